@@ -1,0 +1,63 @@
+//! The project's own commands: `cargo xtask check`, `test`, `setup` and `bench`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its terminal")]
+
+mod bench;
+mod check;
+mod edges;
+mod repository;
+mod setup;
+mod steps;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask <command>
+
+  check [--fast] [--keep-going]  the gates: tidy, format, lints, crate edges, docs, licences, unused dependencies, Python
+  test  [--fast] [--keep-going]  installs what is missing, then runs every test
+  setup                          what `test` installs, alone
+  bench [--quick]                builds the release binaries and writes benches/results.md
+
+  --fast        leaves out the slow gates, and shortens the slow tests
+  --keep-going  goes on after a failure
+  --quick       short rounds: for a first look, not for figures";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<(), String> {
+    let Some((command, flags)) = words.split_first() else {
+        return Err(USAGE.to_owned());
+    };
+    let allowed: &[&str] = match *command {
+        "check" | "test" => &["--fast", "--keep-going"],
+        "bench" => &["--quick"],
+        _ => &[],
+    };
+    if let Some(unknown) = flags.iter().find(|flag| !allowed.contains(flag)) {
+        return Err(format!("{command} does not know {unknown}\n\n{USAGE}"));
+    }
+    let has = |flag: &str| flags.contains(&flag);
+    match *command {
+        "check" => check::run(has("--fast"), has("--keep-going")),
+        "test" => test::run(has("--fast"), has("--keep-going")),
+        "setup" => setup::run(),
+        "bench" => bench::run(has("--quick")),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => Err(format!("there is no command {other}\n\n{USAGE}")),
+    }
+}

@@ -1,0 +1,92 @@
+//! `cargo xtask test`: installs what is missing, then runs every test, in Rust and in Python.
+
+use std::fs;
+use std::process::Command;
+
+use crate::repository::{cargo, program, run as start, target};
+use crate::setup;
+use crate::steps::{Outcome, Steps, passed};
+
+/// Python suites: the name in the table, and the file.
+const PYTHON_SUITES: [(&str, &str); 6] = [
+    ("notebook", "test_notebook.py"),
+    ("SDK: queries", "test_sdk_queries.py"),
+    ("SDK: catalogs", "test_sdk_catalog.py"),
+    ("SDK: users", "test_sdk_users.py"),
+    ("OpenAPI", "test_openapi.py"),
+    ("crash", "test_crash.py"),
+];
+
+pub(crate) fn run(fast: bool, keep_going: bool) -> Result<(), String> {
+    let mut steps = Steps::new(keep_going);
+    steps.run("set-up", || setup::system_packages().map(passed));
+    let mut with_nextest = false;
+    steps.run("test runner", || {
+        // Without it the tests run under `cargo test`: the same tests, in one process per binary.
+        with_nextest = setup::cargo_tool(&setup::CARGO_NEXTEST).is_ok();
+        Ok(Outcome::Passed(if with_nextest {
+            String::new()
+        } else {
+            "cargo test, for want of nextest".to_owned()
+        }))
+    });
+    // One build with one set of features makes the binary too, so that nothing is compiled twice.
+    steps.run("build", || start(cargo(&["build", "--workspace", "--all-targets"])).map(passed));
+    steps.run("Rust tests", || {
+        if with_nextest {
+            start(cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])).map(passed)
+        } else {
+            start(cargo(&["test", "--workspace", "--all-targets", "--no-fail-fast"])).map(passed)
+        }
+    });
+    steps.run("doc tests", || start(cargo(&["test", "--workspace", "--doc", "--quiet"])).map(passed));
+    for (name, file) in PYTHON_SUITES {
+        steps.run(name, || python_suite(file, fast));
+    }
+    steps.finish()
+}
+
+fn python_suite(file: &str, fast: bool) -> Result<Outcome, String> {
+    let python = setup::python()?;
+    let report = target().join("python").join(format!("{file}.xml"));
+    let mut pytest = program(python);
+    pytest.args(["-m", "pytest", "-c", "tests/python/pyproject.toml", "--rootdir", "tests/python"]);
+    pytest.arg(format!("tests/python/{file}"));
+    pytest.arg("--junit-xml").arg(&report);
+    pytest.env("RINGFENCE_BIN", target().join("debug").join("ringfence"));
+    pytest.env("POSTGRES_PROGRAMS", setup::postgres_programs()?);
+    pytest.env("PYTHONDONTWRITEBYTECODE", "1");
+    if fast {
+        pytest.env("RINGFENCE_FAST", "1");
+    }
+    run_counted(pytest, &report)
+}
+
+/// Runs pytest and reads the counts from its report for the table.
+fn run_counted(pytest: Command, report: &std::path::Path) -> Result<Outcome, String> {
+    start(pytest)?;
+    let counts = fs::read_to_string(report).ok().and_then(|xml| {
+        let tests: u32 = attribute(&xml, "tests")?.parse().ok()?;
+        let skipped: u32 = attribute(&xml, "skipped")?.parse().ok()?;
+        Some(format!("{} tests, {skipped} skipped", tests.saturating_sub(skipped)))
+    });
+    Ok(Outcome::Passed(counts.unwrap_or_default()))
+}
+
+fn attribute<'xml>(xml: &'xml str, name: &str) -> Option<&'xml str> {
+    let (_, after) = xml.split_once(&format!(" {name}=\""))?;
+    after.split_once('"').map(|(value, _)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::attribute;
+
+    #[test]
+    fn counts_are_read_from_the_report() {
+        let xml = r#"<testsuites><testsuite name="pytest" errors="0" skipped="2" tests="14">"#;
+        assert_eq!(attribute(xml, "tests"), Some("14"));
+        assert_eq!(attribute(xml, "skipped"), Some("2"));
+        assert_eq!(attribute(xml, "missing"), None);
+    }
+}

@@ -1,0 +1,151 @@
+//! Walls that the compiler can't see: the sealed query, and modules that must not know each other.
+
+use super::Finding;
+use super::tree::{File, Tree};
+
+const SEALED: &str = "crates/guard/src/sealed.rs";
+
+/// Functions of the guard that may hand out a sealed query.
+const MAKERS: [&str; 1] = ["open"];
+
+/// Front ends of the server. None imports another; the command line, which starts them, is imported by none.
+const FRONTS: [&str; 6] = ["http/api", "http/v1", "pgwire", "mcp", "login", "cli"];
+
+/// What the pure crates do without. Clock, randomness and IO come in as arguments.
+const IMPURE: [&str; 9] = [
+    "std::fs", "std::net", "std::env", "std::process", "std::thread", "SystemTime", "Instant::now",
+    "async fn", "tokio::",
+];
+
+const PURE: [&str; 3] = ["crates/policy/src/", "crates/guard/src/", "crates/semantic/src/"];
+
+/// Nothing outside the guard may make a `GuardedQuery`: its fields are private, nothing derives or implements a way to
+/// make one, and only the functions in [`MAKERS`] hand one out.
+pub(super) fn guarded_query_is_sealed(tree: &Tree) -> Vec<Finding> {
+    let Some(file) = tree.file(SEALED) else {
+        return vec![Finding::new(SEALED, 0, "is missing: where is GuardedQuery?")];
+    };
+    let mut findings = derives_and_fields(file);
+    for (file, source) in tree.rust().filter(|(file, _)| file.path.starts_with("crates/guard/src/")) {
+        for (line, code) in source.shipped() {
+            let opens = [
+                "Default for GuardedQuery",
+                "Deserialize<'de> for GuardedQuery",
+                "> for GuardedQuery",
+                "FromStr for GuardedQuery",
+            ];
+            if opens.iter().any(|way| code.contains(way)) {
+                findings.push(Finding::new(
+                    &file.path,
+                    line,
+                    "this would make a GuardedQuery without the guard",
+                ));
+            }
+        }
+        let text = source.code.join(" ");
+        for signature in text.split("pub fn ").skip(1).filter_map(|after| after.split(['{', ';']).next()) {
+            let name = signature.split(['(', '<']).next().unwrap_or("");
+            let answer = signature.split("->").nth(1).unwrap_or("");
+            if answer.contains("GuardedQuery") && !MAKERS.contains(&name) {
+                findings.push(Finding::new(&file.path, 0, format!("pub fn {name} hands out a GuardedQuery")));
+            }
+        }
+    }
+    findings
+}
+
+fn derives_and_fields(file: &File) -> Vec<Finding> {
+    let code = file.rust.as_ref().map(|source| source.code.join("\n")).unwrap_or_default();
+    let Some((before, after)) = code.split_once("pub struct GuardedQuery") else {
+        return vec![Finding::new(&file.path, 0, "GuardedQuery is not here")];
+    };
+    let mut findings = Vec::new();
+    let attributes = before.rsplit_once(['}', ';']).map_or(before, |(_, attributes)| attributes);
+    for derive in ["Default", "Deserialize"] {
+        if attributes.contains(derive) {
+            findings.push(Finding::new(
+                &file.path,
+                0,
+                format!("GuardedQuery derives {derive}: anyone could make one"),
+            ));
+        }
+    }
+    let fields = after.split('}').next().unwrap_or("");
+    if fields.contains("pub") {
+        findings.push(Finding::new(&file.path, 0, "a field of GuardedQuery is not private"));
+    }
+    findings
+}
+
+pub(super) fn walls_inside_crates(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (file, source) in tree.rust() {
+        if PURE.iter().any(|pure| file.path.starts_with(pure)) {
+            for (line, code) in source.shipped() {
+                let found = IMPURE.iter().filter(|word| code.contains(**word));
+                findings.extend(
+                    found.map(|word| Finding::new(&file.path, line, format!("{word} in a pure crate"))),
+                );
+            }
+        }
+        for (line, code) in source.numbered() {
+            if let Some(other) = front_that_is_reached(&file.path, code) {
+                let message = format!("front ends never import each other: this reaches {other}");
+                findings.push(Finding::new(&file.path, line, message));
+            }
+        }
+    }
+    findings
+}
+
+fn front_that_is_reached(path: &str, code: &str) -> Option<&'static str> {
+    let own = path.strip_prefix("crates/server/src/")?;
+    let stands_in = |front: &str| own.strip_prefix(front).is_some_and(|rest| rest.starts_with(['/', '.']));
+    let here = FRONTS.iter().find(|front| stands_in(front))?;
+    FRONTS.iter().copied().filter(|front| front != here && *here != "cli").find(|front| {
+        let path = front.replace('/', "::");
+        let sibling = path.rsplit("::").next().unwrap_or(&path);
+        code.contains(&format!("crate::{path}::"))
+            || front.contains('/') && here.contains('/') && code.contains(&format!("super::{sibling}::"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tree::sample;
+    use super::*;
+
+    const GOOD: &str = "#[derive(Debug)]\npub struct GuardedQuery {\n    sql: String,\n}\n";
+
+    #[test]
+    fn an_opened_seal_is_found() {
+        let broken = |text: &str| guarded_query_is_sealed(&sample(SEALED, text)).len();
+        assert_eq!(broken(GOOD), 0);
+        assert_eq!(broken(&GOOD.replace("Debug", "Debug, Default")), 1);
+        assert_eq!(broken(&GOOD.replace("Debug", "serde::Deserialize")), 1);
+        assert_eq!(broken(&GOOD.replace("sql:", "pub(crate) sql:")), 1);
+        assert_eq!(broken(&format!("{GOOD}impl Default for GuardedQuery {{}}")), 1);
+        assert_eq!(broken(&format!("{GOOD}impl From<String> for GuardedQuery {{}}")), 1);
+        assert_eq!(broken(&format!("{GOOD}pub fn raw(sql: String) -> GuardedQuery {{}}")), 1);
+        assert_eq!(broken("struct Other;"), 1);
+        assert_eq!(guarded_query_is_sealed(&Tree::default()).len(), 1);
+    }
+
+    #[test]
+    fn front_ends_that_meet_are_found() {
+        let found = |path: &str, text: &str| walls_inside_crates(&sample(path, text)).len();
+        assert_eq!(found("crates/server/src/http/api/users.rs", "use crate::http::v1::users;"), 1);
+        assert_eq!(found("crates/server/src/http/v1/mod.rs", "use super::api::users;"), 1);
+        assert_eq!(found("crates/server/src/http/v1/users.rs", "use crate::cli::Table;"), 1);
+        assert_eq!(found("crates/server/src/http/v1/users.rs", "use crate::http::call::Caller;"), 0);
+        assert_eq!(found("crates/server/src/cli/serve.rs", "use crate::http::v1::openapi;"), 0);
+    }
+
+    #[test]
+    fn io_in_a_pure_crate_is_found() {
+        let found = |path: &str, text: &str| walls_inside_crates(&sample(path, text)).len();
+        assert_eq!(found("crates/policy/src/a.rs", "use std::fs;"), 1);
+        assert_eq!(found("crates/policy/src/a.rs", "#[cfg(test)]\nmod tests {\n use std::fs;\n}"), 0);
+        assert_eq!(found("crates/store/src/a.rs", "use std::fs;"), 0);
+    }
+}
