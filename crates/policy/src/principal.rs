@@ -1,0 +1,147 @@
+//! The principal: who is asking, resolved once per request.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::id::{OrgId, TenantId, UserId};
+use crate::role::{Permission, Permissions, Role};
+
+/// Named values that policies may use: variables of the organization, the tenant and the user.
+pub type Attributes = Map<String, Value>;
+
+/// Who is asking. There is no anonymous principal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Principal {
+    /// The organization of the user's tenant.
+    pub org: OrgId,
+    /// The user's tenant.
+    pub tenant: TenantId,
+    /// The user as whom the request runs.
+    pub user: UserId,
+    /// The user's display name.
+    pub name: String,
+    /// The user's roles.
+    pub roles: Vec<Role>,
+    /// The union of what the roles permit.
+    pub permissions: Permissions,
+    /// Variables of organization, then tenant, then user; the narrower wins.
+    pub attributes: Arc<Attributes>,
+    /// The administrator who acts for this user, when impersonating. Both names are recorded.
+    pub acted_by: Option<UserId>,
+}
+
+impl Principal {
+    /// Whether the principal has the permission.
+    pub fn may(&self, permission: Permission) -> bool {
+        self.permissions.contains(permission)
+    }
+
+    /// The highest rung among the principal's roles; 0 without any.
+    pub fn rank(&self) -> u8 {
+        rank_of(&self.roles)
+    }
+
+    /// Whether the principal rules over every organization.
+    pub fn is_super_admin(&self) -> bool {
+        self.may(Permission::WriteOrg)
+    }
+
+    /// Who presented the credentials: the impersonating administrator, or the user.
+    pub fn authenticated_user(&self) -> &UserId {
+        self.acted_by.as_ref().unwrap_or(&self.user)
+    }
+}
+
+/// The highest rung among the roles; 0 without any.
+pub fn rank_of(roles: &[Role]) -> u8 {
+    roles.iter().map(|role| role.rank()).max().unwrap_or(0)
+}
+
+/// What the roles permit together.
+pub fn permissions_of(roles: &[Role]) -> Permissions {
+    roles.iter().fold(Permissions::default(), |set, role| set.union(role.permissions()))
+}
+
+/// Merges variables, widest scope first; a later one replaces an earlier one of the same name.
+pub fn merge_attributes<'a>(widest_first: impl IntoIterator<Item = Option<&'a Attributes>>) -> Attributes {
+    let mut merged = Attributes::new();
+    for scope in widest_first.into_iter().flatten() {
+        merged.extend(scope.iter().map(|(name, value)| (name.clone(), value.clone())));
+    }
+    merged
+}
+
+/// Why an impersonation is refused: the caller hears one answer for all, the audit log hears this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImpersonationDenied {
+    /// The caller lacks `usage:impersonation`.
+    NotPermitted,
+    /// The target is in an organization the caller does not rule.
+    OtherOrganization,
+    /// The target may do something that the caller may not.
+    TargetMorePowerful,
+}
+
+/// Decides whether `caller` may act for `target`: same organization (any for a super admin), and never upward.
+pub fn may_impersonate(caller: &Principal, target: &Principal) -> Result<(), ImpersonationDenied> {
+    if !caller.may(Permission::UsageImpersonation) {
+        return Err(ImpersonationDenied::NotPermitted);
+    }
+    if caller.org != target.org && !caller.is_super_admin() {
+        return Err(ImpersonationDenied::OtherOrganization);
+    }
+    if !target.permissions.is_subset_of(caller.permissions) {
+        return Err(ImpersonationDenied::TargetMorePowerful);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn principal(org: &str, roles: &[Role]) -> Principal {
+        Principal {
+            org: OrgId::new(org).unwrap(),
+            tenant: TenantId::new("t").unwrap(),
+            user: UserId::new("u").unwrap(),
+            name: "u".to_owned(),
+            roles: roles.to_vec(),
+            permissions: permissions_of(roles),
+            attributes: Arc::default(),
+            acted_by: None,
+        }
+    }
+
+    #[test]
+    fn impersonation_never_leaves_the_organization_or_climbs() {
+        use ImpersonationDenied as D;
+        let org_admin = principal("a", &[Role::OrgAdminUser]);
+        let cases = [
+            (&org_admin, principal("a", &[Role::ApiUser]), Ok(())),
+            (&org_admin, principal("a", &[Role::OrgAdminUser]), Ok(())),
+            (&org_admin, principal("b", &[Role::ApiUser]), Err(D::OtherOrganization)),
+            (&org_admin, principal("a", &[Role::SuperAdminUser]), Err(D::TargetMorePowerful)),
+            (&principal("a", &[Role::SuperAdminUser]), principal("b", &[Role::OrgAdminUser]), Ok(())),
+            (&principal("a", &[Role::AdminUser]), principal("a", &[Role::TrialUser]), Err(D::NotPermitted)),
+            (&principal("a", &[]), principal("a", &[]), Err(D::NotPermitted)),
+        ];
+        for (caller, target, expected) in cases {
+            assert_eq!(
+                may_impersonate(caller, &target),
+                expected,
+                "{:?} -> {:?}",
+                caller.roles,
+                target.roles
+            );
+        }
+    }
+
+    #[test]
+    fn narrower_variables_win() {
+        let map = |text: &str| serde_json::from_str::<Attributes>(text).unwrap();
+        let (org, user) = (map(r#"{"a":1,"b":1}"#), map(r#"{"b":2}"#));
+        assert_eq!(merge_attributes([Some(&org), None, Some(&user)]), map(r#"{"a":1,"b":2}"#));
+    }
+}
