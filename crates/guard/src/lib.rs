@@ -1,0 +1,36 @@
+//! The guard: the only place where a statement becomes something that may run.
+//!
+//! [`GuardedQuery`] has no public constructor; the functions of this crate make it from a statement and what the
+//! principal is entitled to. The engine runs nothing else, so unguarded SQL can't be written down above it.
+//!
+//! # What this version admits
+//! Connections in open mode only: the owner's own database, any SQL. For these the guard holds that
+//! 1. a call is one statement (a second one is refused here, and again by the database, which is asked to
+//!    prepare the text as one statement);
+//! 2. a statement does not begin or end transactions, and does not move data through the client connection (COPY);
+//! 3. a read-only connection gets a query marked read-only, which the engine runs in a read-only transaction;
+//! 4. what may leave something behind in the session is marked so, and the engine cleans the session after it. The
+//!    mark is left out only for statements that are known to leave nothing: see [`session`].
+//!
+//! It is pure: no IO, no clock, no drivers.
+
+mod casts;
+mod fingerprint;
+mod named;
+mod refusal;
+mod sealed;
+mod session;
+mod statement;
+
+pub use named::{NamedRelation, NamedRelations};
+pub use refusal::Refusal;
+pub use sealed::{GuardedQuery, SessionEffect, StatementKind};
+pub use statement::MAX_STATEMENT_BYTES;
+
+use ringfence_policy::{ConnectionKind, OpenAccess};
+
+/// Admits one statement on an open connection.
+pub fn open(statement: &str, kind: ConnectionKind, access: OpenAccess) -> Result<GuardedQuery, Refusal> {
+    let read = statement::read(statement, kind)?;
+    Ok(sealed::seal(read, kind, access))
+}

@@ -1,0 +1,361 @@
+//! The relations that a statement names, read from its tokens alone.
+//!
+//! This is a reader, not a fence: it says what stands where a relation's name can stand, and whether it understood
+//! all of it. Whoever relies on the list refuses what is not `complete`, and asks the database for its own list too.
+
+use ringfence_policy::ConnectionKind;
+use sqlparser::tokenizer::Token;
+
+use crate::casts;
+use crate::statement::{ReadStatement, word_at};
+
+/// What a statement names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NamedRelations {
+    /// Each once, in the statement's order; never a name that the statement itself defines in WITH.
+    pub relations: Vec<NamedRelation>,
+    /// Whether these are all. False when anything may name a relation in a way that is not read here.
+    pub complete: bool,
+}
+
+/// A relation as the statement names it. Unquoted names are in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "plain fields")]
+pub struct NamedRelation {
+    pub schema: Option<String>,
+    pub name: String,
+}
+
+/// A name defined in WITH, and the tokens among which it hides a relation of that name.
+struct Defined {
+    name: String,
+    from: usize,
+    until: usize,
+}
+
+/// What is known at one depth of parentheses.
+#[derive(Default)]
+struct Frame {
+    /// The next thing is a relation, or a sub-query in its place.
+    expects: bool,
+    /// A comma at this depth is followed by another relation.
+    lists: bool,
+    /// FROM in here is part of a function's own syntax, as in `extract(year FROM x)`.
+    call_syntax: bool,
+}
+
+struct Reader<'a> {
+    tokens: &'a [Token],
+    outermost: Frame,
+    /// One per open parenthesis.
+    frames: Vec<Frame>,
+    found: NamedRelations,
+    defined: Vec<Defined>,
+}
+
+pub(crate) fn read(statement: &ReadStatement, kind: ConnectionKind) -> NamedRelations {
+    let Some(tokens) = &statement.tokens else {
+        return NamedRelations::default();
+    };
+    let mut reader = Reader {
+        tokens,
+        outermost: Frame::default(),
+        frames: Vec::new(),
+        found: NamedRelations { relations: Vec::new(), complete: true },
+        defined: Vec::new(),
+    };
+    let mut index = 0;
+    while index < tokens.len() {
+        index = reader.step(index);
+    }
+    let dangling = reader.outermost.expects || !reader.frames.is_empty();
+    let mut found = reader.found;
+    found.complete &= !dangling && reads_alike(&statement.sql, kind) && casts::are_plain(tokens);
+    found
+}
+
+impl Reader<'_> {
+    /// Reads the token at `index` and answers which one is next.
+    fn step(&mut self, index: usize) -> usize {
+        let next = index.saturating_add(1);
+        match self.tokens.get(index) {
+            Some(Token::LParen) => self.open(index),
+            Some(Token::RParen) => self.close(),
+            Some(Token::Comma) => {
+                let frame = self.frame();
+                frame.expects |= frame.lists;
+            }
+            Some(Token::Word(word)) => {
+                let keyword = word_at(self.tokens, index).unwrap_or_default();
+                if self.frame().expects {
+                    return self.relation(index, &keyword);
+                }
+                if word.quote_style.is_none() {
+                    self.keyword(index, &keyword);
+                }
+            }
+            _ if self.frame().expects => {
+                // A string, a parameter or an operator where a relation belongs.
+                self.found.complete = false;
+                self.frame().expects = false;
+            }
+            _ => {}
+        }
+        next
+    }
+
+    fn frame(&mut self) -> &mut Frame {
+        self.frames.last_mut().unwrap_or(&mut self.outermost)
+    }
+
+    fn open(&mut self, index: usize) {
+        let expects = std::mem::take(&mut self.frame().expects);
+        let call_syntax =
+            index.checked_sub(1).and_then(|before| word_at(self.tokens, before)).is_some_and(|word| {
+                ["EXTRACT", "SUBSTRING", "TRIM", "OVERLAY", "POSITION"].contains(&word.as_str())
+            });
+        self.frames.push(Frame { expects, lists: expects, call_syntax });
+    }
+
+    fn close(&mut self) {
+        if self.frames.pop().is_none_or(|frame| frame.expects) {
+            self.found.complete = false;
+        }
+    }
+
+    fn keyword(&mut self, index: usize, keyword: &str) {
+        let following = word_at(self.tokens, index.saturating_add(1)).unwrap_or_default();
+        let word_follows = matches!(self.tokens.get(index.saturating_add(1)), Some(Token::Word(_)));
+        let (expects, lists) = match keyword {
+            "FROM" if self.frame().call_syntax || self.compares_with_from(index) => return,
+            "FROM" | "JOIN" => (true, true),
+            "TABLE" | "INTO" => (true, false),
+            "UPDATE" if word_follows && !["OF", "SET", "NOWAIT", "SKIP"].contains(&following.as_str()) => {
+                (true, false)
+            }
+            // SQLite takes a table's name after IN.
+            "IN" | "USING" if word_follows => (true, keyword == "USING"),
+            "WITH" => return self.definitions(index),
+            "SELECT" | "WHERE" | "GROUP" | "ORDER" | "HAVING" | "LIMIT" | "UNION" | "INTERSECT"
+            | "EXCEPT" | "WINDOW" | "FETCH" | "OFFSET" | "SET" | "RETURNING" | "VALUES" | "FOR" => {
+                (false, false)
+            }
+            _ => return,
+        };
+        let frame = self.frame();
+        (frame.expects, frame.lists) = (expects, lists);
+    }
+
+    /// `a IS DISTINCT FROM b` compares; `SELECT DISTINCT FROM t` reads.
+    fn compares_with_from(&self, index: usize) -> bool {
+        let before =
+            |steps| index.checked_sub(steps).and_then(|at| word_at(self.tokens, at)).unwrap_or_default();
+        before(1) == "DISTINCT" && before(2) != "SELECT"
+    }
+
+    /// A word where a relation belongs: a part of the grammar, the beginning of a sub-query, a call, or a name.
+    fn relation(&mut self, index: usize, keyword: &str) -> usize {
+        let next = index.saturating_add(1);
+        match keyword {
+            "LATERAL" | "ONLY" | "TABLE" | "IF" | "NOT" | "EXISTS" | "INTO" | "FROM" => return next,
+            "ROWS" => {
+                self.found.complete = false;
+                return next;
+            }
+            "SELECT" | "VALUES" | "WITH" => {
+                let frame = self.frame();
+                (frame.expects, frame.lists) = (false, false);
+                self.keyword(index, keyword);
+                return next;
+            }
+            _ => {}
+        }
+        self.frame().expects = false;
+        let (parts, end) = self.name(index);
+        if self.tokens.get(end) == Some(&Token::LParen) && !self.is_target(index) {
+            return end;
+        }
+        let mut parts = parts.into_iter().rev();
+        if let Some(name) = parts.next() {
+            let schema = parts.next();
+            self.found.complete &= parts.count() <= 1;
+            let defined = schema.is_none() && self.is_defined(&name, index);
+            let relation = NamedRelation { schema, name };
+            if !defined && !self.found.relations.contains(&relation) {
+                self.found.relations.push(relation);
+            }
+        }
+        end
+    }
+
+    /// `INSERT INTO t (a, b)` and `CREATE TABLE t (a int)`: the parenthesis makes no call of it.
+    fn is_target(&self, index: usize) -> bool {
+        let before = index.checked_sub(1).and_then(|at| word_at(self.tokens, at)).unwrap_or_default();
+        ["INTO", "TABLE", "EXISTS"].contains(&before.as_str())
+    }
+
+    /// The parts of a dotted name, and the index after it.
+    fn name(&self, start: usize) -> (Vec<String>, usize) {
+        let mut parts = Vec::new();
+        let mut index = start;
+        while let Some(Token::Word(word)) = self.tokens.get(index) {
+            parts.push(match word.quote_style {
+                None => word.value.to_ascii_lowercase(),
+                Some(quote) => {
+                    let doubled: String = [quote, quote].iter().collect();
+                    word.value.replace(&doubled, &quote.to_string())
+                }
+            });
+            index = index.saturating_add(1);
+            if self.tokens.get(index) != Some(&Token::Period) {
+                break;
+            }
+            index = index.saturating_add(1);
+        }
+        (parts, index)
+    }
+
+    fn is_defined(&self, name: &str, index: usize) -> bool {
+        self.defined
+            .iter()
+            .any(|defined| defined.name == name && (defined.from..defined.until).contains(&index))
+    }
+
+    /// Reads the names that a WITH defines. A name is known after its own definition, with RECURSIVE in all of them.
+    fn definitions(&mut self, with: usize) {
+        let mut index = with.saturating_add(1);
+        let recursive = word_at(self.tokens, index).as_deref() == Some("RECURSIVE");
+        if recursive {
+            index = index.saturating_add(1);
+        }
+        let until = closing(self.tokens, index);
+        while let (parts, after) = self.name(index)
+            && let [name] = parts.as_slice()
+        {
+            let mut body = after;
+            if self.tokens.get(body) == Some(&Token::LParen) {
+                body = closing(self.tokens, body.saturating_add(1)).saturating_add(1);
+            }
+            while matches!(word_at(self.tokens, body).as_deref(), Some("AS" | "NOT" | "MATERIALIZED")) {
+                body = body.saturating_add(1);
+            }
+            if self.tokens.get(body) != Some(&Token::LParen) {
+                return;
+            }
+            let end = closing(self.tokens, body.saturating_add(1));
+            let from = if recursive { with } else { end };
+            self.defined.push(Defined { name: name.clone(), from, until });
+            index = end.saturating_add(2);
+            if self.tokens.get(end.saturating_add(1)) != Some(&Token::Comma) {
+                return;
+            }
+        }
+    }
+}
+
+/// The parenthesis that closes what is open at `start`, or the end.
+pub(crate) fn closing(tokens: &[Token], start: usize) -> usize {
+    let mut depth = 0_usize;
+    for (index, token) in tokens.iter().enumerate().skip(start) {
+        match token {
+            Token::LParen => depth = depth.saturating_add(1),
+            Token::RParen if depth == 0 => return index,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    tokens.len()
+}
+
+/// Whether the database splits the text into the same tokens: other white space is part of a name for PostgreSQL, and
+/// a lone carriage return ends a comment there.
+fn reads_alike(sql: &str, kind: ConnectionKind) -> bool {
+    let odd_space =
+        sql.chars().any(|c| !c.is_ascii() && (c.is_whitespace() || c.is_control()) || c == '\u{feff}');
+    let lone_return = kind == ConnectionKind::Postgresql && sql.replace("\r\n", "\n").contains('\r');
+    !odd_space && !lone_return
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_policy::{ConnectionKind, OpenAccess};
+
+    use crate::open;
+
+    fn named(sql: &str, kind: ConnectionKind) -> (Vec<String>, bool) {
+        let query = open(sql, kind, OpenAccess { read_only: false }).unwrap();
+        let found = query.named_relations();
+        let names = found.relations.iter().map(|relation| match &relation.schema {
+            Some(schema) => format!("{schema}.{}", relation.name),
+            None => relation.name.clone(),
+        });
+        (names.collect(), found.complete)
+    }
+
+    #[test]
+    fn relations_are_found_wherever_they_stand() {
+        for (sql, expected) in [
+            ("SELECT 1", ""),
+            ("SELECT * FROM Users", "users"),
+            ("SELECT * FROM a, b x, s.c AS y WHERE d IN (1, 2)", "a b s.c"),
+            ("SELECT * FROM a JOIN b ON a.i = b.i, c", "a b c"),
+            ("SELECT * FROM (a JOIN \"B\" USING (i)) j, (SELECT * FROM c) k", "a B c"),
+            ("SELECT (SELECT max(x) FROM t) FROM u WHERE EXISTS (SELECT 1 FROM v)", "t u v"),
+            ("SELECT extract(year FROM d), a IS DISTINCT FROM b FROM t", "t"),
+            ("SELECT DISTINCT FROM t", "t"),
+            ("TABLE t", "t"),
+            ("SELECT 1 UNION TABLE s.t", "s.t"),
+            ("SELECT * FROM ONLY t, LATERAL (VALUES (1), (2)) x", "t"),
+            ("SELECT * FROM generate_series(1, 2) g, t", "t"),
+            ("SELECT * FROM db.s.t", "s.t"),
+            ("INSERT INTO t (a, b) SELECT a, b FROM u ON CONFLICT DO UPDATE SET a = 1", "t u"),
+            ("UPDATE t SET a = 1 FROM u", "t u"),
+            ("DELETE FROM t USING u WHERE 1 = 1", "t u"),
+            ("SELECT * FROM t FOR UPDATE", "t"),
+            ("CREATE TABLE IF NOT EXISTS t (a int)", "t"),
+            ("SELECT a::int, CAST(b AS text), date '2020-01-01' FROM t WHERE c LIKE 'x'", "t"),
+        ] {
+            let expected: Vec<String> = expected.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(named(sql, ConnectionKind::Postgresql), (expected, true), "{sql}");
+        }
+        assert_eq!(named("SELECT 1 WHERE 1 IN t", ConnectionKind::Sqlite), (vec!["t".to_owned()], true));
+    }
+
+    #[test]
+    fn names_defined_in_with_hide_relations_only_where_they_are_known() {
+        for (sql, expected) in [
+            ("WITH a AS (SELECT * FROM t) SELECT * FROM a", "t"),
+            ("WITH a AS (SELECT * FROM a) SELECT * FROM a", "a"),
+            ("WITH a AS (SELECT * FROM b), b AS (SELECT 1) SELECT * FROM a, b", "b"),
+            ("WITH RECURSIVE a(n) AS (SELECT 1 UNION SELECT n FROM a) SELECT * FROM a", ""),
+            ("SELECT * FROM a, (WITH a AS (SELECT 1) SELECT * FROM a) x", "a"),
+            ("WITH a AS MATERIALIZED (SELECT 1) SELECT * FROM s.a", "s.a"),
+            ("SELECT * FROM t WINDOW a AS (ORDER BY 1), b AS (ORDER BY 2)", "t"),
+        ] {
+            let expected: Vec<String> = expected.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(named(sql, ConnectionKind::Postgresql), (expected, true), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_may_name_a_relation_otherwise_is_not_complete() {
+        for sql in [
+            "SELECT (NULL::users).*",
+            "SELECT 'users'::regclass",
+            "SELECT regclass 'users'",
+            "SELECT \"regclass\" 'users'",
+            "SELECT CAST('users' AS regclass)",
+            "SELECT CAST(CAST(1 AS int) AS users)",
+            "SELECT 1::pg_catalog.regclass",
+            "SELECT * FROM 'users'",
+            "SELECT * FROM $1",
+            "SELECT * FROM ROWS FROM (f(1))",
+            "SELECT * FROM a,\u{a0}b",
+            "SELECT 1 -- x\r FROM users",
+            "SELECT 1 FROM",
+            "SELECT 'unterminated",
+        ] {
+            assert!(!named(sql, ConnectionKind::Postgresql).1, "{sql}");
+        }
+    }
+}
