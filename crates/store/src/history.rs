@@ -1,0 +1,77 @@
+//! Queries that were run, for their users' own eyes.
+
+use ringfence_policy::{ConnectionKey, QueryId, UserId};
+
+use crate::database::{Row, params, transact};
+use crate::{Store, StoreError};
+
+/// A query that was run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "plain fields")]
+pub struct HistoryEntry {
+    pub id: QueryId,
+    pub user: UserId,
+    pub connection: ConnectionKey,
+    pub query: String,
+    /// Milliseconds since the epoch.
+    pub ran_at: i64,
+}
+
+/// A page of a user's history on one connection.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "plain fields")]
+pub struct HistoryPage {
+    pub limit: u32,
+    pub offset: u32,
+    pub newest_first: bool,
+    pub id: Option<QueryId>,
+}
+
+/// The repository of history.
+pub struct History<'a>(pub(crate) &'a Store);
+
+impl History<'_> {
+    /// Adds entries in one transaction. Entries of users that are gone are dropped silently.
+    pub async fn append(&self, entries: &[HistoryEntry]) -> Result<(), StoreError> {
+        transact!(self.0.inner.database, tx => {
+            for entry in entries {
+                // The lock keeps the user until the commit; one who is going is waited for, and then not found.
+                let insert = "INSERT INTO history (id, user_id, connection, query, ran_at) \
+                              SELECT $1, id, $3, $4, $5 FROM users WHERE id = $2 FOR SHARE";
+                let values = params![&entry.id, &entry.user, &entry.connection, &entry.query, entry.ran_at];
+                tx.execute(insert, values).await?;
+            }
+        })
+    }
+
+    /// The user's own queries on that connection, by the time they ran.
+    pub async fn list(
+        &self,
+        user: &UserId,
+        connection: &ConnectionKey,
+        page: &HistoryPage,
+    ) -> Result<Vec<HistoryEntry>, StoreError> {
+        let order = if page.newest_first { "ran_at DESC, ordinal DESC" } else { "ran_at, ordinal" };
+        let mut values = params![user, connection, page.limit, page.offset];
+        let mut only = "";
+        if let Some(id) = &page.id {
+            values.push(id.into());
+            only = "AND id = $5";
+        }
+        let select = format!(
+            "SELECT id, user_id, connection, query, ran_at FROM history WHERE user_id = $1 AND connection = $2 {only} \
+             ORDER BY {order} LIMIT $3 OFFSET $4"
+        );
+        self.0.inner.database.query(&select, values).await?.iter().map(read).collect()
+    }
+}
+
+fn read(row: &Row) -> Result<HistoryEntry, StoreError> {
+    Ok(HistoryEntry {
+        id: row.id(0)?,
+        user: row.id(1)?,
+        connection: row.id(2)?,
+        query: row.text(3)?.to_owned(),
+        ran_at: row.integer(4)?,
+    })
+}

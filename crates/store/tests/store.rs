@@ -1,0 +1,73 @@
+//! The store's contract: one suite, run on both databases.
+
+#[path = "store/world.rs"]
+mod world;
+
+#[path = "store/annotations.rs"]
+mod annotations;
+#[path = "store/audit.rs"]
+mod audit;
+#[path = "store/connections.rs"]
+mod connections;
+#[path = "store/directory.rs"]
+mod directory;
+#[path = "store/history.rs"]
+mod history;
+#[path = "store/keys.rs"]
+mod keys;
+#[path = "store/likes.rs"]
+mod likes;
+#[path = "store/nodes.rs"]
+mod nodes;
+#[path = "store/outages.rs"]
+mod outages;
+#[path = "store/sealing.rs"]
+mod sealing;
+#[path = "store/settings.rs"]
+mod settings;
+#[path = "store/sources.rs"]
+mod sources;
+
+/// Makes each case of the contract a test on `SQLite` and a test on `PostgreSQL`.
+macro_rules! contract {
+    ($($module:ident: $($case:ident),+;)+) => {
+        mod sqlite {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                crate::$module::$case(crate::world::World::sqlite()).await;
+            })+)+
+        }
+        mod postgres {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                crate::$module::$case(crate::world::World::postgres().await).await;
+            })+)+
+        }
+    };
+}
+
+contract! {
+    directory: organizations_come_and_go, tenants_belong_to_organizations, users_belong_to_tenants,
+        users_are_filtered_and_ordered, accounts_carry_all_variables, many_users_are_created_or_none,
+        a_new_user_of_an_old_name_inherits_nothing, moving_leaves_the_old_organization_behind,
+        odd_texts_come_back_as_they_were;
+    keys: access_keys_are_found_by_hash, access_keys_are_unique, deleted_keys_are_gone;
+    settings: user_config_merges, parameters_fit_their_targets, parameters_go_with_their_target;
+    connections: lists_keep_their_order, changes_are_all_or_nothing, sources_are_shared_within_an_organization,
+        a_source_goes_with_its_last_connection, the_default_goes_with_its_connection, proofs_are_kept,
+        filters_and_reindexing, concurrent_changes_keep_the_shared_source;
+    sources: a_generation_passes, work_is_claimed_by_one_node, catalogs_are_kept, unfinished_work_is_found,
+        many_sources_are_read_at_once;
+    annotations: annotations_are_locked_optimistically, concurrent_annotations_have_one_winner;
+    likes: likes_replace_and_go, publications_reach_their_targets, publications_never_cross_organizations,
+        publications_end_with_their_target;
+    history: history_pages, history_of_the_gone_is_dropped;
+    audit: records_come_back, records_are_filtered, an_untouched_chain_is_intact, every_tampering_shows,
+        a_tampered_head_takes_no_more_records, nodes_append_to_one_chain, the_log_is_append_only,
+        long_chains_are_walked_in_pages;
+    sealing: secrets_are_not_in_the_database, a_wrong_key_is_told, rotation_reaches_every_sealed_value,
+        a_sealed_value_opens_in_no_other_row, sealing_under_a_stale_key_is_refused,
+        a_rotation_cut_short_anywhere_is_ended, key_files_are_made_and_guarded;
+    nodes: nodes_that_start_at_once_agree, a_newer_schema_is_refused, changes_are_told_here,
+        changes_are_told_to_other_nodes, an_abandoned_call_leaves_nothing_half_done, futures_can_be_sent;
+}

@@ -1,0 +1,60 @@
+//! History of queries.
+
+use ringfence_store::history::{HistoryEntry, HistoryPage};
+
+use crate::world::{World, key, two_organizations, user_id};
+
+fn entry(id: &str, user: &str, connection: &str, ran_at: i64) -> HistoryEntry {
+    HistoryEntry {
+        id: id.parse().unwrap(),
+        user: user_id(user),
+        connection: key(connection),
+        query: format!("SELECT '{id}'"),
+        ran_at,
+    }
+}
+
+pub(crate) async fn history_pages(world: World) {
+    type Case = (u32, u32, bool, Option<&'static str>, &'static [&'static str]);
+    let store = world.open().await;
+    two_organizations(&store).await;
+    store.history().append(&[]).await.unwrap();
+    let entries = [
+        entry("q1", "ann", "c", 10),
+        entry("q2", "ann", "c", 30),
+        entry("q3", "ann", "c", 20),
+        entry("q4", "ann", "c", 30),
+        entry("q5", "ann", "d", 15),
+        entry("q6", "abe", "c", 15),
+    ];
+    store.history().append(&entries).await.unwrap();
+    let cases: [Case; 8] = [
+        (10, 0, false, None, &["q1", "q3", "q2", "q4"]),
+        (10, 0, true, None, &["q4", "q2", "q3", "q1"]),
+        (2, 0, true, None, &["q4", "q2"]),
+        (2, 1, false, None, &["q3", "q2"]),
+        (2, 4, false, None, &[]),
+        (0, 0, false, None, &[]),
+        (10, 0, true, Some("q3"), &["q3"]),
+        (10, 0, true, Some("q6"), &[]),
+    ];
+    for (limit, offset, newest_first, id, expected) in cases {
+        let page = HistoryPage { limit, offset, newest_first, id: id.map(|id| id.parse().unwrap()) };
+        let found = store.history().list(&user_id("ann"), &key("c"), &page).await.unwrap();
+        assert_eq!(found.iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>(), expected, "{page:?}");
+    }
+    let page = HistoryPage { limit: u32::MAX, offset: 0, newest_first: false, id: None };
+    assert_eq!(store.history().list(&user_id("abe"), &key("c"), &page).await.unwrap(), [entries[5].clone()]);
+}
+
+pub(crate) async fn history_of_the_gone_is_dropped(world: World) {
+    let store = world.open().await;
+    two_organizations(&store).await;
+    let mut odd = entry("q2", "ann", "c", 2);
+    "SELECT '\0'".clone_into(&mut odd.query);
+    store.history().append(&[entry("q1", "gone", "c", 1), odd]).await.unwrap();
+    let page = HistoryPage { limit: 10, offset: 0, newest_first: false, id: None };
+    assert!(store.history().list(&user_id("gone"), &key("c"), &page).await.unwrap().is_empty());
+    let found = store.history().list(&user_id("ann"), &key("c"), &page).await.unwrap();
+    assert_eq!(found[0].query, "SELECT '\u{fffd}'", "NUL is no text that both databases can hold");
+}

@@ -1,0 +1,7 @@
+//! What tests lean on: throw-away servers that start quickly and never outlive their test.
+//!
+//! Nothing here ships. Panics are this crate's way to fail: a test world that can't be built fails its test.
+
+pub mod postgres;
+
+pub use postgres::Postgres;
