@@ -1,0 +1,236 @@
+//! Data sources: pools made on demand, introspection, and running guarded queries under limits.
+//!
+//! The public API takes no SQL text: only a [`ringfence_guard::GuardedQuery`] runs. Statements of our own
+//! (introspection, session clean-up) are private to the sources.
+
+pub mod address;
+mod capacity;
+pub mod limits;
+pub mod result;
+mod sources;
+pub mod value;
+mod watchdog;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringfence_guard::{GuardedQuery, StatementKind};
+use ringfence_policy::{Catalog, ConnectionKind};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use address::SourceAddress;
+pub use limits::{EngineLimits, RunOptions, SessionParameter};
+pub use result::{ResultColumn, ResultSet, RowStream};
+pub use value::Value;
+
+use capacity::Capacity;
+use sources::postgres::{Postgres, Running};
+use sources::sqlite::Sqlite;
+
+/// Why a source did not do it. The texts are safe to show to the one who owns the connection: the database's primary
+/// message at most, never an address with credentials, a stack or a password.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SourceError {
+    /// The database refused the statement: its primary message and SQLSTATE.
+    #[error("{message}")]
+    Statement {
+        /// The database's primary message.
+        message: String,
+        /// Five characters, where the database has them.
+        sqlstate: Option<String>,
+    },
+    /// The statement named a setting or schema that may not be set.
+    #[error("{0}")]
+    Option(String),
+    /// The address leads nowhere: refused, unknown host, not answering within the time for connecting.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The database did not accept the user and password.
+    #[error("{0}")]
+    Credentials(String),
+    /// The file is outside the directories that the configuration allows, or there is none.
+    #[error("{0}")]
+    FileNotAllowed(String),
+    /// It took longer than allowed and was stopped in the database.
+    #[error("the query took longer than {limit_ms} ms and was stopped: narrow it or ask for more time")]
+    TimedOut {
+        /// The limit in milliseconds.
+        limit_ms: u64,
+    },
+    /// It was cancelled, and was stopped in the database.
+    #[error("the query was cancelled")]
+    Cancelled,
+    /// A row, or all rows together, are larger than allowed.
+    #[error("the result is larger than {limit_bytes} bytes: select fewer columns or rows")]
+    TooLarge {
+        /// The limit in bytes.
+        limit_bytes: u64,
+    },
+    /// Every place in the pool was taken for too long.
+    #[error("the connection is busy: too many queries at once, try again")]
+    Busy,
+    /// The connection broke while the query ran; whether it took effect is unknown.
+    #[error("the connection to the database was lost while the query ran: check whether it took effect")]
+    Lost,
+}
+
+/// The engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    postgres: Postgres,
+    sqlite: Sqlite,
+    capacity: Capacity,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+/// How long [`Engine::shutdown`] waits for statements to end and sockets to close.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+
+/// A read whose result goes on for more rows than this beyond what is wanted is stopped, not counted to its end.
+const COUNTED_ROWS: u64 = 256;
+
+impl Engine {
+    /// Makes an engine; pools come into being on demand.
+    pub fn new(limits: EngineLimits) -> Self {
+        let limits = Arc::new(limits);
+        let capacity = Capacity::new(limits.max_connections);
+        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
+        let postgres = Postgres::new(Arc::clone(&limits), capacity.clone(), tasks.clone(), closing.clone());
+        let sqlite = Sqlite::new(limits, capacity.clone(), tasks.clone(), closing.clone());
+        Self { shared: Arc::new(Shared { postgres, sqlite, capacity, tasks, closing }) }
+    }
+
+    /// Connects and signs in on a fresh connection, so that the credentials are proven now.
+    pub async fn probe(&self, address: &SourceAddress) -> Result<(), SourceError> {
+        match address.kind {
+            ConnectionKind::Postgresql => self.shared.postgres.probe(address).await,
+            ConnectionKind::Sqlite => self.shared.sqlite.probe(address).await,
+            ConnectionKind::Push => Err(nothing_to_query()),
+        }
+    }
+
+    /// Reads what the credentials can see. `progress` hears (schema, relations done, relations in all).
+    pub async fn introspect(
+        &self,
+        address: &SourceAddress,
+        progress: &(dyn Fn(&str, usize, usize) + Send + Sync),
+    ) -> Result<Catalog, SourceError> {
+        match address.kind {
+            ConnectionKind::Postgresql => self.shared.postgres.introspect(address, progress).await,
+            ConnectionKind::Sqlite => self.shared.sqlite.introspect(address, progress).await,
+            ConnectionKind::Push => Err(nothing_to_query()),
+        }
+    }
+
+    /// Runs a query and streams its rows. Dropping the stream, or `cancel`, stops the statement in the database.
+    /// `options.max_rows` does not apply: the caller stops when it has enough.
+    pub async fn stream(
+        &self,
+        address: &SourceAddress,
+        query: &GuardedQuery,
+        options: &RunOptions,
+        cancel: CancellationToken,
+    ) -> Result<RowStream, SourceError> {
+        match address.kind {
+            ConnectionKind::Postgresql => {
+                let running = self.shared.postgres.start(address, query, options, cancel).await?;
+                Ok(RowStream::direct(running, self.shared.tasks.clone()))
+            }
+            ConnectionKind::Sqlite => {
+                let options = RunOptions { max_rows: u64::MAX, ..options.clone() };
+                self.shared.sqlite.start(address, query, &options, cancel).await
+            }
+            ConnectionKind::Push => Err(nothing_to_query()),
+        }
+    }
+
+    /// Runs a query and gathers up to `options.max_rows` rows.
+    pub async fn run(
+        &self,
+        address: &SourceAddress,
+        query: &GuardedQuery,
+        options: &RunOptions,
+        cancel: CancellationToken,
+    ) -> Result<ResultSet, SourceError> {
+        match address.kind {
+            ConnectionKind::Postgresql => {
+                let running = self.shared.postgres.start(address, query, options, cancel).await?;
+                gather(running, query.kind(), options.max_rows).await
+            }
+            ConnectionKind::Sqlite => {
+                let mut stream = self.shared.sqlite.start(address, query, options, cancel).await?;
+                let mut rows = Vec::new();
+                while let Some(batch) = stream.next().await? {
+                    rows.extend(batch);
+                }
+                let columns = stream.columns().to_vec();
+                Ok(ResultSet { columns, rows, more_rows: stream.omitted(), affected: stream.affected() })
+            }
+            ConnectionKind::Push => Err(nothing_to_query()),
+        }
+    }
+
+    /// Has the database plan the query (EXPLAIN, nothing is executed). Answers the relations that the plan reads, as
+    /// (schema, relation), each once.
+    pub async fn explain(
+        &self,
+        address: &SourceAddress,
+        query: &GuardedQuery,
+        options: &RunOptions,
+    ) -> Result<Vec<(String, String)>, SourceError> {
+        match address.kind {
+            ConnectionKind::Postgresql => self.shared.postgres.explain(address, query, options).await,
+            ConnectionKind::Sqlite => self.shared.sqlite.explain(address, query, options).await,
+            ConnectionKind::Push => Err(nothing_to_query()),
+        }
+    }
+
+    /// Closes the pool of that address: its connection was changed or removed.
+    pub fn evict(&self, address: &SourceAddress) {
+        self.shared.postgres.evict(address);
+    }
+
+    /// Backend connections open now, over all pools: for metrics and tests.
+    pub fn open_connections(&self) -> usize {
+        self.shared.capacity.open()
+    }
+
+    /// Closes everything; running statements are cancelled first.
+    pub async fn shutdown(&self) {
+        self.shared.closing.cancel();
+        self.shared.postgres.evict_all();
+        self.shared.tasks.close();
+        if tokio::time::timeout(SHUTDOWN_LIMIT, self.shared.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                engine.open = self.open_connections(),
+                "some backend connections did not close in time"
+            );
+        }
+    }
+}
+
+async fn gather(mut running: Running, kind: StatementKind, max_rows: u64) -> Result<ResultSet, SourceError> {
+    running.want_at_most(max_rows);
+    let mut rows = Vec::new();
+    while let Some(batch) = running.next_batch().await? {
+        rows.extend(batch);
+        // An effect runs to its end, or it would be undone.
+        if kind == StatementKind::Read && running.omitted() > max_rows.max(COUNTED_ROWS) {
+            running.abandon();
+        }
+    }
+    let columns = running.columns().to_vec();
+    Ok(ResultSet { columns, rows, more_rows: running.omitted(), affected: running.affected() })
+}
+
+fn nothing_to_query() -> SourceError {
+    SourceError::Unreachable(
+        "this connection holds a pushed catalog only: there is no database to reach".to_owned(),
+    )
+}

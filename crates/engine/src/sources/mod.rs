@@ -1,0 +1,4 @@
+//! One module per kind of source.
+
+pub(crate) mod postgres;
+pub(crate) mod sqlite;

@@ -1,0 +1,91 @@
+//! Has PostgreSQL plan a statement, and reads from the plan what it would touch.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::future::join;
+use ringfence_guard::GuardedQuery;
+use serde_json::Value as Json;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::failure;
+use super::pool::{Pools, Wish};
+use super::prepared::Prepared;
+use super::run::give_up;
+use super::session::Tidy;
+use super::transaction::{Failure, Opening};
+use crate::watchdog::Watchdog;
+use crate::{RunOptions, SourceAddress, SourceError};
+
+/// The relations (schema, name) of the plan. Statements that have no plan are only parsed.
+pub(super) async fn explain(
+    pools: &Arc<Pools>,
+    closing: CancellationToken,
+    address: &SourceAddress,
+    query: &GuardedQuery,
+    options: &RunOptions,
+) -> Result<Vec<(String, String)>, SourceError> {
+    // Planning evaluates functions declared immutable, which an owner may have declared wrongly: so it is read-only
+    // and rolled back.
+    let opening = Opening::needed(true, options)?.ok_or(SourceError::Lost)?;
+    let wish = if query.may_change_session() { Wish::Cold } else { Wish::Warm };
+    let mut lease = pools.lease(address, query.read_only(), wish).await?;
+    let session = lease.session()?;
+    session.in_flight = true;
+    let mut watchdog = Watchdog::new(options.timeout, CancellationToken::new(), closing);
+    match watchdog.guard(plan(&session.client, query.sql(), &opening)).await {
+        Ok(Ok((plan, looked_up_types))) => {
+            session.looked_up_types |= looked_up_types;
+            lease.give_back(Tidy { rollback: true, effect: query.session_effect() });
+            let mut relations = BTreeSet::new();
+            collect(&plan, &mut relations);
+            Ok(relations.into_iter().collect())
+        }
+        Ok(Err(failure)) => Err(give_up(lease, &failure, true, query.session_effect())),
+        Err(stop) => {
+            lease.stop().await;
+            Err(stop)
+        }
+    }
+}
+
+async fn plan(client: &Client, sql: &str, opening: &Opening) -> Result<(Json, bool), Failure> {
+    let (begun, prepared) = join(opening.begin(client), Prepared::new(client, sql)).await;
+    begun?;
+    let prepared = prepared.map_err(Failure::Database)?;
+    prepared.refuse_parameters().map_err(Failure::Refused)?;
+    // The text alone is one statement, so this is one too; the database refuses a second one here as well.
+    let explaining = client.query(&format!("EXPLAIN (VERBOSE, FORMAT JSON) {sql}"), &[]).await;
+    match explaining {
+        Ok(rows) => {
+            let plan = rows.first().and_then(|row| row.try_get::<_, super::binary::Bytes<'_>>(0).ok());
+            let plan = plan.and_then(|bytes| serde_json::from_slice(bytes.0).ok());
+            Ok((plan.unwrap_or(Json::Null), prepared.looked_up_types))
+        }
+        // It parses, and EXPLAIN does not take it: a statement without a plan, such as CREATE or SET.
+        Err(error) if failure::is_syntax_error(&error) => Ok((Json::Null, prepared.looked_up_types)),
+        Err(error) => Err(Failure::Database(error)),
+    }
+}
+
+fn collect(plan: &Json, relations: &mut BTreeSet<(String, String)>) {
+    match plan {
+        Json::Array(plans) => plans.iter().for_each(|plan| collect(plan, relations)),
+        Json::Object(node) => {
+            if let (Some(schema), Some(relation)) =
+                (text(node.get("Schema")), text(node.get("Relation Name")))
+            {
+                relations.insert((schema, relation));
+            }
+            node.values()
+                .filter(|value| value.is_array() || value.is_object())
+                .for_each(|value| collect(value, relations));
+        }
+        _ => {}
+    }
+}
+
+fn text(value: Option<&Json>) -> Option<String> {
+    value.and_then(Json::as_str).map(str::to_owned)
+}

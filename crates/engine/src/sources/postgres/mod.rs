@@ -1,0 +1,95 @@
+//! PostgreSQL.
+//!
+//! Reading order: `connect` opens a `session` (through `watch` and `tls`), `pool` lends it, `run` runs a `prepared`
+//! statement on it, in a `transaction` where one is needed; `form` says how values are read, from `binary` or, for
+//! types that only PostgreSQL can put into words, from `text`.
+
+mod binary;
+mod clock;
+mod connect;
+mod explain;
+mod failure;
+mod form;
+mod introspect;
+mod number;
+mod pool;
+mod prepared;
+mod run;
+mod session;
+mod text;
+mod tls;
+mod transaction;
+mod watch;
+
+use std::sync::Arc;
+
+use ringfence_guard::GuardedQuery;
+use ringfence_policy::Catalog;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use connect::Connector;
+use pool::Pools;
+use run::Request;
+pub(crate) use run::Running;
+
+use crate::capacity::Capacity;
+use crate::{EngineLimits, RunOptions, SourceAddress, SourceError};
+
+/// All PostgreSQL sources.
+pub(crate) struct Postgres {
+    pools: Arc<Pools>,
+    closing: CancellationToken,
+}
+
+impl Postgres {
+    pub(crate) fn new(
+        limits: Arc<EngineLimits>,
+        capacity: Capacity,
+        tasks: TaskTracker,
+        closing: CancellationToken,
+    ) -> Self {
+        Self { pools: Pools::new(Connector { limits, tasks }, capacity), closing }
+    }
+
+    pub(crate) async fn probe(&self, address: &SourceAddress) -> Result<(), SourceError> {
+        drop(self.pools.fresh(address).await?);
+        Ok(())
+    }
+
+    pub(crate) async fn start(
+        &self,
+        address: &SourceAddress,
+        query: &GuardedQuery,
+        options: &RunOptions,
+        cancel: CancellationToken,
+    ) -> Result<Running, SourceError> {
+        let closing = self.closing.clone();
+        Running::start(&self.pools, Request { address, query, options, cancel, closing }).await
+    }
+
+    pub(crate) async fn explain(
+        &self,
+        address: &SourceAddress,
+        query: &GuardedQuery,
+        options: &RunOptions,
+    ) -> Result<Vec<(String, String)>, SourceError> {
+        explain::explain(&self.pools, self.closing.clone(), address, query, options).await
+    }
+
+    pub(crate) async fn introspect(
+        &self,
+        address: &SourceAddress,
+        progress: &(dyn Fn(&str, usize, usize) + Send + Sync),
+    ) -> Result<Catalog, SourceError> {
+        introspect::introspect(&self.pools, self.closing.clone(), address, progress).await
+    }
+
+    pub(crate) fn evict(&self, address: &SourceAddress) {
+        self.pools.evict(address);
+    }
+
+    pub(crate) fn evict_all(&self) {
+        self.pools.evict_all();
+    }
+}

@@ -1,0 +1,115 @@
+//! One session with a PostgreSQL backend, and what it takes to hand it on clean.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lru::LruCache;
+use ringfence_guard::SessionEffect;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::Client;
+
+use super::prepared::Prepared;
+use super::watch::Watch;
+
+/// Longer texts are not kept prepared: their memory, on both sides, is worth more than the round trip.
+const LONGEST_KEPT: usize = 32 * 1024;
+
+/// How long a session may take to become clean before it is closed instead.
+const TIDY_LIMIT: Duration = Duration::from_secs(5);
+
+pub(super) struct Session {
+    pub(super) client: Client,
+    pub(super) watch: Arc<Watch>,
+    driver: AbortHandle,
+    statements: Option<LruCache<Box<str>, Arc<Prepared>>>,
+    /// The driver keeps statements of its own once it has looked a type up; DISCARD ALL would pull them from under it.
+    pub(super) looked_up_types: bool,
+    /// Something was sent whose end was not seen.
+    pub(super) in_flight: bool,
+    pub(super) idle_since: Instant,
+}
+
+/// What must happen before somebody else gets the session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tidy {
+    pub(super) rollback: bool,
+    pub(super) effect: SessionEffect,
+}
+
+impl Session {
+    pub(super) fn new(client: Client, watch: Arc<Watch>, driver: AbortHandle, statements: usize) -> Self {
+        Self {
+            client,
+            watch,
+            driver,
+            statements: NonZeroUsize::new(statements).map(LruCache::new),
+            looked_up_types: false,
+            in_flight: false,
+            idle_since: Instant::now(),
+        }
+    }
+
+    pub(super) fn is_usable(&self) -> bool {
+        !self.client.is_closed() && self.watch.fault().is_none() && self.watch.is_outside_transaction()
+    }
+
+    pub(super) fn kept_statement(&mut self, sql: &str) -> Option<Arc<Prepared>> {
+        self.statements.as_mut()?.get(sql).map(Arc::clone)
+    }
+
+    pub(super) fn keep_statement(&mut self, sql: &str, prepared: &Arc<Prepared>) {
+        self.looked_up_types |= prepared.looked_up_types;
+        if sql.len() <= LONGEST_KEPT
+            && !prepared.is_foreign()
+            && let Some(statements) = &mut self.statements
+        {
+            statements.put(sql.into(), Arc::clone(prepared));
+        }
+    }
+
+    pub(super) fn forget_statement(&mut self, sql: &str) {
+        if let Some(statements) = &mut self.statements {
+            statements.pop(sql);
+        }
+    }
+
+    /// How many statements are prepared: a session without any is the better one for a statement that costs it all.
+    pub(super) fn kept_statements(&self) -> usize {
+        self.statements.as_ref().map_or(0, LruCache::len)
+    }
+
+    /// Brings the session back to how it was after signing in. `false`: close it.
+    //
+    // INVARIANT: what a statement left in a session is gone before the next borrower; tests/engine/hygiene.rs holds it.
+    pub(super) async fn tidy(&mut self, tidy: Tidy) -> bool {
+        if tidy.effect == SessionEffect::Any && self.looked_up_types {
+            return false;
+        }
+        let tidying = async {
+            if tidy.rollback {
+                self.client.batch_execute("ROLLBACK").await?;
+            }
+            match tidy.effect {
+                SessionEffect::None => {}
+                SessionEffect::Sequences => self.client.batch_execute("DISCARD SEQUENCES").await?,
+                SessionEffect::Any => {
+                    if let Some(statements) = &mut self.statements {
+                        statements.clear();
+                    }
+                    self.client.batch_execute("DISCARD ALL").await?;
+                }
+            }
+            Ok::<(), tokio_postgres::Error>(())
+        };
+        matches!(timeout(TIDY_LIMIT, tidying).await, Ok(Ok(()))) && self.is_usable()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Closes the socket at once, also when the backend hangs.
+        self.driver.abort();
+    }
+}

@@ -1,0 +1,100 @@
+//! The transaction around a statement that needs one: read-only, another schema, settings for one query.
+
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::{RunOptions, SessionParameter, SourceError};
+
+/// Longer values are no settings.
+const LONGEST_VALUE: usize = 256;
+
+/// What begins the transaction, as one text for one round trip. Everything set is gone at its end.
+pub(super) struct Opening {
+    text: String,
+    sets_schema: Option<String>,
+}
+
+impl Opening {
+    /// `None` when the statement runs as it is: most do, and some (VACUUM, CREATE DATABASE) can't run otherwise.
+    pub(super) fn needed(read_only: bool, options: &RunOptions) -> Result<Option<Self>, SourceError> {
+        if !read_only && options.current_schema.is_none() && options.session_parameters.is_empty() {
+            return Ok(None);
+        }
+        let mut text = String::from(if read_only { "BEGIN READ ONLY" } else { "BEGIN" });
+        for (parameter, value) in &options.session_parameters {
+            let name = name(*parameter);
+            let value = literal(value).filter(|value| value.len() <= LONGEST_VALUE);
+            let value =
+                value.ok_or_else(|| SourceError::Option(format!("the value of {name} is not one")))?;
+            text.push_str("; SET LOCAL ");
+            text.push_str(name);
+            text.push_str(" = ");
+            text.push_str(&value);
+        }
+        if let Some(schema) = &options.current_schema {
+            let schema = literal(schema).ok_or_else(|| unknown_schema(schema))?;
+            text.push_str("; ");
+            text.push_str(&SET_SCHEMA.replace("$1", &schema));
+        }
+        Ok(Some(Self { text, sets_schema: options.current_schema.clone() }))
+    }
+
+    /// Begins. The statement itself is sent only after this succeeded: it must never run outside of the transaction.
+    pub(super) async fn begin(&self, client: &Client) -> Result<(), Failure> {
+        let answers = client.simple_query(&self.text).await.map_err(Failure::Setting)?;
+        let found = answers.iter().any(|answer| matches!(answer, SimpleQueryMessage::Row(_)));
+        match &self.sets_schema {
+            Some(schema) if !found => Err(Failure::Refused(unknown_schema(schema))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why a statement did not start.
+pub(super) enum Failure {
+    /// The database refused the statement.
+    Database(tokio_postgres::Error),
+    /// The database refused a setting.
+    Setting(tokio_postgres::Error),
+    /// We did.
+    Refused(SourceError),
+}
+
+/// Found without regard to case, the exact name first. The default path follows, so that what it shows stays visible.
+const SET_SCHEMA: &str = "SELECT pg_catalog.set_config('search_path', \
+     pg_catalog.concat_ws(', ', pg_catalog.quote_ident(found.nspname), \
+         NULLIF(pg_catalog.current_setting('search_path'), '')), true) \
+     FROM (SELECT nspname FROM pg_catalog.pg_namespace \
+         WHERE pg_catalog.lower(nspname::pg_catalog.text) = pg_catalog.lower($1::pg_catalog.text) \
+         ORDER BY nspname = $1 DESC, nspname LIMIT 1) AS found";
+
+fn unknown_schema(schema: &str) -> SourceError {
+    let shown: String = schema.chars().filter(|character| !character.is_control()).take(64).collect();
+    SourceError::Option(format!("there is no schema \"{shown}\" in this database"))
+}
+
+fn name(parameter: SessionParameter) -> &'static str {
+    match parameter {
+        SessionParameter::TimeZone => "TimeZone",
+        SessionParameter::DateStyle => "DateStyle",
+        SessionParameter::IntervalStyle => "IntervalStyle",
+        SessionParameter::ExtraFloatDigits => "extra_float_digits",
+        SessionParameter::StatementTimeout => "statement_timeout",
+        SessionParameter::LockTimeout => "lock_timeout",
+        SessionParameter::WorkMem => "work_mem",
+    }
+}
+
+/// A literal under `standard_conforming_strings`. Backslashes are refused so that it is one without, too.
+fn literal(value: &str) -> Option<String> {
+    if value.contains(['\0', '\\']) {
+        return None;
+    }
+    Some(format!("'{}'", value.replace('\'', "''")))
+}
+
+/// Whether a setting changes how PostgreSQL writes values: then its own text is what the caller wants to see.
+pub(super) fn wants_text(options: &RunOptions) -> bool {
+    options.session_parameters.iter().any(|(parameter, _)| {
+        matches!(parameter, SessionParameter::DateStyle | SessionParameter::IntervalStyle)
+    })
+}

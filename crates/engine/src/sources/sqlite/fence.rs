@@ -1,0 +1,121 @@
+//! Opens a SQLite file so that a statement can do nothing but work on that file.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, OpenFlags};
+
+use super::failure;
+use super::run::Stops;
+use crate::{EngineLimits, SourceError};
+
+/// How many instructions of SQLite's machine pass between two looks at the clock: some microseconds.
+const STEPS_BETWEEN_LOOKS: i32 = 1000;
+
+/// How long a statement waits for another's lock.
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+
+/// Pragmas that describe the database and change nothing. `database_list` is not among them: it shows paths.
+const PRAGMAS: [&str; 9] = [
+    "table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list",
+    "foreign_key_check", "integrity_check",
+];
+
+/// Pragmas that only tell a value when they are given none.
+const VALUE_PRAGMAS: [&str; 7] = [
+    "user_version", "application_id", "schema_version", "encoding", "page_count", "page_size",
+    "freelist_count",
+];
+
+/// Tables (database, name) that a statement touches, as SQLite names them while compiling it. Where no column is read
+/// (`count(*)`), SQLite says the database only if the statement did, and the name may be that of a WITH query.
+pub(super) type Touched = Arc<Mutex<Vec<(Option<String>, String)>>>;
+
+/// Opens an existing file.
+pub(super) fn open(
+    path: &Path,
+    read_only: bool,
+    limits: &EngineLimits,
+    stops: &Stops,
+) -> Result<Connection, SourceError> {
+    open_watched(path, read_only, limits, stops, None)
+}
+
+/// The same, and notes what statements touch.
+pub(super) fn open_watched(
+    path: &Path,
+    read_only: bool,
+    limits: &EngineLimits,
+    stops: &Stops,
+    touched: Option<Touched>,
+) -> Result<Connection, SourceError> {
+    let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+    // The path has no links any more; a link put in its place since then is refused.
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let failed = |error: &rusqlite::Error| failure::of(error, stops, limits);
+    let mut connection = Connection::open_with_flags(path, flags).map_err(|error| failed(&error))?;
+    let set_up = || -> rusqlite::Result<()> {
+        connection.busy_timeout(stops.remaining().min(LOCK_WAIT))?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+        let longest = i32::try_from(limits.max_row_bytes).unwrap_or(i32::MAX);
+        for (limit, value) in [
+            (Limit::SQLITE_LIMIT_LENGTH, longest),
+            (Limit::SQLITE_LIMIT_EXPR_DEPTH, 500),
+            (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 500),
+            (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 10_000),
+            (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 100),
+            (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
+        ] {
+            connection.set_limit(limit, value)?;
+        }
+        if read_only {
+            connection.pragma_update(None, "query_only", true)?;
+        }
+        let looking = stops.clone();
+        connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || looking.reached().is_some()))?;
+        connection.authorizer(Some(move |context: AuthContext<'_>| {
+            if let Some(touched) = &touched {
+                note(touched, &context);
+            }
+            if is_allowed(&context.action) { Authorization::Allow } else { Authorization::Deny }
+        }))
+    };
+    set_up().map_err(|error| failed(&error))?;
+    Ok(connection)
+}
+
+/// SQLite asks for everything a statement would do, also what its own parts do on its behalf.
+fn is_allowed(action: &AuthAction<'_>) -> bool {
+    match action {
+        // VACUUM attaches an unnamed temporary database; VACUUM INTO a file.
+        AuthAction::Attach { filename } => filename.is_empty(),
+        AuthAction::Detach { database_name } => database_name.starts_with("vacuum_"),
+        AuthAction::Function { function_name } => !function_name.eq_ignore_ascii_case("load_extension"),
+        AuthAction::Pragma { pragma_name, pragma_value } => {
+            let is_in = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(pragma_name));
+            is_in(&PRAGMAS) || (pragma_value.is_none() && is_in(&VALUE_PRAGMAS))
+        }
+        AuthAction::Unknown { .. } => false,
+        _ => true,
+    }
+}
+
+fn note(touched: &Touched, context: &AuthContext<'_>) {
+    let (AuthAction::Read { table_name: table, .. }
+    | AuthAction::Update { table_name: table, .. }
+    | AuthAction::Insert { table_name: table }
+    | AuthAction::Delete { table_name: table }) = context.action
+    else {
+        return;
+    };
+    let mut touched = touched.lock().unwrap_or_else(PoisonError::into_inner);
+    let entry = (context.database_name.map(str::to_owned), table.to_owned());
+    if !touched.contains(&entry) {
+        touched.push(entry);
+    }
+}

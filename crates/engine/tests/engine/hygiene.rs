@@ -1,0 +1,156 @@
+//! Nothing carries over from one call to the next: a pool of one session.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{World, message, open, timeout};
+use ringfence_engine::{RunOptions, SourceError};
+
+/// What leaves something, how it would be seen, and what a session shows without it.
+const LEFTOVERS: &[(&str, &str, &str)] = &[
+    ("SET search_path = nowhere", "SHOW search_path", r#"[["\"$user\", public"]]"#),
+    ("SELECT set_config('work_mem', '9MB', false)", "SHOW work_mem", r#"[["4MB"]]"#),
+    (
+        "SELECT set_config('my.secret', '42', false)",
+        "SELECT coalesce(current_setting('my.secret', true), '')",
+        r#"[[""]]"#,
+    ),
+    ("SET datestyle = German", "SELECT now()::date::text LIKE '____-__-__'", "[[true]]"),
+    ("SET client_encoding = LATIN1", "SHOW client_encoding", r#"[["UTF8"]]"#),
+    ("SET default_transaction_read_only = on", "SHOW transaction_read_only", r#"[["off"]]"#),
+    ("CREATE TEMP TABLE mine (a int)", "SELECT to_regclass('mine') IS NULL", "[[true]]"),
+    ("PREPARE p AS SELECT 1", "SELECT count(*) FROM pg_prepared_statements WHERE from_sql", "[[0]]"),
+    ("LISTEN news", "SELECT count(*) FROM pg_listening_channels()", "[[0]]"),
+    ("SELECT pg_advisory_lock(7)", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'", "[[0]]"),
+    ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "SELECT count(*) FROM pg_cursors WHERE name = 'c'", "[[0]]"),
+    ("SET SESSION AUTHORIZATION owner", "SELECT session_user, current_user", r#"[["owner","owner"]]"#),
+    ("SET ROLE none", "SELECT current_user", r#"[["owner"]]"#),
+    ("DEALLOCATE ALL", "SELECT 1", "[[1]]"),
+    ("DISCARD ALL", "SELECT 1", "[[1]]"),
+    ("SELECT nextval('s')", "SELECT 2", "[[2]]"),
+    (
+        "DO $$ BEGIN PERFORM set_config('work_mem', '9MB', false); CREATE TEMP TABLE mine (a int); END $$",
+        "SHOW work_mem",
+        r#"[["4MB"]]"#,
+    ),
+];
+
+#[tokio::test]
+async fn nothing_carries_over() {
+    let world = World::with_places(1).await;
+    world.run("CREATE TABLE t (a int)").await.expect("made");
+    world.run("CREATE SEQUENCE s").await.expect("made");
+    for (leaves, seen, clean) in LEFTOVERS {
+        // Twice, so that prepared statements are in play.
+        for _ in 0..2 {
+            world.run(leaves).await.unwrap_or_else(|error| panic!("{leaves}: {error:?}"));
+            assert_eq!(world.json(seen).await, *clean, "after {leaves}");
+        }
+    }
+    assert!(message(world.run("SELECT currval('s')").await).contains("not yet defined"));
+    // A plain INSERT keeps the session's prepared statements; what it took from a sequence is forgotten all the same.
+    world.run("CREATE TABLE numbered (id serial, a int)").await.expect("made");
+    world.run("INSERT INTO numbered (a) VALUES (1)").await.expect("inserted");
+    assert!(message(world.run("SELECT lastval()").await).contains("not yet defined"));
+    assert!(world.engine.open_connections() <= 1);
+}
+
+#[tokio::test]
+async fn a_session_is_good_after_a_failing_statement() {
+    let world = World::with_places(1).await;
+    world.run("CREATE TABLE t (a int PRIMARY KEY DEFERRABLE INITIALLY DEFERRED)").await.expect("made");
+    world.run("INSERT INTO t VALUES (1)").await.expect("inserted");
+    let pid = world.json("SELECT pg_backend_pid()").await;
+    for (failing, sqlstate) in [
+        ("SELECT 1/0", "22012"),
+        ("SELECT 1/(5-i) FROM generate_series(1, 9) i", "22012"),
+        ("SELECT nothing", "42703"),
+        ("SELEC 1", "42601"),
+        ("INSERT INTO t VALUES (1)", "23505"),
+        ("SELECT '::1'::inet, 1/0", "22012"),
+        ("SELECT $1::int", "42P02"),
+        ("SET work_mem = 'x'", "22023"),
+    ] {
+        for options in [
+            RunOptions::default(),
+            RunOptions { current_schema: Some("public".to_owned()), ..RunOptions::default() },
+        ] {
+            let error = world.run_with(failing, &options).await.expect_err(failing);
+            assert!(
+                matches!(&error, SourceError::Statement { sqlstate: Some(code), message } if code == sqlstate && !message.contains("Key (")),
+                "{failing}: {error:?}"
+            );
+            assert_eq!(world.json("SELECT count(*) FROM t").await, "[[1]]");
+        }
+    }
+    assert_eq!(world.json("SELECT pg_backend_pid()").await, pid, "the session is still the same");
+}
+
+#[tokio::test]
+async fn statements_that_run_alone_do() {
+    let world = World::with_places(1).await;
+    for sql in ["VACUUM", "CREATE TABLE t (a int)", "CREATE INDEX CONCURRENTLY i ON t (a)", "REINDEX TABLE t"]
+    {
+        world.run(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+    world.run("CREATE PROCEDURE two() LANGUAGE plpgsql AS $$ BEGIN INSERT INTO t VALUES (1); COMMIT; INSERT INTO t VALUES (2); END $$").await.expect("made");
+    world.run("CALL two()").await.expect("runs");
+    let inserted = world.run("INSERT INTO t VALUES (3), (4) RETURNING a").await.expect("runs");
+    assert_eq!((inserted.rows.len(), inserted.affected), (2, Some(2)));
+    assert_eq!(world.run("UPDATE t SET a = a + 1").await.expect("runs").affected, Some(4));
+    assert_eq!(world.run("DELETE FROM t WHERE a > 100").await.expect("runs").affected, Some(0));
+    assert_eq!(world.run("SELECT * FROM t FOR UPDATE").await.expect("runs").affected, None);
+}
+
+#[tokio::test]
+async fn a_cancelled_session_is_never_used_again() {
+    let world = World::with_places(1).await;
+    let pid = world.json("SELECT pg_backend_pid()").await;
+    let cancel = CancellationToken::new();
+    let (engine, address, token) = (world.engine.clone(), world.address(), cancel.clone());
+    let running = tokio::spawn(async move {
+        engine.run(&address, &open("SELECT pg_sleep(600)"), &RunOptions::default(), token).await
+    });
+    world.until_active("SELECT pg_sleep(600)", 1).await;
+    cancel.cancel();
+    let stopped = running.await.expect("no panic");
+    assert!(matches!(stopped, Err(SourceError::Cancelled)), "{stopped:?}");
+    assert_ne!(world.json("SELECT pg_backend_pid()").await, pid);
+    world.until_active("SELECT pg_sleep(600)", 0).await;
+    let timed_out = world.run_with("SELECT pg_sleep(600)", &timeout(50)).await;
+    assert!(matches!(timed_out, Err(SourceError::TimedOut { limit_ms: 50 })), "{timed_out:?}");
+    for _ in 0..20 {
+        assert_eq!(world.json("SELECT 1").await, "[[1]]");
+    }
+    world.until_active("SELECT pg_sleep(600)", 0).await;
+    world.until_open(1).await;
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_stops_the_statement() {
+    let world = World::with_places(1).await;
+    // The future of `run` is dropped, as when a client disconnects.
+    let (engine, address) = (world.engine.clone(), world.address());
+    let running = tokio::spawn(async move {
+        engine
+            .run(&address, &open("SELECT pg_sleep(601)"), &RunOptions::default(), CancellationToken::new())
+            .await
+    });
+    world.until_active("SELECT pg_sleep(601)", 1).await;
+    running.abort();
+    world.until_active("SELECT pg_sleep(601)", 0).await;
+    // A stream is dropped half-way, early and late.
+    for batches in [0, 1, 5] {
+        let endless = open("SELECT i, repeat('x', 100) FROM (SELECT generate_series(1, 1000000000000) i) s");
+        let mut stream = world
+            .engine
+            .stream(&world.address(), &endless, &RunOptions::default(), CancellationToken::new())
+            .await
+            .expect("starts");
+        for _ in 0..batches {
+            assert!(stream.next().await.expect("goes on").is_some_and(|rows| !rows.is_empty()));
+        }
+        drop(stream);
+        world.until_active("%generate_series(1, 1000000000000)%", 0).await;
+        assert_eq!(world.json("SELECT 1").await, "[[1]]");
+    }
+}
