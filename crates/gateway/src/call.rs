@@ -1,0 +1,254 @@
+//! A call: who asks, and the one audit record that it leaves.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use ringfence_policy::{OrgId, Permission, Principal, QueryId, TraceId};
+use ringfence_store::audit::AuditRecord;
+
+use crate::refused::Code;
+use crate::{Refused, audit};
+
+/// Longest text of a caller that an audit record repeats, in bytes: as long as the longest connection key.
+const LONGEST_TEXT: usize = 1020;
+/// Relations that one record names.
+const MOST_TABLES: usize = 256;
+
+/// The front end that a call came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants name the front ends")]
+pub enum Door {
+    Api,
+    V1,
+    Cli,
+}
+
+impl Door {
+    /// The name that the audit log has.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::V1 => "v1",
+            Self::Cli => "cli",
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Done.
+    Allowed,
+    /// Not done, with the public code.
+    Refused(Code),
+    /// The client went away first.
+    Abandoned,
+}
+
+impl Decision {
+    /// The word that the audit log has: `refused` is our answer to the caller, `failed` is somebody's fault.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Abandoned => "abandoned",
+            Self::Refused(
+                Code::QueryFailed
+                | Code::QueryTimedOut
+                | Code::QueryCancelled
+                | Code::SourceUnreachable
+                | Code::SourceCredentials
+                | Code::SourceBusy
+                | Code::SourceLost
+                | Code::AuditUnavailable
+                | Code::StoreUnavailable
+                | Code::ShuttingDown
+                | Code::Internal,
+            ) => "failed",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+/// The record of one call in the making. It is begun before the caller is known and written when [`CallLog::finish`]
+/// is called or the last holder drops it (then as abandoned), so that no front end can forget it.
+pub struct CallLog {
+    door: Door,
+    trace_id: TraceId,
+    at_ms: i64,
+    begun: Instant,
+    draft: Mutex<Draft>,
+    written: AtomicBool,
+    writer: audit::Writer,
+}
+
+/// What becomes known of a call while it runs.
+#[derive(Default)]
+struct Draft {
+    action: Cow<'static, str>,
+    /// Whether the gateway named the action, not the front end.
+    named: bool,
+    principal: Option<Arc<Principal>>,
+    connection: Option<String>,
+    object: Option<String>,
+    statement: Option<String>,
+    tables: Vec<String>,
+    rows: Option<u64>,
+}
+
+/// An identified call: what every function of the gateway takes.
+pub struct Call {
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) log: Arc<CallLog>,
+}
+
+impl crate::Gateway {
+    /// Begins a call. `action` names it until the gateway knows better.
+    pub fn begin(&self, door: Door, action: &str, trace_id: TraceId) -> Arc<CallLog> {
+        Arc::new(CallLog {
+            door,
+            trace_id,
+            at_ms: now_ms(),
+            begun: Instant::now(),
+            draft: Mutex::new(Draft { action: plain(action).into(), ..Draft::default() }),
+            written: AtomicBool::new(false),
+            writer: self.shared.audit.clone(),
+        })
+    }
+}
+
+impl CallLog {
+    /// The call's trace id.
+    pub fn trace_id(&self) -> &TraceId {
+        &self.trace_id
+    }
+
+    /// The front end that the call came through.
+    pub fn door(&self) -> Door {
+        self.door
+    }
+
+    /// Names what is being done, such as `create-user`. The first name stays: a front end that answers a change with a
+    /// list made a change.
+    pub fn set_action(&self, action: &'static str) {
+        let mut draft = self.draft.lock();
+        if !draft.named {
+            (draft.action, draft.named) = (action.into(), true);
+        }
+    }
+
+    /// Names the connection.
+    pub fn set_connection(&self, key: &str) {
+        self.draft.lock().connection = Some(plain(key));
+    }
+
+    /// Names what is created, changed or removed.
+    pub fn set_object(&self, id: &str) {
+        self.draft.lock().object = Some(plain(id));
+    }
+
+    /// Fingerprint of the statement and the relations it names.
+    pub fn set_statement(&self, fingerprint: &str, tables: Vec<String>) {
+        let mut draft = self.draft.lock();
+        draft.statement = Some(plain(fingerprint));
+        draft.tables = tables.into_iter().take(MOST_TABLES).map(|table| plain(&table)).collect();
+    }
+
+    /// Rows that went to the caller.
+    pub fn set_rows(&self, rows: u64) {
+        self.draft.lock().rows = Some(rows);
+    }
+
+    /// Names who asks, as soon as that is known: refusals are recorded under their name too.
+    pub(crate) fn set_principal(&self, principal: &Arc<Principal>) {
+        self.draft.lock().principal = Some(principal.clone());
+    }
+
+    /// Writes the record. In strict mode it is durable when this returns, and an error means that the answer must not
+    /// be given. Only the first call counts.
+    pub async fn finish(&self, decision: Decision) -> Result<(), Refused> {
+        if self.written.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.writer.write(self.record(decision)).await
+    }
+
+    fn record(&self, decision: Decision) -> AuditRecord {
+        let draft = std::mem::take(&mut *self.draft.lock());
+        let principal = draft.principal.as_deref();
+        AuditRecord {
+            at_ms: self.at_ms,
+            trace_id: self.trace_id.to_string(),
+            door: self.door.name().to_owned(),
+            action: draft.action.into_owned(),
+            user: principal.map(|principal| principal.authenticated_user().to_string()),
+            acting_for: principal
+                .filter(|principal| principal.acted_by.is_some())
+                .map(|principal| principal.user.to_string()),
+            tenant: principal.map(|principal| principal.tenant.to_string()),
+            org: principal.map(|principal| principal.org.to_string()),
+            connection: draft.connection,
+            statement: draft.statement,
+            tables: draft.tables,
+            object: draft.object,
+            rows: draft.rows.map(|rows| i64::try_from(rows).unwrap_or(i64::MAX)),
+            duration_us: i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(i64::MAX),
+            decision: decision.word().to_owned(),
+            code: match decision {
+                Decision::Refused(code) => Some(code.row().name.to_owned()),
+                Decision::Allowed | Decision::Abandoned => None,
+            },
+        }
+    }
+}
+
+impl Drop for CallLog {
+    fn drop(&mut self) {
+        if !self.written.swap(true, Ordering::AcqRel) {
+            self.writer.write_detached(self.record(Decision::Abandoned));
+        }
+    }
+}
+
+impl Call {
+    /// Who asks.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The call's record.
+    pub fn log(&self) -> &Arc<CallLog> {
+        &self.log
+    }
+
+    /// Refuses a principal without the permission.
+    pub fn needs(&self, permission: Permission) -> Result<(), Refused> {
+        if self.principal.may(permission) { Ok(()) } else { Err(Refused::lacks(permission)) }
+    }
+
+    /// Whether what belongs to that organization is within the caller's sight. Everything else is answered like what
+    /// does not exist.
+    pub(crate) fn sees(&self, org: &OrgId) -> bool {
+        self.principal.is_super_admin() || self.principal.org == *org
+    }
+}
+
+/// Milliseconds since the epoch.
+pub(crate) fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// A new unguessable query id: 160 random bits, all of them safe in a URL.
+pub(crate) fn new_query_id() -> QueryId {
+    let bits: [u8; 20] = rand::random();
+    QueryId::new(&hex::encode(bits)).unwrap_or_else(|invalid| unreachable!("hex digits are an id: {invalid}"))
+}
+
+/// A caller's text as a record may hold it. One that the database can't store (a NUL) or that is endless would hold
+/// up every record behind it.
+fn plain(text: &str) -> String {
+    let end = text.floor_char_boundary(LONGEST_TEXT.min(text.len()));
+    text[..end].chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

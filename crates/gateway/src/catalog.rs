@@ -1,0 +1,89 @@
+//! What a connection shows: the indexed catalog, narrowed by its content filters.
+
+mod cache;
+mod names;
+mod shown;
+
+use std::sync::Arc;
+
+use ringfence_policy::filter::SearchContext;
+use ringfence_policy::{Catalog, ContentFilters, Permission};
+use ringfence_store::annotations::Annotations;
+use ringfence_store::connections::{Connection, Proof};
+
+pub(crate) use cache::CatalogCache;
+pub(crate) use names::{find_column, find_relation, find_schema, fold_name};
+pub(crate) use shown::Shown;
+
+use crate::indexing::Wish;
+use crate::{Call, Gateway, Refused};
+
+/// Search contexts in one request.
+const MAX_CONTEXTS: usize = 1_000;
+
+/// A catalog with what people said about it.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "plain fields")]
+pub struct CatalogView {
+    pub catalog: Arc<Catalog>,
+    pub annotations: Arc<Annotations>,
+}
+
+impl Gateway {
+    /// What the connection shows, narrowed further by `contexts`. `None` before the first index is complete, and for a
+    /// user whose credentials are not proven. Needs `read:databases`.
+    pub async fn catalog(
+        &self,
+        call: &Call,
+        key: &str,
+        contexts: &[SearchContext],
+    ) -> Result<Option<CatalogView>, Refused> {
+        call.log().set_action("get-catalog");
+        call.needs(Permission::ReadDatabases)?;
+        if contexts.len() > MAX_CONTEXTS {
+            return Err(Refused::invalid(format!("too many search contexts: at most {MAX_CONTEXTS}")));
+        }
+        let connection = self.connection_of(call, key).await?;
+        let Some(shown) = self.shown_to(call, &connection).await? else {
+            return Ok(None);
+        };
+        let catalog = if contexts.is_empty() {
+            shown.catalog.clone()
+        } else {
+            let asked = ContentFilters::new(contexts, &[])
+                .map_err(|invalid| Refused::invalid(invalid.to_string()))?;
+            shown::narrowed(asked, shown.catalog.clone()).await?
+        };
+        Ok(Some(CatalogView { catalog, annotations: shown.annotations.clone() }))
+    }
+
+    /// What the connection shows to its user: nothing before the user's own credentials are proven, whatever others
+    /// with the same key have indexed.
+    pub(crate) async fn shown_to(
+        &self,
+        call: &Call,
+        connection: &Connection,
+    ) -> Result<Option<Arc<Shown>>, Refused> {
+        // INVARIANT: an unproven user sees nothing of a shared source. Held by the test
+        // `a_wrong_password_sees_and_changes_nothing`.
+        if connection.proof != Proof::Proven {
+            if connection.proof == Proof::Pending {
+                self.shared.indexer.enqueue(connection.source, Wish::Prove);
+            }
+            return Ok(None);
+        }
+        let Some(source) = self.shared.store.sources().get(connection.source).await? else {
+            return Ok(None);
+        };
+        // A user may have moved to another organization since: what the old one shares stays there.
+        if source.org != call.principal().org {
+            return Ok(None);
+        }
+        self.shared.catalogs.shown(&self.shared.store, source).await
+    }
+}
+
+/// A name as clients see it: without an upper-case letter it is shown in upper case (ASCII), else as it is.
+pub fn shown_name(name: &str) -> String {
+    if name.chars().any(char::is_uppercase) { name.to_owned() } else { name.to_ascii_uppercase() }
+}

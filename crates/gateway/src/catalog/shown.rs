@@ -1,0 +1,177 @@
+//! A catalog behind its filters: what is hidden is not in here, not even as the end of a foreign key.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use ringfence_policy::{Catalog, Constraint, ContentFilters, Relation};
+use ringfence_store::annotations::{Annotations, RelationNotes};
+use ringfence_store::sources::Source;
+
+use super::fold_name;
+use crate::Refused;
+
+/// What a source shows.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) annotations: Arc<Annotations>,
+    /// Relations (schema, name) of which no column is hidden.
+    whole: HashSet<(String, String)>,
+    /// Names, in lower case, that some schema has for a relation which is hidden in part or whole. Never shown.
+    hidden_names: HashSet<String>,
+    /// Approximate size in memory.
+    pub(super) bytes: usize,
+}
+
+impl Shown {
+    /// Whether the relation is shown with every column that it has. Names as stored.
+    pub(crate) fn is_whole(&self, schema: &str, relation: &str) -> bool {
+        self.whole.contains(&(schema.to_owned(), relation.to_owned()))
+    }
+
+    /// Whether some schema has a relation of that name, in any case, that is not shown completely.
+    pub(crate) fn hides_relation_named(&self, name: &str) -> bool {
+        self.hidden_names.contains(&fold_name(name))
+    }
+}
+
+/// Narrows on a thread of its own: many filters over a large catalog take their time.
+pub(super) async fn show(
+    source: Source,
+    catalog: Catalog,
+    annotations: Annotations,
+) -> Result<Arc<Shown>, Refused> {
+    let narrow = move || {
+        let filters = ContentFilters::new(&source.content_filters, &source.pattern_filters)
+            .map_err(|invalid| Refused::internal(&invalid))?;
+        let narrowed =
+            if filters.is_empty() { catalog.clone() } else { without_hidden_ends(&filters.narrow(&catalog)) };
+        let whole = whole_relations(&catalog, &narrowed);
+        let hidden_names = hidden_names(&catalog, &whole);
+        let annotations = Annotations {
+            schemas: annotations
+                .schemas
+                .into_iter()
+                .filter(|(name, _)| has_schema(&narrowed, name))
+                .collect(),
+            relations: shown_notes(&narrowed, annotations.relations),
+        };
+        let hidden_bytes: usize = hidden_names.iter().map(String::len).sum();
+        let bytes = catalog_bytes(&narrowed) + annotation_bytes(&annotations) + hidden_bytes;
+        let (catalog, annotations) = (Arc::new(narrowed), Arc::new(annotations));
+        Ok(Arc::new(Shown { catalog, annotations, whole, hidden_names, bytes }))
+    };
+    tokio::task::spawn_blocking(narrow).await.map_err(|stopped| Refused::internal(&stopped))?
+}
+
+/// The catalog as a request's search contexts narrow it.
+pub(super) async fn narrowed(asked: ContentFilters, catalog: Arc<Catalog>) -> Result<Arc<Catalog>, Refused> {
+    let narrowed = tokio::task::spawn_blocking(move || asked.narrow(&catalog)).await;
+    narrowed.map(Arc::new).map_err(|stopped| Refused::internal(&stopped))
+}
+
+fn whole_relations(all: &Catalog, shown: &Catalog) -> HashSet<(String, String)> {
+    let relations = shown
+        .schemas
+        .iter()
+        .flat_map(|schema| schema.relations.iter().map(move |relation| (schema.name.as_str(), relation)));
+    relations
+        .filter(|(schema, relation)| {
+            all.relation(schema, &relation.name)
+                .is_some_and(|full| full.columns.len() == relation.columns.len())
+        })
+        .map(|(schema, relation)| (schema.to_owned(), relation.name.clone()))
+        .collect()
+}
+
+fn hidden_names(all: &Catalog, whole: &HashSet<(String, String)>) -> HashSet<String> {
+    let names = all.schemas.iter().flat_map(|schema| {
+        let hidden = schema
+            .relations
+            .iter()
+            .filter(|relation| !whole.contains(&(schema.name.clone(), relation.name.clone())));
+        hidden.map(|relation| fold_name(&relation.name))
+    });
+    names.collect()
+}
+
+/// Leaves out constraints that name what is hidden.
+fn without_hidden_ends(catalog: &Catalog) -> Catalog {
+    let mut pruned = catalog.clone();
+    for relation in pruned.schemas.iter_mut().flat_map(|schema| &mut schema.relations) {
+        let columns: HashSet<String> = relation.columns.iter().map(|column| column.name.clone()).collect();
+        relation.constraints.retain(|constraint| is_shown(catalog, &columns, constraint));
+    }
+    pruned
+}
+
+fn is_shown(catalog: &Catalog, own: &HashSet<String>, constraint: &Constraint) -> bool {
+    match constraint {
+        Constraint::Primary { columns } | Constraint::Unique { columns } => {
+            columns.iter().all(|column| own.contains(column))
+        }
+        Constraint::Foreign { columns, target_schema, target_relation, target_columns } => {
+            let target = catalog.relation(target_schema, target_relation);
+            let has = |name: &String| {
+                target.is_some_and(|target| target.columns.iter().any(|column| column.name == *name))
+            };
+            target.is_some()
+                && columns.iter().all(|column| own.contains(column))
+                && target_columns.iter().all(has)
+        }
+    }
+}
+
+fn has_schema(catalog: &Catalog, name: &str) -> bool {
+    catalog.schemas.iter().any(|schema| schema.name == name)
+}
+
+type NotesBySchema = std::collections::BTreeMap<String, std::collections::BTreeMap<String, RelationNotes>>;
+
+fn shown_notes(catalog: &Catalog, all: NotesBySchema) -> NotesBySchema {
+    let of_schema = |(schema, notes): (String, std::collections::BTreeMap<String, RelationNotes>)| {
+        let shown = notes.into_iter().filter_map(|(name, notes)| {
+            let relation = catalog.relation(&schema, &name)?;
+            Some((name, notes_on(catalog, relation, notes)))
+        });
+        let shown: std::collections::BTreeMap<_, _> = shown.collect();
+        (!shown.is_empty()).then_some((schema, shown))
+    };
+    all.into_iter().filter_map(of_schema).collect()
+}
+
+fn notes_on(catalog: &Catalog, relation: &Relation, mut notes: RelationNotes) -> RelationNotes {
+    let columns: HashSet<String> = relation.columns.iter().map(|column| column.name.clone()).collect();
+    notes.columns.retain(|name, _| columns.contains(name));
+    for constraints in [&mut notes.primary, &mut notes.foreign].into_iter().flatten() {
+        constraints.retain(|constraint| is_shown(catalog, &columns, constraint));
+    }
+    notes
+}
+
+/// Strings and their holders, roughly: a bound on memory needs no better.
+fn catalog_bytes(catalog: &Catalog) -> usize {
+    const HOLDER: usize = 96;
+    let relations = catalog.schemas.iter().flat_map(|schema| &schema.relations);
+    relations
+        .map(|relation| {
+            let columns = relation.columns.iter().map(|column| {
+                HOLDER
+                    + column.name.len()
+                    + column.data_type.len()
+                    + column.comment.as_ref().map_or(0, String::len)
+            });
+            // The name stands in `whole` too.
+            let comment = relation.comment.as_ref().map_or(0, String::len);
+            2 * (HOLDER + relation.name.len())
+                + comment
+                + columns.sum::<usize>()
+                + HOLDER * relation.constraints.len()
+        })
+        .sum::<usize>()
+        + HOLDER
+}
+
+fn annotation_bytes(annotations: &Annotations) -> usize {
+    serde_json::to_vec(annotations).map_or(0, |json| json.len())
+}

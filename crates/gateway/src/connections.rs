@@ -1,0 +1,154 @@
+//! The acting user's connections: add, change, remove, list, share by key.
+
+mod address;
+mod checks;
+mod edit;
+mod view;
+
+use std::collections::BTreeMap;
+
+use ringfence_policy::{ConnectionKey, ConnectionSpec, UserId};
+use ringfence_store::connections::{Connection, Proof};
+use ringfence_store::sources::{IndexStatus, SchemaProgress, Source};
+use secrecy::SecretString;
+
+pub(crate) use address::address_of;
+pub(crate) use checks::has_nul;
+
+use crate::indexing::Wish;
+use crate::{Call, Gateway, Refused};
+
+/// A connection to add or change.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "plain fields")]
+pub struct NewConnection {
+    pub spec: ConnectionSpec,
+    /// `None` keeps the stored one of a known key.
+    pub password: Option<SecretString>,
+}
+
+/// Changes to a list of connections, all or nothing: removals first.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "plain fields")]
+pub struct ConnectionEdits {
+    pub updated: Vec<NewConnection>,
+    pub removed: Vec<String>,
+    /// Connect first; on failure nothing is saved.
+    pub validate_before_save: bool,
+    pub default: Option<String>,
+    /// Whose list; default the acting user's.
+    pub owner: Option<String>,
+}
+
+/// A connection as its user sees it; never with the password.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "plain fields")]
+pub struct ConnectionView {
+    pub key: ConnectionKey,
+    /// With the source's filters, which are shared.
+    pub spec: ConnectionSpec,
+    pub owner: UserId,
+    pub index: IndexView,
+}
+
+/// How far indexing is, for this user.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "plain fields")]
+pub struct IndexView {
+    pub status: IndexStatus,
+    pub schemas: BTreeMap<String, SchemaProgress>,
+    /// 0 to 100; 100 too when nothing was begun.
+    pub percentage: f64,
+    pub diagnostics: Option<String>,
+}
+
+/// A list of connections.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "plain fields")]
+pub struct ConnectionList {
+    pub connections: Vec<ConnectionView>,
+    pub default: Option<ConnectionKey>,
+}
+
+impl Gateway {
+    /// Needs `write:databases` (`push:databases` for push connections, `write:user` for somebody else's list).
+    /// Answers the keys of `updated`, in order.
+    pub async fn edit_connections(
+        &self,
+        call: &Call,
+        edits: ConnectionEdits,
+    ) -> Result<Vec<ConnectionKey>, Refused> {
+        call.log().set_action("edit-connections");
+        edit::edit(self, call, edits).await
+    }
+
+    /// The acting user's connections in the order of adding.
+    pub async fn list_connections(&self, call: &Call) -> Result<ConnectionList, Refused> {
+        call.log().set_action("list-connections");
+        let user = &call.principal().user;
+        let connections = self.shared.store.connections().list(user).await?;
+        let default = self.shared.store.connections().default_key(user).await?;
+        let mut ids: Vec<_> = connections.iter().map(|connection| connection.source).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let sources = self.shared.store.sources().get_many(&ids).await?;
+        let sources: BTreeMap<_, _> = sources.iter().map(|source| (source.id, source)).collect();
+        let view = |connection: Connection| {
+            let source = sources.get(&connection.source).copied();
+            self.view_connection(call, connection, source)
+        };
+        Ok(ConnectionList { connections: connections.into_iter().map(view).collect(), default })
+    }
+
+    /// One of the acting user's connections.
+    pub async fn get_connection(&self, call: &Call, key: &str) -> Result<ConnectionView, Refused> {
+        call.log().set_action("get-connection");
+        let connection = self.connection_of(call, key).await?;
+        let source = self.shared.store.sources().get(connection.source).await?;
+        Ok(self.view_connection(call, connection, source.as_ref()))
+    }
+
+    /// Needs `write:databases`. Starts indexing again; the status is `not-started` when this returns.
+    pub async fn refresh_connection(&self, call: &Call, key: &str) -> Result<(), Refused> {
+        call.log().set_action("refresh-connection");
+        call.needs(ringfence_policy::Permission::WriteDatabases)?;
+        let connection = self.connection_of(call, key).await?;
+        let store = &self.shared.store;
+        if connection.proof == Proof::Proven {
+            store.sources().restart(connection.source).await?;
+        } else {
+            // Whoever is not proven starts their own proof again, and touches nothing that others share.
+            store.connections().set_proof(&connection.user, &connection.key, &Proof::Pending).await?;
+        }
+        self.shared.catalogs.forget(connection.source);
+        self.shared.indexer.enqueue(connection.source, Wish::Introspect);
+        Ok(())
+    }
+
+    /// The acting user's connection of that key: the one place where a scope is resolved. The answer is the same
+    /// whether nobody has such a connection or somebody else has.
+    pub(crate) async fn connection_of(&self, call: &Call, key: &str) -> Result<Connection, Refused> {
+        if key.trim().is_empty() {
+            return Err(Refused::invalid("the scope is empty: name one of your connections by its key"));
+        }
+        let Ok(key) = ConnectionKey::new(key) else {
+            return Err(Refused::not_found("connection"));
+        };
+        call.log().set_connection(key.as_str());
+        let found = self.shared.store.connections().get(&call.principal().user, &key).await?;
+        found.ok_or_else(|| Refused::not_found("connection"))
+    }
+
+    fn view_connection(
+        &self,
+        call: &Call,
+        connection: Connection,
+        source: Option<&Source>,
+    ) -> ConnectionView {
+        if connection.proof == Proof::Pending {
+            // Left behind by a node that went away, perhaps: whoever looks at the status sets it going again.
+            self.shared.indexer.enqueue(connection.source, Wish::Prove);
+        }
+        view::view(connection, source.filter(|source| source.org == call.principal().org))
+    }
+}

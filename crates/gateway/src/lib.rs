@@ -1,0 +1,176 @@
+//! The one road: identify, entitle, guard, run, audit.
+//!
+//! Every front end comes through here with a [`Call`]: a principal, and the record that the call leaves. There is no
+//! other way to the store or to a data source, and no wire format in here.
+
+pub mod access_keys;
+pub mod annotations;
+pub mod audit;
+pub mod authentication;
+pub mod bootstrap;
+pub mod call;
+pub mod catalog;
+pub mod connections;
+pub mod history;
+pub mod indexing;
+pub mod likes;
+mod limits;
+pub mod organizations;
+pub mod parameters;
+pub mod queries;
+pub mod refused;
+pub mod tenants;
+pub mod user_config;
+pub mod users;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ringfence_engine::Engine;
+use ringfence_store::Store;
+use ringfence_store::changes::Change;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+pub use bootstrap::{AdminAccount, Bootstrap};
+pub use call::{Call, CallLog, Decision, Door};
+pub use refused::{Code, Refused};
+
+/// How the audit log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AuditMode {
+    /// Through a bounded queue, many records in one commit. When the queue is full, calls wait, then are refused.
+    #[default]
+    WriteBehind,
+    /// Durable before the answer. When it can't be written, queries are refused before they run.
+    Strict,
+}
+
+/// What the gateway needs to know.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "plain fields")]
+pub struct GatewayConfig {
+    pub admin: AdminAccount,
+    pub audit: AuditMode,
+    pub audit_queue: usize,
+    /// Default and upper limit of a statement's time.
+    pub query_timeout: Duration,
+    pub max_query_timeout: Duration,
+    /// Default and upper limit of a result's rows.
+    pub default_rows: u64,
+    pub max_rows: u64,
+    pub max_result_bytes: u64,
+    /// How long results of submitted queries can be read again, and how much memory all of them may take.
+    pub result_retention: Duration,
+    pub result_memory: u64,
+    /// Queries that one user may have running or waiting at once.
+    pub queries_per_user: usize,
+    pub indexing_at_once: usize,
+    /// Principals kept in memory.
+    pub principal_cache: u64,
+    /// Names this node in leases.
+    pub node: String,
+}
+
+/// The gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+/// What all parts of the gateway share.
+struct Shared {
+    config: GatewayConfig,
+    store: Store,
+    engine: Engine,
+    audit: audit::Writer,
+    principals: authentication::PrincipalCache,
+    indexer: indexing::Indexer,
+    catalogs: catalog::CatalogCache,
+    running: queries::RunningQueries,
+    history: history::Writer,
+    /// Held while one who rules over all organizations is removed or demoted.
+    super_admins: tokio::sync::Mutex<()>,
+    /// Ends what listens in the background.
+    stopped: CancellationToken,
+}
+
+/// How long shutting down waits for records to be written out.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+impl Gateway {
+    /// Makes the first administrator when there is none, takes up unfinished indexing and starts listening for changes.
+    pub async fn open(
+        config: GatewayConfig,
+        store: Store,
+        engine: Engine,
+    ) -> Result<(Self, Bootstrap), Refused> {
+        // Listening begins before anything is copied, so that no change falls in between.
+        let news = store.subscribe();
+        let made = bootstrap::bootstrap(&store, &config.admin).await?;
+        let stopped = CancellationToken::new();
+        let shared = Shared {
+            audit: audit::Writer::start(store.clone(), config.audit, config.audit_queue),
+            principals: authentication::PrincipalCache::new(&config),
+            indexer: indexing::Indexer::new(&config),
+            catalogs: catalog::CatalogCache::new(&config),
+            running: queries::RunningQueries::new(&config),
+            history: history::Writer::start(store.clone()),
+            super_admins: tokio::sync::Mutex::default(),
+            stopped: stopped.clone(),
+            config,
+            store,
+            engine,
+        };
+        let gateway = Self { shared: Arc::new(shared) };
+        // A weak hold: a gateway that nobody has any more needs no news.
+        tokio::spawn(stopped.run_until_cancelled_owned(listen(news, Arc::downgrade(&gateway.shared))));
+        indexing::start(&gateway);
+        Ok((gateway, made))
+    }
+
+    /// The control store, for readiness checks.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// The engine, for metrics.
+    pub fn engine(&self) -> &Engine {
+        &self.shared.engine
+    }
+
+    /// Stops taking queries, cancels what still runs, and writes everything out.
+    pub async fn shutdown(&self) {
+        queries::stop_all(self).await;
+        self.shared.stopped.cancel();
+        self.shared.history.flush().await;
+        self.shared.audit.flush(LAST_WORDS).await;
+        self.shared.engine.shutdown().await;
+    }
+}
+
+/// Drops copies of what changed, here or on another node.
+async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
+    loop {
+        let change = match news.recv().await {
+            Ok(change) => change,
+            Err(RecvError::Lagged(missed)) => {
+                tracing::warn!(changes.missed = missed, "news of changes were missed: copies are read again");
+                Change::Everything
+            }
+            Err(RecvError::Closed) => return,
+        };
+        let Some(shared) = shared.upgrade() else { return };
+        match change {
+            Change::User(user) => shared.principals.forget_user(&user),
+            Change::Key(key) => shared.principals.forget_key(&key),
+            Change::Directory => shared.principals.forget_all(),
+            Change::Source(source) => shared.catalogs.forget(source),
+            Change::Everything => {
+                shared.principals.forget_all();
+                shared.catalogs.forget_all();
+            }
+        }
+    }
+}

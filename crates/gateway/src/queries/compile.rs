@@ -1,0 +1,53 @@
+//! Compiling: the database plans the statement, nothing is executed.
+
+use ringfence_engine::SourceError;
+
+use super::{Compiled, QueryRequest, confine};
+use crate::{Call, Code, Gateway, Refused};
+
+pub(super) async fn compile(
+    gateway: &Gateway,
+    call: &Call,
+    key: &str,
+    statement: &str,
+) -> Result<Compiled, Refused> {
+    let _permit = gateway.shared.running.enter(&call.principal().user)?;
+    let request = QueryRequest { statement: statement.to_owned(), ..QueryRequest::default() };
+    let admitted = match gateway.admit_for_planning(call, key, &request).await {
+        Err(refused) if refused.code == Code::QueryRefused => {
+            // A pushed catalog has nothing to compile on; for the rest the refusal is what compiling finds.
+            return if is_pushed(gateway, call, key).await? { Err(refused) } else { Ok(not_fine(&refused)) };
+        }
+        admitted => admitted?,
+    };
+    match confine::confine(gateway, call, &admitted).await {
+        Err(refused) if matches!(refused.code, Code::NotPermitted | Code::QueryFailed) => {
+            return Ok(not_fine(&refused));
+        }
+        confined => confined?,
+    }
+    match gateway.shared.engine.explain(&admitted.address, &admitted.query, &admitted.options).await {
+        Ok(mut tables) => {
+            let shown = gateway.shown_to(call, &admitted.connection).await?;
+            tables.retain(|(schema, relation)| {
+                shown.as_ref().is_some_and(|shown| shown.catalog.relation(schema, relation).is_some())
+            });
+            Ok(Compiled { error: None, tables })
+        }
+        Err(
+            error @ (SourceError::Statement { .. }
+            | SourceError::TimedOut { .. }
+            | SourceError::TooLarge { .. }),
+        ) => Ok(not_fine(&Refused::from(error))),
+        Err(other) => Err(other.into()),
+    }
+}
+
+async fn is_pushed(gateway: &Gateway, call: &Call, key: &str) -> Result<bool, Refused> {
+    let connection = gateway.connection_of(call, key).await?;
+    Ok(connection.spec.push)
+}
+
+fn not_fine(refused: &Refused) -> Compiled {
+    Compiled { error: Some(refused.message.clone().into_owned()), tables: Vec::new() }
+}

@@ -1,0 +1,232 @@
+//! What reaches a client when something is not done: a public code, a sentence, nothing else.
+
+use std::borrow::Cow;
+
+/// A public error code. Stable: clients may rely on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "`ROWS` says what each means")]
+pub enum Code {
+    // The caller can mend these.
+    AuthenticationRequired,
+    KeyUnknown,
+    NotPermitted,
+    ImpersonationDenied,
+    InvalidRequest,
+    NotFound,
+    MethodNotAllowed,
+    BodyTooLarge,
+    AlreadyExists,
+    InUse,
+    Conflict,
+    QueryRefused,
+    QueryFailed,
+    QueryTimedOut,
+    QueryCancelled,
+    ResultTooLarge,
+    TooManyQueries,
+    RateLimited,
+    RequestTimeout,
+    NotAcceptable,
+    UnsupportedMediaType,
+    // The owner of the connection can mend these.
+    SourceUnreachable,
+    SourceCredentials,
+    SourceNotAllowed,
+    SourceBusy,
+    SourceLost,
+    // The operator, or we, can mend these.
+    NotImplemented,
+    AuditUnavailable,
+    StoreUnavailable,
+    Overloaded,
+    ShuttingDown,
+    Internal,
+}
+
+/// One code's public face. The one table that every front end reads.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "plain fields")]
+pub struct CodeRow {
+    pub code: Code,
+    /// As clients see it.
+    pub name: &'static str,
+    /// HTTP status at /v1/.
+    pub status: u16,
+    /// HTTP status at /api/, whose clients know fewer.
+    pub api_status: u16,
+    pub sqlstate: &'static str,
+    pub title: &'static str,
+}
+
+const fn row(
+    code: Code,
+    name: &'static str,
+    status: u16,
+    api_status: u16,
+    sqlstate: &'static str,
+    title: &'static str,
+) -> CodeRow {
+    CodeRow { code, name, status, api_status, sqlstate, title }
+}
+
+/// Every code.
+pub const ROWS: [CodeRow; 32] = [
+    row(
+        Code::AuthenticationRequired,
+        "AUTHENTICATION_REQUIRED",
+        401,
+        401,
+        "28000",
+        "Credentials are missing",
+    ),
+    row(Code::KeyUnknown, "KEY_UNKNOWN", 401, 401, "28000", "The access key is not valid"),
+    row(Code::NotPermitted, "NOT_PERMITTED", 403, 403, "42501", "Not permitted"),
+    row(Code::ImpersonationDenied, "IMPERSONATION_DENIED", 403, 403, "42501", "Impersonation denied"),
+    row(Code::InvalidRequest, "INVALID_REQUEST", 400, 400, "22023", "The request is not valid"),
+    row(Code::NotFound, "NOT_FOUND", 404, 404, "42704", "Not found"),
+    row(Code::MethodNotAllowed, "METHOD_NOT_ALLOWED", 405, 405, "0A000", "Method not allowed"),
+    row(Code::BodyTooLarge, "BODY_TOO_LARGE", 413, 413, "54000", "The request body is too large"),
+    row(Code::AlreadyExists, "ALREADY_EXISTS", 409, 400, "42710", "Already exists"),
+    row(Code::InUse, "IN_USE", 409, 400, "2BP01", "Still in use"),
+    row(Code::Conflict, "CONFLICT", 409, 400, "40001", "Changed by someone else"),
+    row(Code::QueryRefused, "QUERY_REFUSED", 400, 400, "0A000", "The query is refused"),
+    row(Code::QueryFailed, "QUERY_FAILED", 422, 400, "42000", "The database refused the query"),
+    row(Code::QueryTimedOut, "QUERY_TIMED_OUT", 422, 400, "57014", "The query took too long"),
+    row(Code::QueryCancelled, "QUERY_CANCELLED", 409, 400, "57014", "The query was cancelled"),
+    row(Code::ResultTooLarge, "RESULT_TOO_LARGE", 422, 400, "54000", "The result is too large"),
+    row(Code::TooManyQueries, "TOO_MANY_QUERIES", 429, 429, "53300", "Too many queries at once"),
+    row(Code::RateLimited, "RATE_LIMITED", 429, 429, "53300", "Too many requests"),
+    row(Code::RequestTimeout, "REQUEST_TIMEOUT", 408, 408, "57014", "The request took too long to arrive"),
+    row(Code::NotAcceptable, "NOT_ACCEPTABLE", 406, 406, "0A000", "No such representation"),
+    row(Code::UnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", 415, 415, "0A000", "The body is not JSON"),
+    row(Code::SourceUnreachable, "SOURCE_UNREACHABLE", 424, 400, "08001", "The database can't be reached"),
+    row(
+        Code::SourceCredentials,
+        "SOURCE_CREDENTIALS",
+        424,
+        400,
+        "28P01",
+        "The database refused the credentials",
+    ),
+    row(Code::SourceNotAllowed, "SOURCE_NOT_ALLOWED", 400, 400, "42501", "The file may not be opened"),
+    row(Code::SourceBusy, "SOURCE_BUSY", 429, 429, "53300", "The connection is busy"),
+    row(Code::SourceLost, "SOURCE_LOST", 424, 400, "08006", "The connection to the database was lost"),
+    row(Code::NotImplemented, "NOT_IMPLEMENTED", 501, 501, "0A000", "Not implemented"),
+    row(Code::AuditUnavailable, "AUDIT_UNAVAILABLE", 503, 503, "58000", "The audit log can't be written"),
+    row(Code::StoreUnavailable, "STORE_UNAVAILABLE", 503, 503, "58000", "The control store is unavailable"),
+    row(Code::Overloaded, "OVERLOADED", 503, 503, "53300", "The server is busy"),
+    row(Code::ShuttingDown, "SHUTTING_DOWN", 503, 503, "57P01", "The server is shutting down"),
+    row(Code::Internal, "INTERNAL", 500, 500, "XX000", "Internal error"),
+];
+
+impl Code {
+    /// The code's public face.
+    pub fn row(self) -> &'static CodeRow {
+        // INVARIANT: every variant has a row, in the order of declaration; the test `rows_stand_in_order` holds it.
+        &ROWS[self as usize]
+    }
+}
+
+/// Why a call was not done. The message is public.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+#[expect(missing_docs, reason = "plain fields")]
+pub struct Refused {
+    pub code: Code,
+    pub message: Cow<'static, str>,
+}
+
+impl Refused {
+    /// A refusal with that code and sentence.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// The one answer for everything that does not exist or is not the caller's: `what` is the noun.
+    pub fn not_found(what: &'static str) -> Self {
+        Self::new(Code::NotFound, format!("{what} not found"))
+    }
+
+    /// Bad input.
+    pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::InvalidRequest, message)
+    }
+
+    /// The caller lacks a permission.
+    pub fn lacks(permission: ringfence_policy::Permission) -> Self {
+        Self::new(Code::NotPermitted, format!("this needs the permission {permission}"))
+    }
+
+    /// Something that only we can mend: the cause goes to the log, never to the client.
+    pub fn internal(cause: &dyn std::fmt::Display) -> Self {
+        tracing::error!(error = %cause, "internal error");
+        Self::new(Code::Internal, "internal error: tell the operator the trace id of this answer")
+    }
+}
+
+impl From<ringfence_store::StoreError> for Refused {
+    fn from(error: ringfence_store::StoreError) -> Self {
+        use ringfence_store::StoreError as E;
+        match error {
+            E::Duplicate { what } => Self::new(Code::AlreadyExists, format!("{what} already exists")),
+            E::Missing { what } => Self::not_found(what),
+            E::InUse { what, dependents } => {
+                Self::new(Code::InUse, format!("{what} still has {dependents}: remove them first"))
+            }
+            E::Conflict { what } => {
+                Self::new(Code::Conflict, format!("{what} was changed by someone else meanwhile: try again"))
+            }
+            E::Unavailable(cause) => {
+                tracing::error!(error = %cause, "control store unavailable");
+                Self::new(Code::StoreUnavailable, "the control store is unavailable: try again later")
+            }
+            other @ (E::NewerSchema { .. } | E::WrongSealingKey | E::SealingKey(_) | E::Corrupt(_)) => {
+                Self::internal(&other)
+            }
+        }
+    }
+}
+
+impl From<ringfence_policy::NameInvalid> for Refused {
+    fn from(invalid: ringfence_policy::NameInvalid) -> Self {
+        Self::invalid(invalid.to_string())
+    }
+}
+
+impl From<ringfence_guard::Refusal> for Refused {
+    fn from(refusal: ringfence_guard::Refusal) -> Self {
+        Self::new(Code::QueryRefused, refusal.to_string())
+    }
+}
+
+impl From<ringfence_engine::SourceError> for Refused {
+    fn from(error: ringfence_engine::SourceError) -> Self {
+        use ringfence_engine::SourceError as E;
+        let code = match &error {
+            E::Statement { .. } => Code::QueryFailed,
+            E::Option(_) => Code::InvalidRequest,
+            E::Unreachable(_) => Code::SourceUnreachable,
+            E::Credentials(_) => Code::SourceCredentials,
+            E::FileNotAllowed(_) => Code::SourceNotAllowed,
+            E::TimedOut { .. } => Code::QueryTimedOut,
+            E::Cancelled => Code::QueryCancelled,
+            E::TooLarge { .. } => Code::ResultTooLarge,
+            E::Busy => Code::SourceBusy,
+            E::Lost => Code::SourceLost,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_stand_in_order() {
+        for (index, row) in ROWS.iter().enumerate() {
+            assert_eq!(row.code as usize, index, "{}", row.name);
+        }
+        assert_eq!(Code::Internal as usize, ROWS.len() - 1, "Internal stands last");
+    }
+}

@@ -1,0 +1,11 @@
+//! Who asks, who may rule over whom, and what is remembered of it.
+
+mod access_keys;
+mod audit;
+mod authentication;
+mod bootstrap;
+mod directory;
+mod likes;
+mod revocation;
+mod settings;
+mod users;

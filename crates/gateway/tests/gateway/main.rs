@@ -1,0 +1,8 @@
+//! Whole roads through the gateway, in a world of two organizations.
+
+mod world;
+mod sources;
+mod identity;
+mod connections;
+mod indexing;
+mod queries;
