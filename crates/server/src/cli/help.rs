@@ -1,0 +1,81 @@
+//! What `--help` says beyond the options: examples for each command.
+
+use anstyle::{AnsiColor, Style};
+use clap::builder::Styles;
+
+/// Colours of help and errors. clap shows them on a terminal only, and not when `NO_COLOR` is set.
+pub(crate) const STYLES: Styles = Styles::styled()
+    .header(Style::new().bold())
+    .usage(Style::new().bold())
+    .literal(AnsiColor::Cyan.on_default())
+    .placeholder(AnsiColor::Green.on_default());
+
+pub(crate) const TOP_EXAMPLES: &str = "\
+EXAMPLES
+  See it work, with sample data and nothing to set up:
+    ringfence demo
+
+  Serve, with the control store in a directory:
+    RINGFENCE_ADMIN_KEY=abc123 ringfence serve --data-dir ./data
+
+  Make a user and a key while the server runs:
+    ringfence admin user create ada --tenant berlin --data-dir ./data
+    ringfence admin key create laptop --user ada --data-dir ./data
+
+EXIT CODES
+  0  done    1  failed    2  asked wrongly (options or configuration)";
+
+pub(crate) const SERVE: &str = "\
+EXAMPLES
+  One node on this machine; the first start makes everything in ./data:
+    RINGFENCE_ADMIN_KEY=abc123 ringfence serve --data-dir ./data
+
+  For others to reach, with TLS, health checks and metrics:
+    ringfence serve --config /etc/ringfence.toml --listen 0.0.0.0:443 --admin-listen 127.0.0.1:9860
+
+  Many nodes over one PostgreSQL:
+    export RINGFENCE_STORE_URL=postgresql://ringfence:secret@db/ringfence
+    export RINGFENCE_SEALING_KEY=...   # the same on all nodes
+    ringfence serve --listen 10.0.0.5:9859
+
+FILES in the data directory
+  ringfence.db   the control store      sealing.key   the key its secrets are sealed with: back it up apart
+  listen         the address while serving, such as http://127.0.0.1:9859";
+
+pub(crate) const DEMO: &str = "\
+EXAMPLES
+  ringfence demo
+  ringfence demo --listen 127.0.0.1:8000";
+
+pub(crate) const CONFIG: &str = "\
+EXAMPLES
+  ringfence config show                      every setting, secrets hidden
+  ringfence config check --config prod.toml  is it right? exit code 0 or 2
+  ringfence config schema > ringfence.schema.json";
+
+pub(crate) const ADMIN: &str = "\
+EXAMPLES
+  ringfence admin org create acme --name \"Acme Retail\" --data-dir ./data
+  ringfence admin tenant create berlin --org acme --data-dir ./data
+  ringfence admin user create ada --tenant berlin --role org-admin-user --data-dir ./data
+  ringfence admin key create laptop --user ada --data-dir ./data
+  ringfence admin key list --user ada --data-dir ./data
+  ringfence admin rotate-sealing-key --data-dir ./data     (stop the server first)";
+
+pub(crate) const AUDIT: &str = "\
+EXAMPLES
+  Is the log as it was written?
+    ringfence audit verify --data-dir ./data
+
+  What was refused today?
+    ringfence audit list --decision refused --since 2026-01-31 --data-dir ./data
+
+  For a spreadsheet, or a log pipeline:
+    ringfence audit export --format csv --org acme --data-dir ./data > acme.csv
+    ringfence audit export --since 24h --data-dir ./data | jq .action";
+
+pub(crate) const COMPLETIONS: &str = "\
+EXAMPLES
+  ringfence completions bash > ~/.local/share/bash-completion/completions/ringfence
+  ringfence completions zsh > \"${fpath[1]}/_ringfence\"
+  ringfence completions fish > ~/.config/fish/completions/ringfence.fish";

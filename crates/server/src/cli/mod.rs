@@ -1,0 +1,76 @@
+//! The command line.
+
+mod admin;
+mod audit;
+mod completions;
+mod config;
+mod demo;
+mod failure;
+mod help;
+mod opening;
+mod operator;
+mod options;
+mod serve;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// One door to your databases, where every person, application and agent sees only their own data.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ringfence",
+    version,
+    styles = help::STYLES,
+    after_help = help::TOP_EXAMPLES,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Demo(demo::Demo),
+    Config(config::ConfigCommand),
+    Admin(admin::Admin),
+    Audit(audit::Audit),
+    Completions(completions::Completions),
+}
+
+/// Runs the command line and answers the exit code: 0 done, 1 failed, 2 asked wrongly.
+pub(crate) fn main() -> ExitCode {
+    // On a wrong command line clap prints what is wrong and ends the process with code 2.
+    let outcome = match Cli::parse().command {
+        Command::Serve(command) => command.run(),
+        Command::Demo(command) => command.run(),
+        Command::Config(command) => command.run(),
+        Command::Admin(command) => command.run(),
+        Command::Audit(command) => command.run(),
+        Command::Completions(command) => Ok(command.run::<Cli>()),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            report(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+fn report(failure: &Failure) {
+    terminal::complain(format_args!(
+        "{} {}",
+        terminal::paint_error(terminal::BAD, "error:"),
+        failure.message()
+    ));
+    if let Some(advice) = failure.advice() {
+        terminal::complain(format_args!("{} {advice}", terminal::paint_error(terminal::GOOD, " help:")));
+    }
+}

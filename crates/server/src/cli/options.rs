@@ -1,0 +1,38 @@
+//! Options that commands share: which configuration, and which data directory.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::failure::Failure;
+use crate::config::layers::{Flags, Loaded, Sources, load};
+
+/// Where the configuration and the control store are.
+#[derive(Debug, Args)]
+pub(crate) struct StoreOptions {
+    /// Configuration file [default: ./ringfence.toml when it is there]
+    #[arg(long, value_name = "FILE", help_heading = "Configuration")]
+    pub(crate) config: Option<PathBuf>,
+    /// Directory of the embedded control store [default: ./ringfence-data]
+    #[arg(long, value_name = "DIR", help_heading = "Configuration")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+impl StoreOptions {
+    /// Reads the configuration, with further flags of the command.
+    pub(crate) fn load(&self, mut flags: Flags) -> Result<Loaded, Failure> {
+        if let Some(directory) = &self.data_dir {
+            flags.push(("--data-dir", "store.data_dir", text_of(directory)?));
+        }
+        Ok(load(&Sources::of_process(self.config.clone(), flags))?)
+    }
+}
+
+/// A path as a setting.
+pub(crate) fn text_of(path: &std::path::Path) -> Result<Value, Failure> {
+    match path.to_str() {
+        Some(text) if !text.is_empty() => Ok(text.into()),
+        _ => Err(Failure::usage(format_args!("{}: this path is not UTF-8, or empty", path.display()))),
+    }
+}

@@ -1,0 +1,115 @@
+//! From the configuration to the settings of the floors below.
+
+use std::path::PathBuf;
+
+use ringfence_engine::EngineLimits;
+use ringfence_gateway::{AdminAccount, AuditMode, GatewayConfig};
+use ringfence_store::StoreLocation;
+
+use super::Config;
+use crate::http::{HttpSettings, TlsFiles};
+
+/// The embedded store's directory when none is named.
+const DEFAULT_DATA_DIR: &str = "ringfence-data";
+/// The embedded store's file in the data directory.
+const STORE_FILE: &str = "ringfence.db";
+/// The sealing key's file in the data directory.
+const SEALING_KEY_FILE: &str = "sealing.key";
+
+impl Config {
+    /// The data directory. With a store in `PostgreSQL` there need not be one.
+    pub(crate) fn data_dir(&self) -> Option<PathBuf> {
+        match (&self.store.data_dir, &self.store.url) {
+            (Some(named), _) => Some(named.clone()),
+            (None, Some(_)) => None,
+            (None, None) => Some(DEFAULT_DATA_DIR.into()),
+        }
+    }
+
+    pub(crate) fn store_location(&self) -> StoreLocation {
+        match &self.store.url {
+            Some(url) => StoreLocation::Postgres(url.to_secret_string()),
+            None => StoreLocation::Sqlite(self.data_dir().unwrap_or_default().join(STORE_FILE)),
+        }
+    }
+
+    /// The sealing key's file. None for a store in `PostgreSQL` unless it is named: nodes that each made a key of their
+    /// own could not read each other's secrets.
+    pub(crate) fn sealing_key_file(&self) -> Option<PathBuf> {
+        let default = || match self.store.url {
+            Some(_) => None,
+            None => self.data_dir().map(|directory| directory.join(SEALING_KEY_FILE)),
+        };
+        self.sealing.key_file.clone().or_else(default)
+    }
+
+    pub(crate) fn http_settings(&self) -> HttpSettings {
+        let server = &self.server;
+        HttpSettings {
+            listen: server.listen,
+            admin_listen: server.admin_listen,
+            tls: server
+                .tls
+                .as_ref()
+                .map(|tls| TlsFiles { certificate: tls.certificate.clone(), key: tls.key.clone() }),
+            max_body_bytes: memory(server.max_body.bytes()),
+            request_timeout: server.request_timeout.duration(),
+            drain_timeout: server.drain_timeout.duration(),
+            rate_limit: server.rate_limit_per_minute.map(std::num::NonZeroU32::get),
+            max_in_flight: server.max_in_flight.get(),
+        }
+    }
+
+    pub(crate) fn gateway_config(&self) -> GatewayConfig {
+        let limits = &self.limits;
+        GatewayConfig {
+            admin: AdminAccount {
+                org: self.admin.org.clone(),
+                tenant: self.admin.tenant.clone(),
+                user: self.admin.user.clone(),
+                name: self.admin.name.clone(),
+                key: self.admin.key.as_ref().map(super::secret::Secret::to_secret_string),
+            },
+            audit: match self.audit.mode {
+                super::AuditMode::WriteBehind => AuditMode::WriteBehind,
+                super::AuditMode::Strict => AuditMode::Strict,
+            },
+            audit_queue: self.audit.queue.get(),
+            query_timeout: limits.query_timeout.duration(),
+            max_query_timeout: limits.max_query_timeout.duration(),
+            default_rows: limits.default_rows.get(),
+            max_rows: limits.max_rows.get(),
+            max_result_bytes: limits.max_result.bytes(),
+            result_retention: limits.result_retention.duration(),
+            result_memory: limits.result_memory.bytes(),
+            queries_per_user: limits.queries_per_user.get(),
+            indexing_at_once: limits.indexing_at_once.get(),
+            principal_cache: limits.principal_cache,
+            node: node_name(),
+        }
+    }
+
+    pub(crate) fn engine_limits(&self) -> EngineLimits {
+        EngineLimits {
+            max_connections_per_pool: self.pools.per_pool.get(),
+            max_connections: self.pools.total.get(),
+            connect_timeout: self.pools.connect_timeout.duration(),
+            pool_wait: self.pools.wait.duration(),
+            idle_timeout: self.pools.idle_timeout.duration(),
+            max_row_bytes: memory(self.limits.max_row.bytes()),
+            prepared_statements: self.pools.prepared_statements.get(),
+            sqlite_directories: self.sqlite.directories.clone(),
+        }
+    }
+}
+
+/// Bytes that must fit into memory, on machines with a narrower word too.
+fn memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// Unique per process, so that a restarted node does not take its own old leases for its own.
+fn node_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), uuid::Uuid::new_v4().simple())
+}

@@ -1,0 +1,301 @@
+//! Configuration: one file, then the environment, then flags; the later one wins.
+//!
+//! [`Config`] is the whole of it, typed. [`load`](layers::load) reads it, [`keys`] knows every name that may be
+//! written, and [`apply`] turns it into the settings of the floors below.
+
+pub(crate) mod apply;
+pub(crate) mod invalid;
+pub(crate) mod keys;
+pub(crate) mod layers;
+pub(crate) mod quantity;
+pub(crate) mod secret;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use invalid::ConfigInvalid;
+use quantity::{Size, Span};
+use secret::Secret;
+
+/// Configuration of Ringfence. Every key may be left out; the defaults suit one node with the embedded store.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "ringfence.toml")]
+pub(crate) struct Config {
+    pub(crate) server: Server,
+    pub(crate) store: Store,
+    pub(crate) sealing: Sealing,
+    pub(crate) admin: Admin,
+    pub(crate) audit: Audit,
+    pub(crate) limits: Limits,
+    pub(crate) pools: Pools,
+    pub(crate) sqlite: Sqlite,
+    pub(crate) log: Log,
+    pub(crate) telemetry: Telemetry,
+}
+
+/// The addresses that are listened on, and what one client may ask for.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Server {
+    /// Address and port of /api/ and /v1/. Port 0 takes a free one.
+    pub(crate) listen: SocketAddr,
+    /// Address and port of /healthz, /readyz and /metrics. Not served when absent.
+    pub(crate) admin_listen: Option<SocketAddr>,
+    /// Serve HTTPS with this certificate. Without it, keys travel in the clear: listen on loopback only, or put a
+    /// TLS-terminating proxy in front.
+    pub(crate) tls: Option<Tls>,
+    /// The largest request body.
+    pub(crate) max_body: Size,
+    /// How long a request may take to arrive.
+    pub(crate) request_timeout: Span,
+    /// How long running requests may take to end after a stop was asked for.
+    pub(crate) drain_timeout: Span,
+    /// Requests per minute and access key. Unlimited when absent.
+    pub(crate) rate_limit_per_minute: Option<NonZeroU32>,
+    /// Requests in work at once; more are answered 503.
+    pub(crate) max_in_flight: NonZeroUsize,
+    /// Threads that serve requests. One per core when absent.
+    pub(crate) worker_threads: Option<NonZeroUsize>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9859)),
+            admin_listen: None,
+            tls: None,
+            max_body: Size::mebibytes(16),
+            request_timeout: Span::seconds(30),
+            drain_timeout: Span::seconds(10),
+            rate_limit_per_minute: None,
+            max_in_flight: count(1024),
+            worker_threads: None,
+        }
+    }
+}
+
+/// PEM files for HTTPS.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    /// The certificate and its chain.
+    pub(crate) certificate: PathBuf,
+    /// The private key.
+    pub(crate) key: PathBuf,
+}
+
+/// Where the control store lives: users, keys, connections, policies, the audit log.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Store {
+    /// Directory of the embedded store (made with mode 0700 when missing), and of the file `listen`.
+    /// Default: ./ringfence-data.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// A PostgreSQL URL: keeps the store there instead, shared by many nodes. Needs a sealing key that all nodes share.
+    pub(crate) url: Option<Secret>,
+}
+
+/// The key that secrets in the store are sealed with.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Sealing {
+    /// File with the key (mode 0600), made when missing. Default: <data-dir>/sealing.key.
+    pub(crate) key_file: Option<PathBuf>,
+    /// The key itself, as base64 of 32 bytes. Better in the environment (`RINGFENCE_SEALING_KEY`) than in this file.
+    pub(crate) key: Option<Secret>,
+}
+
+/// The first super administrator, made at the first start.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Admin {
+    /// Organization of the administrator.
+    pub(crate) org: String,
+    /// Tenant of the administrator.
+    pub(crate) tenant: String,
+    /// User id of the administrator.
+    pub(crate) user: String,
+    /// Display name of the administrator.
+    pub(crate) name: String,
+    /// Access key of the administrator. Better in the environment (`RINGFENCE_ADMIN_KEY`). Without it one is made at the
+    /// first start and printed once.
+    pub(crate) key: Option<Secret>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            org: "my_org_id".to_owned(),
+            tenant: "my_tenant_id".to_owned(),
+            user: "my_org_id".to_owned(),
+            name: "J.A.R.V.I.S.".to_owned(),
+            key: None,
+        }
+    }
+}
+
+/// How the audit log is written.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Audit {
+    /// `write-behind`: through a queue, many records in one commit. `strict`: durable before the answer.
+    pub(crate) mode: AuditMode,
+    /// Records that may wait to be written; when it is full, calls wait, then are refused.
+    pub(crate) queue: NonZeroUsize,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { mode: AuditMode::WriteBehind, queue: count(8192) }
+    }
+}
+
+/// When a record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum AuditMode {
+    WriteBehind,
+    Strict,
+}
+
+/// What one query and one user may take.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Time of a query that does not ask for its own.
+    pub(crate) query_timeout: Span,
+    /// The most time that a query may ask for.
+    pub(crate) max_query_timeout: Span,
+    /// Rows of a result that does not ask for its own number.
+    pub(crate) default_rows: NonZeroU64,
+    /// The most rows that a query may ask for.
+    pub(crate) max_rows: NonZeroU64,
+    /// The largest result that is held in memory.
+    pub(crate) max_result: Size,
+    /// The largest single row.
+    pub(crate) max_row: Size,
+    /// How long results of submitted queries can be read again.
+    pub(crate) result_retention: Span,
+    /// Memory that kept results may take together.
+    pub(crate) result_memory: Size,
+    /// Queries that one user may have running or waiting.
+    pub(crate) queries_per_user: NonZeroUsize,
+    /// Connections that are indexed at once.
+    pub(crate) indexing_at_once: NonZeroUsize,
+    /// Principals kept in memory.
+    pub(crate) principal_cache: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            query_timeout: Span::seconds(60),
+            max_query_timeout: Span::seconds(600),
+            default_rows: rows(10_000),
+            max_rows: rows(1_000_000),
+            max_result: Size::mebibytes(64),
+            max_row: Size::mebibytes(16),
+            result_retention: Span::seconds(600),
+            result_memory: Size::mebibytes(256),
+            queries_per_user: count(16),
+            indexing_at_once: count(4),
+            principal_cache: 10_000,
+        }
+    }
+}
+
+/// Pools of connections to the databases.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Pools {
+    /// Connections of one pool.
+    pub(crate) per_pool: NonZeroUsize,
+    /// Connections of all pools together.
+    pub(crate) total: NonZeroUsize,
+    /// How long connecting may take.
+    pub(crate) connect_timeout: Span,
+    /// How long a query waits for a place in the pool.
+    pub(crate) wait: Span,
+    /// Connections idle for longer are closed.
+    pub(crate) idle_timeout: Span,
+    /// Prepared statements kept per connection.
+    pub(crate) prepared_statements: NonZeroUsize,
+}
+
+impl Default for Pools {
+    fn default() -> Self {
+        Self {
+            per_pool: count(16),
+            total: count(512),
+            connect_timeout: Span::seconds(5),
+            wait: Span::seconds(10),
+            idle_timeout: Span::seconds(60),
+            prepared_statements: count(256),
+        }
+    }
+}
+
+/// Connections of kind `sqlite`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Sqlite {
+    /// Directories whose files may be opened; none when empty. The data directory must not be inside one of them.
+    pub(crate) directories: Vec<PathBuf>,
+}
+
+/// The log on standard error.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    /// `auto`: pretty on a terminal, JSON lines otherwise.
+    pub(crate) format: LogFormat,
+    /// What is logged, such as `info` or `info,ringfence_gateway=debug`.
+    pub(crate) filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Auto, filter: "info".to_owned() }
+    }
+}
+
+/// The form of the log's lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    Auto,
+    Pretty,
+    Json,
+}
+
+/// Traces.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Telemetry {
+    /// Base URL of an OpenTelemetry collector that speaks OTLP over HTTP, such as `http://127.0.0.1:4318`. Traces go
+    /// to `/v1/traces` below it. Not exported when absent.
+    pub(crate) otlp_endpoint: Option<String>,
+}
+
+/// A default that is a count; zero of any of these would serve nobody.
+const fn count(number: usize) -> NonZeroUsize {
+    match NonZeroUsize::new(number) {
+        Some(number) => number,
+        None => NonZeroUsize::MIN,
+    }
+}
+
+/// A default that is a number of rows.
+const fn rows(number: u64) -> NonZeroU64 {
+    match NonZeroU64::new(number) {
+        Some(number) => number,
+        None => NonZeroU64::MIN,
+    }
+}

@@ -1,0 +1,189 @@
+//! Queries: run, submit, fetch, cancel, compile.
+
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use ringfence_gateway::Gateway;
+use ringfence_gateway::queries::QueryRequest;
+use ringfence_policy::filter::SearchContext;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::names::{NameStyle, ShownTableName};
+use super::rows::ShownResult;
+use super::{ApiCaller, AppState, Empty, Reply, Scoped, given};
+
+/// Rows of a result that is fetched without saying how many.
+const DEFAULT_RETURNED_ROWS: u64 = 10_000;
+
+pub(super) fn router() -> Router<AppState> {
+    Router::new()
+        .route("/api/run-query", post(run_query))
+        .route("/api/submit-query", post(submit_query))
+        .route("/api/get-query-result", post(get_query_result))
+        .route("/api/cancel-query", post(cancel_query))
+        .route("/api/run-query-compiler", post(compile_query))
+        .route("/api/apply-table-access-rules", post(apply_access_rules))
+}
+
+#[derive(Debug, Deserialize)]
+struct RunRequest {
+    query: String,
+    current_schema: Option<SchemaName>,
+    session_parameters: Option<Map<String, Value>>,
+    timeout_ms: Option<u64>,
+    max_returned_rows: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SchemaName {
+    schema_name: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct ResultRequest {
+    query_id: String,
+    max_returned_rows: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CancelRequest {
+    query_id: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct CompileRequest {
+    query: String,
+    search_context: Option<Vec<SearchContext>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ApplyRequest {
+    query: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Submitted {
+    query_id: String,
+}
+
+#[derive(Debug, Serialize)]
+struct CompileReply {
+    query: String,
+    /// Empty when the statement is fine.
+    errors: String,
+    should_compile: bool,
+    tables: Vec<ShownTableName>,
+    explain_error_msg: ExplainMessage,
+    enforce_table_access_rules_response: Protection,
+}
+
+#[derive(Debug, Serialize)]
+struct ExplainMessage {
+    /// 1: fine; 2: an error.
+    state: u8,
+    msg: Option<String>,
+}
+
+/// A statement as access rules leave it.
+#[derive(Debug, Serialize)]
+struct Protection {
+    query: String,
+    status: ProtectionStatus,
+}
+
+#[derive(Debug, Serialize)]
+struct ProtectionStatus {
+    state: &'static str,
+    msg: Option<String>,
+}
+
+async fn run_query(
+    State(gateway): State<Gateway>,
+    caller: ApiCaller,
+    Scoped(key, request): Scoped<RunRequest>,
+) -> Reply<ShownResult> {
+    let outcome = gateway.run_query(&caller.call, &key, request.into()).await?;
+    Ok(Json(ShownResult(outcome)))
+}
+
+async fn submit_query(
+    State(gateway): State<Gateway>,
+    caller: ApiCaller,
+    Scoped(key, request): Scoped<RunRequest>,
+) -> Reply<Submitted> {
+    let id = gateway.submit_query(&caller.call, &key, request.into()).await?;
+    Ok(Json(Submitted { query_id: id.to_string() }))
+}
+
+/// Waits for the query's end.
+async fn get_query_result(
+    State(gateway): State<Gateway>,
+    caller: ApiCaller,
+    Scoped(key, request): Scoped<ResultRequest>,
+) -> Reply<ShownResult> {
+    let max_rows = Some(request.max_returned_rows.unwrap_or(DEFAULT_RETURNED_ROWS));
+    let outcome = gateway.query_result(&caller.call, Some(&key), &request.query_id, max_rows).await?;
+    Ok(Json(ShownResult(outcome)))
+}
+
+async fn cancel_query(
+    State(gateway): State<Gateway>,
+    caller: ApiCaller,
+    Scoped(key, request): Scoped<CancelRequest>,
+) -> Reply<Empty> {
+    gateway.cancel_query(&caller.call, Some(&key), &request.query_id).await?;
+    Ok(Json(Empty {}))
+}
+
+/// A statement that does not compile is no refusal: the reply says so.
+async fn compile_query(
+    State(gateway): State<Gateway>,
+    caller: ApiCaller,
+    Scoped(key, request): Scoped<CompileRequest>,
+) -> Reply<CompileReply> {
+    let contexts = request.search_context.unwrap_or_default();
+    let compiled = gateway.compile_query(&caller.call, &key, &request.query, &contexts).await?;
+    let style = NameStyle::of_connection(&gateway, &caller.call, &key).await?;
+    Ok(Json(CompileReply {
+        errors: compiled.error.clone().unwrap_or_default(),
+        should_compile: compiled.error.is_none(),
+        tables: style.tables(&compiled.tables),
+        explain_error_msg: ExplainMessage {
+            state: if compiled.error.is_none() { 1 } else { 2 },
+            msg: compiled.error.clone(),
+        },
+        enforce_table_access_rules_response: Protection::of(request.query.clone(), compiled.error),
+        query: request.query,
+    }))
+}
+
+async fn apply_access_rules(
+    State(gateway): State<Gateway>,
+    caller: ApiCaller,
+    Scoped(key, request): Scoped<ApplyRequest>,
+) -> Reply<Protection> {
+    let compiled = gateway.compile_query(&caller.call, &key, &request.query, &[]).await?;
+    Ok(Json(Protection::of(request.query, compiled.error)))
+}
+
+impl Protection {
+    /// No rule can be written yet, so none applies; and where none applies, a statement that compiles counts as
+    /// protected as it is.
+    fn of(query: String, error: Option<String>) -> Self {
+        let state = if error.is_none() { "protected" } else { "uncompilable" };
+        Self { query, status: ProtectionStatus { state, msg: error } }
+    }
+}
+
+impl From<RunRequest> for QueryRequest {
+    fn from(request: RunRequest) -> Self {
+        Self {
+            statement: request.query,
+            current_schema: request.current_schema.and_then(|schema| given(Some(schema.schema_name))),
+            session_parameters: request.session_parameters.unwrap_or_default(),
+            timeout_ms: request.timeout_ms,
+            max_rows: request.max_returned_rows,
+        }
+    }
+}

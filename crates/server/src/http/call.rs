@@ -1,0 +1,313 @@
+//! Every request is a call: begun before anything is read, identified by its headers, ended with its answer.
+
+use std::any::Any;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::{FutureExt, StreamExt};
+use ringfence_gateway::{Call, CallLog, Code, Decision, Door, Refused};
+use ringfence_policy::TraceId;
+use tracing::{Instrument, Span, field};
+
+use super::credentials::{impersonated_user, presented_key};
+use super::limits::{Lateness, Place, set_deadline};
+use super::problem::Problem;
+use super::trace::trace_id_of;
+use super::{AppState, api};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How a route is named that nobody wrote: what the client sent must not become a label or an action.
+const UNMATCHED: &str = "unmatched";
+
+/// Put into a refusing response's extensions, so that the call's record gets the code.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RefusedCode(pub(crate) Code);
+
+/// Put into a response's extensions by a handler whose body is a stream that finishes the call's log itself, at its
+/// end. Such a body must hold the `Arc<CallLog>`: when it is dropped early, the call is recorded as abandoned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyFinishesLog;
+
+/// An identified call, for a front end whose refusals look like `E`.
+pub(crate) struct Caller<E> {
+    pub(crate) call: Call,
+    _shape: std::marker::PhantomData<E>,
+}
+
+impl<E: From<Refused> + IntoResponse> FromRequestParts<AppState> for Caller<E> {
+    type Rejection = E;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, E> {
+        let call = identify(parts, state).await?;
+        Ok(Self { call, _shape: std::marker::PhantomData })
+    }
+}
+
+/// Which part of the HTTP interface a path belongs to. Each has its own form of refusals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FrontEnd {
+    Api,
+    V1,
+    /// The documents about the interface. They need no key and leave no audit record.
+    Documents,
+}
+
+impl FrontEnd {
+    pub(crate) fn of(path: &str) -> Self {
+        let belongs_to =
+            |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if belongs_to("/api") {
+            Self::Api
+        } else if belongs_to("/v1") {
+            Self::V1
+        } else {
+            Self::Documents
+        }
+    }
+
+    /// The refusal in this front end's own form.
+    pub(crate) fn refuse(self, refused: Refused, trace_id: &TraceId) -> Response {
+        match self {
+            Self::Api => api::ApiRefused::from(refused).into_response(),
+            Self::V1 | Self::Documents => Problem::from(refused).traced(trace_id.as_str()).into_response(),
+        }
+    }
+
+    fn door(self) -> Option<Door> {
+        match self {
+            Self::Api => Some(Door::Api),
+            Self::V1 => Some(Door::V1),
+            Self::Documents => None,
+        }
+    }
+}
+
+/// Authenticates the request by its headers (`Authorization: Bearer`, `x-waii-impersonate-user`). The call's log was
+/// put into the request's extensions by the middleware.
+pub(crate) async fn identify(parts: &mut Parts, state: &AppState) -> Result<Call, Refused> {
+    let Some(log) = parts.extensions.get::<Arc<CallLog>>().cloned() else {
+        return Err(Refused::internal(&"a handler outside /api/ and /v1/ asked who the caller is"));
+    };
+    let key = presented_key(&parts.headers)?;
+    let impersonated = impersonated_user(&parts.headers)?;
+    // Boxed: reading an unknown caller from the store makes it too large to be moved around on the stack.
+    let identified = Box::pin(state.gateway.authenticate(&log, key, impersonated)).await;
+    if let (Some(limits), Some(key)) = (&state.rate_limits, key) {
+        match &identified {
+            Ok(_) => limits.learn(key.as_bytes(), true),
+            Err(refused) if refused.code == Code::KeyUnknown => limits.learn(key.as_bytes(), false),
+            Err(_) => {}
+        }
+    }
+    let call = identified?;
+    let principal = call.principal();
+    let span = Span::current();
+    span.record("user.id", field::display(principal.authenticated_user()));
+    if principal.acted_by.is_some() {
+        span.record("user.acting_for", field::display(&principal.user));
+    }
+    Ok(call)
+}
+
+/// The middleware around every route.
+pub(crate) async fn attend(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let front_end = FrontEnd::of(request.uri().path());
+    let route = request.extensions().get::<MatchedPath>().map_or(UNMATCHED, MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let trace_id = trace_id_of(request.headers());
+    let span = tracing::info_span!(
+        "request",
+        "trace.id" = %trace_id,
+        "http.method" = %method,
+        "http.route" = route,
+        "http.status" = field::Empty,
+        "user.id" = field::Empty,
+        "user.acting_for" = field::Empty,
+    );
+    let log = front_end.door().map(|door| {
+        let action = action_of(front_end, method.as_str(), &route);
+        state.gateway.begin(door, &action, trace_id.clone())
+    });
+    if let Some(log) = &log {
+        request.extensions_mut().insert(log.clone());
+    }
+    let attendance = Attendance { state: &state, front_end, trace_id: &trace_id };
+    let answer = attendance.answer_within_limits(request, next).instrument(span.clone()).await;
+    let mut response = attendance.finish_record(log, answer).instrument(span.clone()).await;
+    add_headers(response.headers_mut(), front_end, &trace_id);
+    span.record("http.status", response.status().as_u16());
+    measure(front_end, route, response.status(), started, &span);
+    response
+}
+
+/// What answering one request needs to know.
+struct Attendance<'a> {
+    state: &'a AppState,
+    front_end: FrontEnd,
+    trace_id: &'a TraceId,
+}
+
+impl Attendance<'_> {
+    /// Takes the request's price from its payer's bucket and tells the client what is left.
+    async fn answer_within_limits(&self, request: Request, next: Next) -> Response {
+        let Some(limits) = &self.state.rate_limits else {
+            return self.answer_with_place(request, next).await;
+        };
+        let key = presented_key(request.headers()).ok().flatten();
+        let allowance = limits.take(key.map(str::as_bytes), peer_of(&request));
+        let mut response = if allowance.is_allowed {
+            self.answer_with_place(request, next).await
+        } else {
+            let message = "too many requests: wait as long as the header Retry-After says";
+            self.refuse(Refused::new(Code::RateLimited, message))
+        };
+        allowance.write(response.headers_mut());
+        response
+    }
+
+    /// Runs the handler when there is a place for it.
+    async fn answer_with_place(&self, request: Request, next: Next) -> Response {
+        let place = match self.state.in_flight.enter() {
+            Ok(place) => place,
+            Err(refused) => {
+                let mut response = self.refuse(refused);
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
+                return response;
+            }
+        };
+        let lateness = Lateness::default();
+        let request = set_deadline(request, self.state.settings.request_timeout, &lateness);
+        // Its panics end here.
+        let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        let response = answered.unwrap_or_else(|panic| self.refuse(explain_panic(&*panic)));
+        if lateness.is_late() {
+            let message = "the request did not arrive in time: send it again";
+            return self.refuse(Refused::new(Code::RequestTimeout, message));
+        }
+        hold_place(response, place)
+    }
+
+    /// Ends the call's record. In strict mode an answer whose record can't be written is not given.
+    async fn finish_record(&self, log: Option<Arc<CallLog>>, response: Response) -> Response {
+        let Some(log) = log else { return response };
+        if response.extensions().get::<BodyFinishesLog>().is_some() {
+            return response;
+        }
+        match log.finish(decision_of(&response)).await {
+            Ok(()) => response,
+            Err(refused) => self.refuse(refused),
+        }
+    }
+
+    fn refuse(&self, refused: Refused) -> Response {
+        self.front_end.refuse(refused, self.trace_id)
+    }
+}
+
+/// A streamed answer keeps its request's place until the last row.
+fn hold_place(response: Response, place: Place) -> Response {
+    if response.extensions().get::<BodyFinishesLog>().is_none() {
+        return response;
+    }
+    response.map(|body| {
+        Body::from_stream(body.into_data_stream().inspect(move |_| {
+            // The closure lives as long as the stream, and so does the place.
+            let _held = &place;
+        }))
+    })
+}
+
+fn decision_of(response: &Response) -> Decision {
+    if let Some(RefusedCode(code)) = response.extensions().get::<RefusedCode>() {
+        return Decision::Refused(*code);
+    }
+    Decision::Refused(match response.status() {
+        status if status.is_success() || status.is_redirection() => return Decision::Allowed,
+        StatusCode::UNAUTHORIZED => Code::AuthenticationRequired,
+        StatusCode::FORBIDDEN => Code::NotPermitted,
+        StatusCode::NOT_FOUND => Code::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed,
+        StatusCode::NOT_ACCEPTABLE => Code::NotAcceptable,
+        StatusCode::PAYLOAD_TOO_LARGE => Code::BodyTooLarge,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Code::UnsupportedMediaType,
+        status if status.is_server_error() => Code::Internal,
+        _ => Code::InvalidRequest,
+    })
+}
+
+fn add_headers(headers: &mut HeaderMap, front_end: FrontEnd, trace_id: &TraceId) {
+    if let Ok(value) = HeaderValue::from_str(trace_id.as_str()) {
+        headers.insert(REQUEST_ID, value);
+    }
+    if front_end.door().is_some() {
+        // Answers hold keys and rows: no cache may keep them, no browser may take them for a page.
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    }
+}
+
+fn measure(front_end: FrontEnd, route: String, status: StatusCode, started: Instant, span: &Span) {
+    let duration = started.elapsed();
+    let door = match front_end {
+        FrontEnd::Api => "api",
+        FrontEnd::V1 => "v1",
+        FrontEnd::Documents => "documents",
+    };
+    span.in_scope(|| tracing::info!(duration_ms = duration.as_secs_f64() * 1000.0, "answered"));
+    let labels = [("door", door.to_owned()), ("route", route), ("status", status.as_str().to_owned())];
+    metrics::counter!("ringfence_http_requests_total", &labels).increment(1);
+    metrics::histogram!("ringfence_http_request_duration_seconds", &labels).record(duration.as_secs_f64());
+}
+
+/// `run-query` for `/api/run-query`; method and template for the others.
+fn action_of(front_end: FrontEnd, method: &str, route: &str) -> String {
+    match (front_end, route.strip_prefix("/api/")) {
+        (FrontEnd::Api, Some(endpoint)) if !endpoint.contains('{') => endpoint.to_owned(),
+        (FrontEnd::Api, _) => UNMATCHED.to_owned(),
+        _ if route == UNMATCHED => UNMATCHED.to_owned(),
+        _ => format!("{method} {route}"),
+    }
+}
+
+fn peer_of(request: &Request) -> IpAddr {
+    let connection = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
+}
+
+fn explain_panic(panic: &(dyn Any + Send)) -> Refused {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    Refused::internal(&format_args!("a handler panicked: {}", text.unwrap_or("without a message")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_belong_to_front_ends_by_whole_segments() {
+        let cases = [
+            ("/api/ping", FrontEnd::Api),
+            ("/api", FrontEnd::Api),
+            ("/apian", FrontEnd::Documents),
+            ("/v1/me", FrontEnd::V1),
+            ("/v11", FrontEnd::Documents),
+            ("/openapi.json", FrontEnd::Documents),
+        ];
+        for (path, front_end) in cases {
+            assert_eq!(FrontEnd::of(path), front_end, "{path}");
+        }
+        assert_eq!(action_of(FrontEnd::Api, "POST", "/api/run-query"), "run-query");
+        assert_eq!(action_of(FrontEnd::Api, "POST", "/api/{*rest}"), UNMATCHED);
+        assert_eq!(action_of(FrontEnd::V1, "GET", "/v1/users/{id}"), "GET /v1/users/{id}");
+    }
+}

@@ -1,0 +1,141 @@
+//! The HTTP front end: `/api/` (the Waii SDK) and `/v1/` (our own), thin translations to the same gateway calls.
+
+mod admin;
+pub(crate) mod api;
+pub(crate) mod call;
+mod credentials;
+pub(crate) mod docs;
+pub(crate) mod limits;
+mod listen;
+pub(crate) mod openapi;
+pub(crate) mod problem;
+pub(crate) mod rate_limit;
+mod tls;
+mod trace;
+pub(crate) mod v1;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::middleware::from_fn_with_state;
+use axum::{Extension, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use ringfence_gateway::{CallLog, Code, Gateway};
+use tokio_util::sync::CancellationToken;
+
+use limits::InFlight;
+use problem::Problem;
+use rate_limit::RateLimits;
+
+/// How the front end behaves. Made from the configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpSettings {
+    pub(crate) listen: SocketAddr,
+    /// /healthz, /readyz, /metrics. `None`: not served.
+    pub(crate) admin_listen: Option<SocketAddr>,
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) max_body_bytes: usize,
+    /// For the whole of a request to arrive.
+    pub(crate) request_timeout: Duration,
+    /// How long running requests may take to end after a stop was asked for.
+    pub(crate) drain_timeout: Duration,
+    /// Requests per minute and key; `None`: unlimited.
+    pub(crate) rate_limit: Option<u32>,
+    pub(crate) max_in_flight: usize,
+}
+
+/// PEM files.
+#[derive(Debug, Clone)]
+pub(crate) struct TlsFiles {
+    pub(crate) certificate: std::path::PathBuf,
+    pub(crate) key: std::path::PathBuf,
+}
+
+/// What every handler may use.
+#[derive(Clone)]
+pub(crate) struct AppState {
+    pub(crate) gateway: Gateway,
+    pub(crate) settings: Arc<HttpSettings>,
+    pub(crate) in_flight: InFlight,
+    pub(crate) rate_limits: Option<Arc<RateLimits>>,
+}
+
+/// So that a handler can ask for `State<Gateway>`.
+impl FromRef<AppState> for Gateway {
+    fn from_ref(state: &AppState) -> Self {
+        state.gateway.clone()
+    }
+}
+
+/// Serves until `stop` is cancelled, then drains. `ready` hears the bound addresses (main, admin) once both listen.
+/// `metrics` is what /metrics prints; without it that path answers 404.
+///
+/// An error means that serving never began: an address in use, or TLS files that can't be used.
+pub(crate) async fn serve(
+    settings: HttpSettings,
+    gateway: Gateway,
+    metrics: Option<PrometheusHandle>,
+    stop: CancellationToken,
+    ready: impl FnOnce(SocketAddr, Option<SocketAddr>) + Send,
+) -> io::Result<()> {
+    let tls = settings.tls.as_ref().map(tls::load).transpose()?;
+    let main = listen::bind(settings.listen)?;
+    let admin = settings.admin_listen.map(listen::bind).transpose()?;
+    let state = AppState {
+        gateway,
+        in_flight: InFlight::new(settings.max_in_flight),
+        rate_limits: settings.rate_limit.and_then(RateLimits::new).map(Arc::new),
+        settings: Arc::new(settings),
+    };
+    ready(main.local_addr()?, admin.as_ref().map(std::net::TcpListener::local_addr).transpose()?);
+
+    // The admin listener outlives the main one, so that a drain can be watched.
+    let admin_stop = CancellationToken::new();
+    let admin_served = admin.map(|listener| {
+        let app = admin::router(&state, metrics);
+        tokio::spawn(listen::serve(listener, None, app, admin_stop.clone(), Duration::from_secs(1)))
+    });
+    let upkeep = tokio::spawn(rate_limit::forget_idle(state.rate_limits.clone()));
+    let in_flight = state.in_flight.clone();
+    let drain_timeout = state.settings.drain_timeout;
+    let stopping = stop.clone();
+    let announce = tokio::spawn(async move {
+        stopping.cancelled().await;
+        in_flight.start_draining();
+        tracing::info!(requests.in_flight = in_flight.count(), "draining");
+    });
+
+    let served = listen::serve(main, tls, router(state), stop, drain_timeout).await;
+
+    announce.abort();
+    upkeep.abort();
+    admin_stop.cancel();
+    if let Some(task) = admin_served {
+        // Its own failure matters to nobody any more.
+        let _ = task.await;
+    }
+    served
+}
+
+/// All routes, each inside the middleware that makes a request a call.
+pub(crate) fn router(state: AppState) -> Router {
+    let max_body_bytes = state.settings.max_body_bytes;
+    api::router()
+        .merge(v1::router())
+        .fallback(refuse_unknown_path)
+        .layer(DefaultBodyLimit::max(max_body_bytes))
+        .layer(from_fn_with_state(state.clone(), call::attend))
+        .with_state(state)
+}
+
+async fn refuse_unknown_path(log: Option<Extension<Arc<CallLog>>>) -> Problem {
+    let problem =
+        Problem::new(Code::NotFound, "there is no such path").with_hint("the interfaces are /api/ and /v1/");
+    match log {
+        Some(Extension(log)) => problem.traced(log.trace_id().as_str()),
+        None => problem,
+    }
+}

@@ -1,0 +1,70 @@
+//! `GET /v1/me`: who is asking.
+
+use axum::Json;
+use ringfence_policy::{Permission, Principal, Role};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::NoParams;
+use super::refusals::Asking;
+use crate::http::AppState;
+use crate::http::call::Caller;
+use crate::http::problem::Problem;
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(get_me))
+}
+
+/// The acting user.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "ann",
+    "name": "Ann",
+    "tenant": "acme",
+    "org": "shop",
+    "roles": ["api-user"],
+    "permissions": ["read:databases", "write:databases", "usage:api", "write:access_key"],
+    "acted_by": null,
+}))]
+struct Me {
+    id: String,
+    /// The display name; the id when there is none.
+    name: String,
+    tenant: String,
+    org: String,
+    /// Names of roles, such as `api-user`.
+    roles: Vec<&'static str>,
+    /// What the roles permit together.
+    permissions: Vec<&'static str>,
+    /// The administrator who acts for this user, when impersonating.
+    acted_by: Option<String>,
+}
+
+impl From<&Principal> for Me {
+    fn from(principal: &Principal) -> Self {
+        Self {
+            id: principal.user.to_string(),
+            name: principal.name.clone(),
+            tenant: principal.tenant.to_string(),
+            org: principal.org.to_string(),
+            roles: principal.roles.iter().copied().map(Role::name).collect(),
+            permissions: principal.permissions.iter().map(Permission::name).collect(),
+            acted_by: principal.acted_by.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// Show who you are
+///
+/// Answers the acting user with roles and permissions. Under impersonation that is the other user, and `acted_by`
+/// names you.
+#[utoipa::path(
+    get, path = "/me", tag = "Identity",
+    responses((status = 200, description = "The acting user.", body = Me), Asking),
+)]
+async fn get_me(Caller { call, .. }: Caller<Problem>, _: NoParams) -> Json<Me> {
+    call.log().set_action("get-user-info");
+    Json(Me::from(call.principal()))
+}

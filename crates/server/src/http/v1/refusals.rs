@@ -1,0 +1,115 @@
+//! Which refusals an operation can answer with: named here once, described in the document from the code table.
+
+use std::collections::BTreeMap;
+
+use ringfence_gateway::Code;
+use serde_json::json;
+use utoipa::IntoResponses;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::{ContentBuilder, Object, Ref, RefOr, Response, ResponseBuilder, Type};
+
+use crate::http::problem::{self, Problem};
+
+/// What any call may be refused with.
+const ANY_CALL: [Code; 12] = [
+    Code::InvalidRequest,
+    Code::AuthenticationRequired,
+    Code::KeyUnknown,
+    Code::NotPermitted,
+    Code::ImpersonationDenied,
+    Code::RequestTimeout,
+    Code::RateLimited,
+    Code::AuditUnavailable,
+    Code::StoreUnavailable,
+    Code::Overloaded,
+    Code::ShuttingDown,
+    Code::Internal,
+];
+
+/// Makes a marker for `responses(...)` out of a list of codes that come on top of [`ANY_CALL`].
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident = [$($code:ident),*];)*) => {$(
+        $(#[$doc])*
+        pub(crate) enum $name {}
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                by_status(&[$(Code::$code),*])
+            }
+        }
+    )*};
+}
+
+refusals! {
+    /// Nothing is named and nothing is sent.
+    Asking = [];
+    /// One thing is named.
+    Naming = [NotFound];
+    /// Something is made from a body.
+    Making = [NotFound, BodyTooLarge, UnsupportedMediaType, AlreadyExists];
+    /// One thing is named and changed by a body.
+    Changing = [NotFound, BodyTooLarge, UnsupportedMediaType, Conflict];
+    /// One thing is named and removed.
+    Removing = [NotFound, InUse, Conflict];
+    /// A connection is made or changed, and perhaps tried.
+    Connecting = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, AlreadyExists, Conflict, SourceUnreachable, SourceCredentials,
+        SourceNotAllowed, SourceBusy, SourceLost
+    ];
+    /// A statement is compiled.
+    Compiling = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, QueryRefused, QueryFailed, QueryTimedOut, TooManyQueries,
+        SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
+    ];
+    /// A statement is run.
+    Running = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, NotAcceptable, QueryRefused, QueryFailed, QueryTimedOut,
+        QueryCancelled, ResultTooLarge, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed,
+        SourceBusy, SourceLost
+    ];
+    /// A submitted query's end is waited for.
+    Waiting = [
+        NotFound, QueryRefused, QueryFailed, QueryTimedOut, QueryCancelled, ResultTooLarge, SourceUnreachable,
+        SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
+    ];
+}
+
+fn by_status(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
+    let mut grouped: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for code in ANY_CALL.iter().chain(codes) {
+        grouped.entry(code.row().status).or_default().push(*code);
+    }
+    grouped
+        .into_iter()
+        .map(|(status, codes)| (status.to_string(), describe_codes(status, &codes).into()))
+        .collect()
+}
+
+fn describe_codes(status: u16, codes: &[Code]) -> Response {
+    let sentences: Vec<String> =
+        codes.iter().map(|code| format!("`{}`: {}.", code.row().name, code.row().title)).collect();
+    let content =
+        ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).example(Some(example(codes)));
+    let response =
+        ResponseBuilder::new().description(sentences.join(" ")).content(problem::MEDIA_TYPE, content.build());
+    match status {
+        401 => response.header("WWW-Authenticate", text_header("Always `Bearer`.", Type::String)),
+        429 | 503 => {
+            response.header("Retry-After", text_header("Seconds to wait before repeating.", Type::Integer))
+        }
+        _ => response,
+    }
+    .build()
+}
+
+fn example(codes: &[Code]) -> serde_json::Value {
+    let Some(code) = codes.first() else {
+        return json!({});
+    };
+    let problem = Problem::new(*code, code.row().title).traced("01890a5d-ac96-774b-bcce-b302099a8057");
+    serde_json::to_value(problem.body()).unwrap_or_default()
+}
+
+fn text_header(description: &str, of: Type) -> utoipa::openapi::Header {
+    HeaderBuilder::new().schema(Some(Object::with_type(of))).description(Some(description)).build()
+}
