@@ -2,9 +2,8 @@
 
 mod operator;
 
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::future::Cache;
@@ -14,13 +13,13 @@ use ringfence_store::access_keys::KeyHash;
 use ringfence_store::users::Account;
 use ringfence_store::{Store, StoreError};
 
+use crate::versions::Versions;
 use crate::{Call, CallLog, Code, Gateway, GatewayConfig, Refused};
 
 /// How long a copy is trusted when no news of changes arrive. News do arrive: this is the second line.
 const TRUST: Duration = Duration::from_mins(1);
 /// How often a reading that was overtaken by a change is begun again before one is made without the cache.
 const ATTEMPTS: usize = 3;
-const STRIPES: usize = 4096;
 
 impl Gateway {
     /// Resolves an access key to a principal, and steps into another user's place when `impersonate` names one. All
@@ -223,51 +222,6 @@ impl PrincipalCache {
 
     fn overtaken(&self, of: &impl Hash, miss: &Miss) -> bool {
         matches!(miss, Miss::Unknown { version } if *version != self.versions.of(of))
-    }
-}
-
-/// Versions of everything that copies are kept of, in bounded memory: those that share a stripe change together, which
-/// costs a reading and nothing else.
-struct Versions {
-    stripes: Box<[AtomicU64]>,
-    changes: AtomicU64,
-    hasher: RandomState,
-}
-
-impl Versions {
-    fn new() -> Self {
-        Self {
-            stripes: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
-            changes: AtomicU64::new(0),
-            hasher: RandomState::new(),
-        }
-    }
-
-    fn stripe(&self, of: &impl Hash) -> &AtomicU64 {
-        // Only the low bits count, so that a narrower usize changes nothing.
-        #[expect(clippy::cast_possible_truncation, reason = "the remainder is all that is used")]
-        let place = self.hasher.hash_one(of) as usize % self.stripes.len();
-        &self.stripes[place]
-    }
-
-    fn of(&self, of: &impl Hash) -> u64 {
-        self.stripe(of).load(Ordering::SeqCst)
-    }
-
-    fn changes(&self) -> u64 {
-        self.changes.load(Ordering::SeqCst)
-    }
-
-    fn advance(&self, of: &impl Hash) {
-        self.changes.fetch_add(1, Ordering::SeqCst);
-        self.stripe(of).fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn advance_all(&self) {
-        self.changes.fetch_add(1, Ordering::SeqCst);
-        for stripe in &self.stripes {
-            stripe.fetch_add(1, Ordering::SeqCst);
-        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! The acting user's connections: add, change, remove, list, share by key.
 
 mod address;
+mod cache;
 mod checks;
 mod edit;
 mod view;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ringfence_policy::{ConnectionKey, ConnectionSpec, UserId};
 use ringfence_store::connections::{Connection, Proof};
@@ -13,6 +15,7 @@ use ringfence_store::sources::{IndexStatus, SchemaProgress, Source};
 use secrecy::SecretString;
 
 pub(crate) use address::address_of;
+pub(crate) use cache::ConnectionCache;
 pub(crate) use checks::has_nul;
 
 use crate::indexing::Wish;
@@ -128,14 +131,20 @@ impl Gateway {
     /// The acting user's connection of that key: the one place where a scope is resolved. The answer is the same
     /// whether nobody has such a connection or somebody else has.
     pub(crate) async fn connection_of(&self, call: &Call, key: &str) -> Result<Connection, Refused> {
-        if key.trim().is_empty() {
-            return Err(Refused::invalid("the scope is empty: name one of your connections by its key"));
-        }
-        let Ok(key) = ConnectionKey::new(key) else {
-            return Err(Refused::not_found("connection"));
-        };
-        call.log().set_connection(key.as_str());
+        let key = scope(call, key)?;
         let found = self.shared.store.connections().get(&call.principal().user, &key).await?;
+        found.ok_or_else(|| Refused::not_found("connection"))
+    }
+
+    /// The same from a copy, for running queries: whether the credentials are proven is not to be read from it.
+    pub(crate) async fn connection_to_query(
+        &self,
+        call: &Call,
+        key: &str,
+    ) -> Result<Arc<Connection>, Refused> {
+        let key = scope(call, key)?;
+        let user = &call.principal().user;
+        let found = self.shared.connections.get(&self.shared.store, user, &key).await?;
         found.ok_or_else(|| Refused::not_found("connection"))
     }
 
@@ -151,4 +160,13 @@ impl Gateway {
         }
         view::view(connection, source.filter(|source| source.org == call.principal().org))
     }
+}
+
+fn scope(call: &Call, key: &str) -> Result<ConnectionKey, Refused> {
+    if key.trim().is_empty() {
+        return Err(Refused::invalid("the scope is empty: name one of your connections by its key"));
+    }
+    let key = ConnectionKey::new(key).map_err(|_| Refused::not_found("connection"))?;
+    call.log().set_connection(key.as_str());
+    Ok(key)
 }

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod authentication;
 pub mod bootstrap;
 pub mod call;
+mod versions;
 pub mod catalog;
 pub mod connections;
 pub mod history;
@@ -27,6 +28,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ringfence_engine::Engine;
+use ringfence_policy::UserId;
 use ringfence_store::Store;
 use ringfence_store::changes::Change;
 use tokio::sync::broadcast::Receiver;
@@ -87,6 +89,7 @@ struct Shared {
     audit: audit::Writer,
     principals: authentication::PrincipalCache,
     indexer: indexing::Indexer,
+    connections: connections::ConnectionCache,
     catalogs: catalog::CatalogCache,
     running: queries::RunningQueries,
     history: history::Writer,
@@ -94,6 +97,14 @@ struct Shared {
     super_admins: tokio::sync::Mutex<()>,
     /// Ends what listens in the background.
     stopped: CancellationToken,
+}
+
+impl Shared {
+    /// Trusts no copy of what belongs to this user any more.
+    fn forget_user(&self, user: &UserId) {
+        self.principals.forget_user(user);
+        self.connections.forget_user(user);
+    }
 }
 
 /// How long shutting down waits for records to be written out.
@@ -114,6 +125,7 @@ impl Gateway {
             audit: audit::Writer::start(store.clone(), config.audit, config.audit_queue),
             principals: authentication::PrincipalCache::new(&config),
             indexer: indexing::Indexer::new(&config),
+            connections: connections::ConnectionCache::new(&config),
             catalogs: catalog::CatalogCache::new(&config),
             running: queries::RunningQueries::new(&config),
             history: history::Writer::start(store.clone()),
@@ -163,12 +175,16 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
         };
         let Some(shared) = shared.upgrade() else { return };
         match change {
-            Change::User(user) => shared.principals.forget_user(&user),
+            Change::User(user) => shared.forget_user(&user),
             Change::Key(key) => shared.principals.forget_key(&key),
             Change::Directory => shared.principals.forget_all(),
-            Change::Source(source) => shared.catalogs.forget(source),
+            Change::Source(source) => {
+                shared.connections.forget_source(source);
+                shared.catalogs.forget(source);
+            }
             Change::Everything => {
                 shared.principals.forget_all();
+                shared.connections.forget_all();
                 shared.catalogs.forget_all();
             }
         }

@@ -47,7 +47,7 @@ impl Gateway {
         let (tenant, org) = self.home(call, tenant, given(spec.org.as_deref())).await?;
         let user = User { id, tenant, org, name: spec.name, variables: spec.variables, roles };
         let made = self.shared.store.users().create(&user).await;
-        self.shared.principals.forget_user(&user.id);
+        self.shared.forget_user(&user.id);
         made?;
         Ok(user)
     }
@@ -74,7 +74,7 @@ impl Gateway {
         let change = UserChange { name: spec.name, home, variables: spec.variables, roles };
         let updated = users.update(&id, &change).await;
         // Also after a failure: whether the change arrived is not known then.
-        self.shared.principals.forget_user(&id);
+        self.shared.forget_user(&id);
         updated?;
         users.get(&id).await?.ok_or_else(|| Refused::not_found("user"))
     }
@@ -88,7 +88,7 @@ impl Gateway {
         let user = self.manageable_user(call, &id).await?;
         let _turn = self.keep_a_super_admin(&user).await?;
         let deleted = self.shared.store.users().delete(&id).await;
-        self.shared.principals.forget_user(&id);
+        self.shared.forget_user(&id);
         Ok(deleted?)
     }
 

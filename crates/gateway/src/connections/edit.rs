@@ -217,6 +217,7 @@ async fn save(
         default,
     };
     let sources = gateway.shared.store.connections().apply(&owner.user, changes).await?;
+    gateway.shared.connections.forget_user(&owner.user);
     for connection in removed {
         gateway.shared.running.forget_connection(&owner.user, &connection.key);
         gateway.shared.catalogs.forget(connection.source);

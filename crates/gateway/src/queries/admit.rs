@@ -1,5 +1,7 @@
 //! From a request to a statement that may run, and where: the part of the road before the database.
 
+use std::sync::Arc;
+
 use ringfence_engine::{RunOptions, SourceAddress};
 use ringfence_guard::GuardedQuery;
 use ringfence_policy::{ConnectionKind, OpenAccess, Permission, QueryId};
@@ -17,7 +19,7 @@ const FINGERPRINT_BYTES: usize = 16;
 
 /// A statement that may run, where and how.
 pub(super) struct Admitted {
-    pub(super) connection: Connection,
+    pub(super) connection: Arc<Connection>,
     pub(super) address: SourceAddress,
     pub(super) query: GuardedQuery,
     pub(super) options: RunOptions,
@@ -44,7 +46,7 @@ impl Gateway {
         request: &QueryRequest,
     ) -> Result<Admitted, Refused> {
         call.needs(Permission::ReadDatabases)?;
-        let connection = self.connection_of(call, key).await?;
+        let connection = self.connection_to_query(call, key).await?;
         self.shared.audit.ready().await?;
         let kind = connection.spec.kind().map_err(|invalid| Refused::internal(&invalid))?;
         let access = OpenAccess { read_only: connection.spec.db_access_policy.read_only };

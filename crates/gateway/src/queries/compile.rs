@@ -28,7 +28,8 @@ pub(super) async fn compile(
     }
     match gateway.shared.engine.explain(&admitted.address, &admitted.query, &admitted.options).await {
         Ok(mut tables) => {
-            let shown = gateway.shown_to(call, &admitted.connection).await?;
+            let proven = gateway.connection_of(call, admitted.connection.key.as_str()).await?;
+            let shown = gateway.shown_to(call, &proven).await?;
             tables.retain(|(schema, relation)| {
                 shown.as_ref().is_some_and(|shown| shown.catalog.relation(schema, relation).is_some())
             });

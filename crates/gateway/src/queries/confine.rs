@@ -27,7 +27,9 @@ pub(super) async fn confine(gateway: &Gateway, call: &Call, admitted: &Admitted)
              functions only",
         ));
     }
-    let Some(shown) = gateway.shown_to(call, connection).await? else {
+    // Read afresh: a copy does not say whether the credentials are proven by now.
+    let proven = gateway.connection_of(call, connection.key.as_str()).await?;
+    let Some(shown) = gateway.shown_to(call, &proven).await? else {
         return Err(Refused::new(
             Code::NotPermitted,
             "this connection is confined to its content filters and not indexed yet: wait until its status is completed",

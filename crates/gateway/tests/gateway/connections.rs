@@ -1,6 +1,7 @@
 //! Lists of connections: who may change them, what they may hold, and what sharing by key shows to whom.
 
 mod annotations;
+mod cached;
 mod descriptions;
 mod owners;
 mod sharing;
