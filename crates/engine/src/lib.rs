@@ -67,6 +67,14 @@ pub enum SourceError {
         /// The limit in bytes.
         limit_bytes: u64,
     },
+    /// More columns, or a longer name of one, than anybody needs.
+    #[error("the result has more than {columns} columns, or a column name of more than {name_bytes} bytes")]
+    TooWide {
+        /// Columns allowed.
+        columns: usize,
+        /// Bytes of a name allowed.
+        name_bytes: usize,
+    },
     /// Every place in the pool was taken for too long.
     #[error("the connection is busy: too many queries at once, try again")]
     Busy,
@@ -87,6 +95,16 @@ struct Shared {
     capacity: Capacity,
     tasks: TaskTracker,
     closing: CancellationToken,
+}
+
+/// What planning a statement found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Explained {
+    /// The statement has a plan. These are the relations that it reads or changes, as (schema, relation), each once.
+    Plan(Vec<(String, String)>),
+    /// The statement parses, and the database has no plan for its kind (`CREATE`, `SET`): nothing else was looked at, not
+    /// even whether what it names exists.
+    NoPlan,
 }
 
 /// How long [`Engine::shutdown`] waits for statements to end and sockets to close.
@@ -176,17 +194,19 @@ impl Engine {
         }
     }
 
-    /// Has the database plan the query (EXPLAIN, nothing is executed). Answers the relations that the plan reads, as
-    /// (schema, relation), each once.
+    /// Has the database plan the query (EXPLAIN, nothing is executed).
     pub async fn explain(
         &self,
         address: &SourceAddress,
         query: &GuardedQuery,
         options: &RunOptions,
-    ) -> Result<Vec<(String, String)>, SourceError> {
+    ) -> Result<Explained, SourceError> {
         match address.kind {
             ConnectionKind::Postgresql => self.shared.postgres.explain(address, query, options).await,
-            ConnectionKind::Sqlite => self.shared.sqlite.explain(address, query, options).await,
+            // SQLite compiles every kind of statement.
+            ConnectionKind::Sqlite => {
+                self.shared.sqlite.explain(address, query, options).await.map(Explained::Plan)
+            }
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }

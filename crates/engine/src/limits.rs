@@ -17,7 +17,8 @@ pub struct EngineLimits {
     pub max_row_bytes: usize,
     /// Prepared statements kept per backend connection.
     pub prepared_statements: usize,
-    /// Directories whose `SQLite` files may be opened; links are resolved before the check.
+    /// Directories whose `SQLite` files may be opened; links are resolved before the check. `{org}` in one stands for the
+    /// organization that asks; one without is open to all of them.
     pub sqlite_directories: Vec<PathBuf>,
 }
 

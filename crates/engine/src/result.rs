@@ -23,6 +23,19 @@ pub struct ResultColumn {
     pub type_name: String,
 }
 
+/// Longer names and more columns come from nobody who means well, and an answer may repeat the names in every row.
+const LONGEST_NAME: usize = 1024;
+const MOST_COLUMNS: usize = 2_000;
+
+pub(crate) fn check_columns(columns: &[ResultColumn]) -> Result<(), SourceError> {
+    let too_wide =
+        columns.len() > MOST_COLUMNS || columns.iter().any(|column| column.name.len() > LONGEST_NAME);
+    if too_wide {
+        return Err(SourceError::TooWide { columns: MOST_COLUMNS, name_bytes: LONGEST_NAME });
+    }
+    Ok(())
+}
+
 /// A gathered result.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "plain fields")]

@@ -8,9 +8,11 @@
 //! 1. a call is one statement (a second one is refused here, and again by the database, which is asked to
 //!    prepare the text as one statement);
 //! 2. a statement does not begin or end transactions, and does not move data through the client connection (COPY);
-//! 3. a read-only connection gets a query marked read-only, which the engine runs in a read-only transaction;
-//! 4. what may leave something behind in the session is marked so, and the engine cleans the session after it. The
-//!    mark is left out only for statements that are known to leave nothing: see [`session`].
+//! 3. a read-only connection gets a query marked read-only, which the engine runs in a read-only transaction, and
+//!    no statement that names a large-object function, which such a transaction does not stop before `PostgreSQL` 16
+//!    (a text that a function of the database itself puts together is out of reach: SECURITY.md says so);
+//! 4. what may leave something behind in the session is marked so, and the engine then keeps nothing of the session
+//!    but the connection. Statements that leave nothing by themselves keep its prepared statements: see [`session`].
 //!
 //! It is pure: no IO, no clock, no drivers.
 
@@ -24,7 +26,7 @@ mod statement;
 
 pub use named::{NamedRelation, NamedRelations};
 pub use refusal::Refusal;
-pub use sealed::{GuardedQuery, SessionEffect, StatementKind};
+pub use sealed::{GuardedQuery, StatementKind};
 pub use statement::MAX_STATEMENT_BYTES;
 
 use ringfence_policy::{ConnectionKind, OpenAccess};
@@ -32,5 +34,8 @@ use ringfence_policy::{ConnectionKind, OpenAccess};
 /// Admits one statement on an open connection.
 pub fn open(statement: &str, kind: ConnectionKind, access: OpenAccess) -> Result<GuardedQuery, Refusal> {
     let read = statement::read(statement, kind)?;
+    if access.read_only {
+        statement::refuse_large_objects(&read)?;
+    }
     Ok(sealed::seal(read, kind, access))
 }

@@ -35,4 +35,7 @@ pub enum Refusal {
     /// The connection's kind has nothing to run on.
     #[error("this connection holds a pushed catalog only: it can't run queries")]
     NothingToQuery,
+    /// PostgreSQL before version 16 writes large objects in read-only transactions too.
+    #[error("large-object functions are not allowed on a read-only connection")]
+    LargeObjectOnReadOnly,
 }

@@ -12,7 +12,7 @@ pub struct GuardedQuery {
     sql: String,
     kind: StatementKind,
     read_only: bool,
-    session_effect: SessionEffect,
+    may_change_session: bool,
     fingerprint: String,
     named: NamedRelations,
 }
@@ -24,17 +24,6 @@ pub enum StatementKind {
     Read,
     /// Everything else: it runs to its end so that its effects are whole.
     Effect,
-}
-
-/// What a statement may leave behind in the session that ran it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SessionEffect {
-    /// Nothing.
-    None,
-    /// What `lastval()` and `currval()` tell.
-    Sequences,
-    /// Settings, temporary tables, locks, prepared statements, listeners: anything.
-    Any,
 }
 
 impl GuardedQuery {
@@ -53,14 +42,10 @@ impl GuardedQuery {
         self.read_only
     }
 
-    /// What must be cleaned out of the session before anyone else uses it.
-    pub fn session_effect(&self) -> SessionEffect {
-        self.session_effect
-    }
-
-    /// Whether it may leave anything at all in the session.
+    /// Whether the statement itself may leave anything in the session. Where not, what it calls still may: the engine
+    /// cleans the session after every statement, and after these keeps nothing at all.
     pub fn may_change_session(&self) -> bool {
-        self.session_effect == SessionEffect::Any
+        self.may_change_session
     }
 
     /// The statement without literals and comments: what alike statements share.
@@ -79,7 +64,7 @@ impl GuardedQuery {
 pub(crate) fn seal(statement: ReadStatement, source: ConnectionKind, access: OpenAccess) -> GuardedQuery {
     let kind = session::kind_of(&statement);
     GuardedQuery {
-        session_effect: session::effect_of(&statement, kind),
+        may_change_session: session::may_change(&statement, kind),
         fingerprint: fingerprint::text(statement.tokens.as_deref()),
         named: named::read(&statement, source),
         sql: statement.sql,

@@ -4,6 +4,7 @@ use ringfence_policy::ConnectionKind;
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::tokenizer::{Token, Tokenizer};
 
+use crate::fingerprint::is_string;
 use crate::refusal::Refusal;
 
 /// Longest statement in bytes.
@@ -51,6 +52,33 @@ pub(crate) fn read(text: &str, kind: ConnectionKind) -> Result<ReadStatement, Re
     }
     Ok(ReadStatement { sql: text.to_owned(), tokens: Some(tokens) })
 }
+
+/// Looked for among the names, and inside of strings: they may be the body of a DO block, or SQL for `query_to_xml`.
+pub(crate) fn refuse_large_objects(statement: &ReadStatement) -> Result<(), Refusal> {
+    let named = match &statement.tokens {
+        None => writes_large_objects(&statement.sql),
+        Some(tokens) => tokens.iter().any(|token| match token {
+            // A backslash may be an escape that spells any name.
+            Token::Word(word) => starts_a_writer(&word.value) || word.value.contains('\\'),
+            token if is_string(token) => writes_large_objects(&token.to_string()),
+            _ => false,
+        }),
+    };
+    if named { Err(Refusal::LargeObjectOnReadOnly) } else { Ok(()) }
+}
+
+fn starts_a_writer(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    LARGE_OBJECT_WRITERS.iter().any(|writer| name.starts_with(writer))
+}
+
+fn writes_large_objects(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    LARGE_OBJECT_WRITERS.iter().any(|writer| text.contains(writer))
+}
+
+const LARGE_OBJECT_WRITERS: &[&str] =
+    &["lo_creat", "lo_from_bytea", "lo_put", "lo_import", "lo_export", "lo_unlink", "lo_truncate", "lowrite"];
 
 /// A semicolon ends a statement, except between BEGIN and END of a routine's or trigger's body.
 fn has_statement_end(tokens: &[Token]) -> bool {

@@ -21,7 +21,7 @@ pub struct Schema {
 }
 
 /// A table, view or other thing that a FROM clause can name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Relation {
     /// The name as stored in the database.
     pub name: String,
@@ -35,13 +35,17 @@ pub struct Relation {
     /// Primary and foreign keys, and unique constraints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub constraints: Vec<Constraint>,
+    /// The statement that makes it, as it was pushed. It names every column, so it goes when one is hidden.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ddl: Option<String>,
 }
 
 /// What a relation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the variants are SQL's own terms")]
 pub enum RelationKind {
+    #[default]
     Table,
     PartitionedTable,
     View,
@@ -50,7 +54,7 @@ pub enum RelationKind {
 }
 
 /// A column.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Column {
     /// The name as stored in the database.
     pub name: String,
@@ -62,6 +66,9 @@ pub struct Column {
     /// The database's own comment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
+    /// Values that it holds, as they were pushed: of whatever shape the client gave them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_values: Option<serde_json::Value>,
 }
 
 /// A key of a relation.

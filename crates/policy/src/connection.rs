@@ -124,6 +124,10 @@ impl ConnectionSpec {
         let kind = self.kind()?;
         let database = self.database_name()?;
         let host = given(self.host.as_ref());
+        if kind == ConnectionKind::Postgresql && host.is_none() {
+            // An alias does not stand in for it: without a host the gateway's own would be meant.
+            return Err(KeyInvalid::HostMissing);
+        }
         let text = if self.push {
             format!("{}://push/{}/{}", self.db_type, encode(host.unwrap_or_default()), encode(database))
         } else if let Some(key) = self.aliased_key(database) {
@@ -131,7 +135,7 @@ impl ConnectionSpec {
         } else if kind == ConnectionKind::Sqlite {
             format!("sqlite:///{}", encode_path(database))
         } else {
-            self.address_key(host.ok_or(KeyInvalid::HostMissing)?, database)
+            self.address_key(host.unwrap_or_default(), database)
         };
         Ok(ConnectionKey::new(&text)?)
     }
@@ -305,6 +309,8 @@ mod tests {
             Err(KeyInvalid::DatabaseMissing)
         );
         assert_eq!(spec(r#"{"db_type":"postgresql","database":"d"}"#).key(), Err(KeyInvalid::HostMissing));
+        let aliased = r#"{"db_type":"postgresql","database":"d","db_alias":"x"}"#;
+        assert_eq!(spec(aliased).key(), Err(KeyInvalid::HostMissing));
     }
 
     #[test]

@@ -173,6 +173,17 @@ impl ContentFilters {
             && self.patterns.iter().all(|pattern| pattern.admits_column(name, column))
     }
 
+    /// Whether a relation that has no columns at all may be seen, by its name alone: where inclusions let it in, one of
+    /// them asks for no column in particular.
+    fn admits_columnless(&self, database: &str, schema: &str, relation: &str) -> bool {
+        let mut inclusions =
+            self.contexts.iter().filter(|context| context.filter_type == FilterType::Inclusion).peekable();
+        let name = [database, schema, relation];
+        let included = inclusions.peek().is_none()
+            || inclusions.any(|context| matches_all(&context.column_name) && context.matches_relation(name));
+        included && self.admits_relation(database, schema, relation)
+    }
+
     /// The catalog as the filters show it: a relation without a visible column and a schema without a visible
     /// relation are left out.
     pub fn narrow(&self, catalog: &Catalog) -> Catalog {
@@ -181,9 +192,16 @@ impl ContentFilters {
             narrowed.columns.retain(|column| {
                 self.admits_column(&catalog.database, &schema.name, &relation.name, &column.name)
             });
-            // A relation that has no columns at all is shown by its name alone.
-            let shown = self.admits_relation(&catalog.database, &schema.name, &relation.name)
-                && (relation.columns.is_empty() || !narrowed.columns.is_empty());
+            if narrowed.columns.len() != relation.columns.len() {
+                // INVARIANT: the statement names hidden columns, so it is hidden too. Held by the test
+                // `a_relation_without_visible_columns_is_not_shown`.
+                narrowed.ddl = None;
+            }
+            let shown = if relation.columns.is_empty() {
+                self.admits_columnless(&catalog.database, &schema.name, &relation.name)
+            } else {
+                !narrowed.columns.is_empty()
+            };
             shown.then_some(narrowed)
         };
         let schemas = catalog.schemas.iter().map(|schema| Schema {
@@ -313,7 +331,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::catalog::{Column, RelationKind};
+    use crate::catalog::Column;
 
     fn contexts(json: &str) -> ContentFilters {
         ContentFilters::new(&serde_json::from_str::<Vec<SearchContext>>(json).unwrap(), &[]).unwrap()
@@ -392,14 +410,13 @@ mod tests {
             name: name.to_owned(),
             data_type: "text".to_owned(),
             nullable: true,
-            comment: None,
+            ..Column::default()
         };
         let relation = |name: &str, columns: &[&str]| Relation {
             name: name.to_owned(),
-            kind: RelationKind::Table,
-            comment: None,
             columns: columns.iter().map(|name| column(name)).collect(),
-            constraints: vec![],
+            ddl: Some(format!("CREATE TABLE {name} ({})", columns.join(", "))),
+            ..Relation::default()
         };
         let catalog = Catalog {
             database: "db".to_owned(),
@@ -409,10 +426,24 @@ mod tests {
             }],
         };
         let narrowed = contexts(r#"[{"type":"exclusion","column_name":"x"}]"#).narrow(&catalog);
-        let names: Vec<_> =
-            narrowed.schemas[0].relations.iter().map(|r| (r.name.as_str(), r.columns.len())).collect();
-        assert_eq!(names, [("a", 1), ("none", 0)]);
+        let names: Vec<_> = narrowed.schemas[0]
+            .relations
+            .iter()
+            .map(|r| (r.name.as_str(), r.columns.len(), r.ddl.is_some()))
+            .collect();
+        assert_eq!(names, [("a", 1, false), ("none", 0, true)]);
         assert_eq!(contexts(r#"[{"schema_name":"t"}]"#).narrow(&catalog).schemas, []);
+        let check = |filters: &str, expected: &[&str]| {
+            let narrowed = contexts(filters).narrow(&catalog);
+            let shown = narrowed.schemas.iter().flat_map(|schema| &schema.relations);
+            assert_eq!(shown.map(|shown| shown.name.as_str()).collect::<Vec<_>>(), expected, "{filters}");
+        };
+        check(r#"[{"column_name":"y"}]"#, &["a"]);
+        check(r#"[{"table_name":"none","column_name":"y"}]"#, &[]);
+        check(r#"[{"table_name":"none","column_name":"**"}]"#, &["none"]);
+        check(r#"[{"column_name":"y"},{"table_name":"none"}]"#, &["a", "none"]);
+        check(r#"[{"column_name":"y"},{"table_name":"b"}]"#, &["a", "b"]);
+        check(r#"[{"type":"exclusion","table_name":"none"}]"#, &["a", "b"]);
         assert_eq!(contexts("[]").narrow(&catalog), catalog);
     }
 

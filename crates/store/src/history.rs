@@ -44,6 +44,21 @@ impl History<'_> {
         })
     }
 
+    /// Keeps the newest `kept` entries of the user on that connection.
+    pub async fn prune(
+        &self,
+        user: &UserId,
+        connection: &ConnectionKey,
+        kept: u32,
+    ) -> Result<(), StoreError> {
+        transact!(self.0.inner.database, tx => {
+            let delete = "DELETE FROM history WHERE user_id = $1 AND connection = $2 AND ordinal <= \
+                          (SELECT ordinal FROM history WHERE user_id = $1 AND connection = $2 \
+                           ORDER BY ordinal DESC LIMIT 1 OFFSET $3)";
+            tx.execute(delete, params![user, connection, kept]).await?;
+        })
+    }
+
     /// The user's own queries on that connection, by the time they ran.
     pub async fn list(
         &self,

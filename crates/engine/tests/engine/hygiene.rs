@@ -34,6 +34,48 @@ const LEFTOVERS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// Leaves a setting, a lock, a temporary table, a cursor and a role behind, from wherever it is called.
+const POISON: &str = "CREATE FUNCTION poison(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN \
+    PERFORM set_config('app.who', 'A', false); PERFORM set_config('search_path', 'evil', false); \
+    PERFORM pg_advisory_lock(7); CREATE TEMP TABLE IF NOT EXISTS left_over (a int); RETURN 1; END $$";
+
+/// Statements that name nothing odd, and run it all the same.
+const INNOCENT: &[&str] = &[
+    "SELECT * FROM poisoned_view",
+    "INSERT INTO poisoned_table VALUES (1)",
+    "SELECT reverse(1)",
+    "SELECT 1 === 2",
+];
+
+#[tokio::test]
+async fn what_views_triggers_and_overloads_leave_is_gone() {
+    let world = World::with_places(1).await;
+    for sql in [
+        POISON,
+        "CREATE VIEW poisoned_view AS SELECT poison(1)",
+        "CREATE TABLE poisoned_table (a int DEFAULT poison(1), b int DEFAULT poison(2))",
+        "CREATE FUNCTION reverse(int) RETURNS int LANGUAGE sql AS 'SELECT poison($1)'",
+        "CREATE FUNCTION poison(int, int) RETURNS int LANGUAGE sql AS 'SELECT poison($1)'",
+        "CREATE OPERATOR === (FUNCTION = poison, LEFTARG = int, RIGHTARG = int)",
+    ] {
+        world.run(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+    for innocent in INNOCENT {
+        for _ in 0..3 {
+            world.run(innocent).await.unwrap_or_else(|error| panic!("{innocent}: {error:?}"));
+            let seen = world
+                .json(
+                    "SELECT coalesce(current_setting('app.who', true), ''), \
+                     current_setting('search_path') LIKE '%evil%', \
+                     (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), \
+                     (SELECT count(*) FROM pg_class WHERE relname = 'left_over')",
+                )
+                .await;
+            assert_eq!(seen, "[[\"\",false,0,0]]", "after {innocent}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn nothing_carries_over() {
     let world = World::with_places(1).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringfence_engine::{RunOptions, SourceError};
+use ringfence_engine::{Explained, RunOptions, SourceError};
 use ringfence_policy::{Constraint, RelationKind};
 use tokio_util::sync::CancellationToken;
 
@@ -63,7 +63,8 @@ async fn explain_names_tables_and_executes_nothing() {
         ("DELETE FROM orders", main(&["orders", "shops"])),
         ("INSERT INTO orders SELECT id, id, NULL FROM shops", main(&["orders", "shops"])),
     ] {
-        assert_eq!(explain(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")), relations, "{sql}");
+        let explained = explain(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        assert_eq!(explained, Explained::Plan(relations), "{sql}");
     }
     assert!(matches!(explain("SELECT * FROM gone").await, Err(SourceError::Statement { .. })));
     assert_eq!(files.json("SELECT count(*) FROM orders").await, "[[0]]");

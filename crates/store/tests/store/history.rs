@@ -45,6 +45,18 @@ pub(crate) async fn history_pages(world: World) {
     }
     let page = HistoryPage { limit: u32::MAX, offset: 0, newest_first: false, id: None };
     assert_eq!(store.history().list(&user_id("abe"), &key("c"), &page).await.unwrap(), [entries[5].clone()]);
+    // The newest stay, and so does what belongs to others.
+    store.history().prune(&user_id("ann"), &key("c"), 2).await.unwrap();
+    for (user, connection, kept) in
+        [("ann", "c", &["q3", "q4"][..]), ("ann", "d", &["q5"]), ("abe", "c", &["q6"])]
+    {
+        let found = store.history().list(&user_id(user), &key(connection), &page).await.unwrap();
+        assert_eq!(
+            found.iter().map(|entry| entry.id.as_str()).collect::<Vec<_>>(),
+            kept,
+            "{user} {connection}"
+        );
+    }
 }
 
 pub(crate) async fn history_of_the_gone_is_dropped(world: World) {

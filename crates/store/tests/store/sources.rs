@@ -13,14 +13,13 @@ fn report(status: IndexStatus) -> IndexReport {
 }
 
 fn catalog(database: &str) -> Catalog {
-    let column =
-        Column { name: "id".to_owned(), data_type: "integer".to_owned(), nullable: false, comment: None };
+    let column = Column { name: "id".to_owned(), data_type: "integer".to_owned(), ..Column::default() };
     let relation = Relation {
         name: "T é".to_owned(),
         kind: RelationKind::Table,
         comment: Some("it's".to_owned()),
         columns: vec![column],
-        constraints: vec![],
+        ..Relation::default()
     };
     Catalog {
         database: database.to_owned(),

@@ -113,8 +113,9 @@ pub(super) fn read_timestamptz(text: &str) -> Option<i64> {
     Some(days(year, month, day) * DAY + (time - offset) * 1_000_000 + fraction)
 }
 
+/// A part of a date or time. More digits are none, and could overflow what is reckoned with them.
 fn number(text: &str) -> Option<i64> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+    if text.len() <= 6 && text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
 fn push_time(text: &mut String, micros: i64) {

@@ -16,16 +16,16 @@ use super::run::give_up;
 use super::session::Tidy;
 use super::transaction::{Failure, Opening};
 use crate::watchdog::Watchdog;
-use crate::{RunOptions, SourceAddress, SourceError};
+use crate::{Explained, RunOptions, SourceAddress, SourceError};
 
-/// The relations (schema, name) of the plan. Statements that have no plan are only parsed.
+/// The relations (schema, name) of the plan. A statement that has none is only parsed, which finds no missing names.
 pub(super) async fn explain(
     pools: &Arc<Pools>,
     closing: CancellationToken,
     address: &SourceAddress,
     query: &GuardedQuery,
     options: &RunOptions,
-) -> Result<Vec<(String, String)>, SourceError> {
+) -> Result<Explained, SourceError> {
     // Planning evaluates functions declared immutable, which an owner may have declared wrongly: so it is read-only
     // and rolled back.
     let opening = Opening::needed(true, options)?.ok_or(SourceError::Lost)?;
@@ -37,12 +37,13 @@ pub(super) async fn explain(
     match watchdog.guard(plan(&session.client, query.sql(), &opening)).await {
         Ok(Ok((plan, looked_up_types))) => {
             session.looked_up_types |= looked_up_types;
-            lease.give_back(Tidy { rollback: true, effect: query.session_effect() });
+            lease.give_back(Tidy { rollback: true, discard: query.may_change_session() });
+            let Some(plan) = plan else { return Ok(Explained::NoPlan) };
             let mut relations = BTreeSet::new();
             collect(&plan, &mut relations);
-            Ok(relations.into_iter().collect())
+            Ok(Explained::Plan(relations.into_iter().collect()))
         }
-        Ok(Err(failure)) => Err(give_up(lease, &failure, true, query.session_effect())),
+        Ok(Err(failure)) => Err(give_up(lease, &failure, true, query.may_change_session())),
         Err(stop) => {
             lease.stop().await;
             Err(stop)
@@ -50,7 +51,8 @@ pub(super) async fn explain(
     }
 }
 
-async fn plan(client: &Client, sql: &str, opening: &Opening) -> Result<(Json, bool), Failure> {
+/// The plan, if the statement has one, and whether types were looked up.
+async fn plan(client: &Client, sql: &str, opening: &Opening) -> Result<(Option<Json>, bool), Failure> {
     let (begun, prepared) = join(opening.begin(client), Prepared::new(client, sql)).await;
     begun?;
     let prepared = prepared.map_err(Failure::Database)?;
@@ -61,10 +63,10 @@ async fn plan(client: &Client, sql: &str, opening: &Opening) -> Result<(Json, bo
         Ok(rows) => {
             let plan = rows.first().and_then(|row| row.try_get::<_, super::binary::Bytes<'_>>(0).ok());
             let plan = plan.and_then(|bytes| serde_json::from_slice(bytes.0).ok());
-            Ok((plan.unwrap_or(Json::Null), prepared.looked_up_types))
+            Ok((Some(plan.unwrap_or(Json::Null)), prepared.looked_up_types))
         }
         // It parses, and EXPLAIN does not take it: a statement without a plan, such as CREATE or SET.
-        Err(error) if failure::is_syntax_error(&error) => Ok((Json::Null, prepared.looked_up_types)),
+        Err(error) if failure::is_syntax_error(&error) => Ok((None, prepared.looked_up_types)),
         Err(error) => Err(Failure::Database(error)),
     }
 }

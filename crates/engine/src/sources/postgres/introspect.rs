@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfence_guard::SessionEffect;
 use ringfence_policy::{Catalog, Column, Constraint, Relation, RelationKind, Schema};
 use tokio_postgres::{Client, Row};
 use tokio_util::sync::CancellationToken;
@@ -72,10 +71,10 @@ pub(super) async fn introspect(
     let mut watchdog = Watchdog::new(LIMIT, CancellationToken::new(), closing);
     match watchdog.guard(read(&session.client, progress)).await {
         Ok(Ok(catalog)) => {
-            lease.give_back(Tidy { rollback: true, effect: SessionEffect::None });
+            lease.give_back(Tidy { rollback: true, discard: false });
             Ok(catalog)
         }
-        Ok(Err(error)) => Err(give_up(lease, &Failure::Database(error), true, SessionEffect::None)),
+        Ok(Err(error)) => Err(give_up(lease, &Failure::Database(error), true, false)),
         Err(stop) => {
             lease.stop().await;
             Err(stop)
@@ -119,6 +118,7 @@ async fn read(
             comment: row.try_get(4)?,
             columns,
             constraints,
+            ddl: None,
         };
         if let Some(schema) = schemas.last_mut() {
             schema.relations.push(relation);
@@ -138,6 +138,7 @@ fn columns(rows: &[Row]) -> Result<HashMap<u32, Vec<Column>>, tokio_postgres::Er
             data_type: row.try_get(2)?,
             nullable: row.try_get(3)?,
             comment: row.try_get(4)?,
+            sample_values: None,
         });
     }
     Ok(columns)

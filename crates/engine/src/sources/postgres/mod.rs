@@ -34,7 +34,7 @@ use run::Request;
 pub(crate) use run::Running;
 
 use crate::capacity::Capacity;
-use crate::{EngineLimits, RunOptions, SourceAddress, SourceError};
+use crate::{EngineLimits, Explained, RunOptions, SourceAddress, SourceError};
 
 /// All PostgreSQL sources.
 pub(crate) struct Postgres {
@@ -73,7 +73,7 @@ impl Postgres {
         address: &SourceAddress,
         query: &GuardedQuery,
         options: &RunOptions,
-    ) -> Result<Vec<(String, String)>, SourceError> {
+    ) -> Result<Explained, SourceError> {
         explain::explain(&self.pools, self.closing.clone(), address, query, options).await
     }
 

@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use ringfence_guard::SessionEffect;
 use secrecy::ExposeSecret;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -257,16 +256,12 @@ impl Lease {
         self.session.as_mut().ok_or(SourceError::Lost)
     }
 
-    /// Hands the session on, after tidying it up where needed, which nobody waits for.
+    /// Hands the session on after tidying it up, which nobody waits for.
     pub(super) fn give_back(mut self, tidy: Tidy) {
         let Some(mut session) = self.session.take() else {
             return;
         };
         session.in_flight = false;
-        if !tidy.rollback && tidy.effect == SessionEffect::None {
-            self.put(session);
-            return;
-        }
         let tasks = self.pools.connector.tasks.clone();
         tasks.spawn(async move {
             if session.tidy(tidy).await {

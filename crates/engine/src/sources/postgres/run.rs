@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use futures::Stream;
 use futures::future::join;
-use ringfence_guard::{GuardedQuery, SessionEffect};
+use ringfence_guard::GuardedQuery;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_util::sync::CancellationToken;
 
@@ -33,13 +33,15 @@ pub(crate) struct Running {
     forms: Arc<[Form]>,
     in_transaction: bool,
     read_only: bool,
-    effect: SessionEffect,
+    discard: bool,
     /// How many more rows are wanted; those after them are counted only.
     wanted: u64,
     omitted: u64,
     bytes_left: u64,
     max_bytes: u64,
     affected: Option<u64>,
+    /// Bytes of all column names: an answer may repeat them in every row.
+    names: u64,
 }
 
 enum Rows {
@@ -85,10 +87,14 @@ impl Running {
                 return Err(stop);
             }
             Ok(Err(failure)) => {
-                return Err(give_up(lease, &failure, opening.is_some(), query.session_effect()));
+                return Err(give_up(lease, &failure, opening.is_some(), query.may_change_session()));
             }
             Ok(Ok(launched)) => launched,
         };
+        if let Err(too_large) = crate::result::check_columns(&prepared.columns) {
+            lease.stop().await;
+            return Err(too_large);
+        }
         Ok(Self {
             lease: Some(lease),
             rows,
@@ -97,12 +103,13 @@ impl Running {
             forms: Arc::clone(&prepared.forms),
             in_transaction: opening.is_some(),
             read_only: query.read_only(),
-            effect: query.session_effect(),
+            discard: query.may_change_session(),
             wanted: u64::MAX,
             omitted: 0,
             bytes_left: options.max_bytes,
             max_bytes: options.max_bytes,
             affected: None,
+            names: prepared.columns.iter().map(|column| column.name.len() as u64).sum(),
         })
     }
 
@@ -150,10 +157,10 @@ impl Running {
             return Ok(None);
         }
         let mut batch = Batch::default();
-        let (rows, forms) = (&mut self.rows, &self.forms);
+        let (rows, forms, names) = (&mut self.rows, &self.forms, self.names);
         let (wanted, omitted, bytes_left) = (&mut self.wanted, &mut self.omitted, &mut self.bytes_left);
         let filling = std::future::poll_fn(|cx| {
-            poll_batch(rows, forms, &mut batch, Budget { wanted, omitted, bytes_left }, cx)
+            poll_batch(rows, forms, &mut batch, Budget { wanted, omitted, bytes_left, names }, cx)
         });
         match self.watchdog.guard(filling).await {
             Err(stop) => {
@@ -175,7 +182,7 @@ impl Running {
         };
         match broken {
             Broken::Database(error) => {
-                give_up(lease, &Failure::Database(error), self.in_transaction, self.effect)
+                give_up(lease, &Failure::Database(error), self.in_transaction, self.discard)
             }
             Broken::TooLarge => {
                 lease.stop().await;
@@ -210,14 +217,14 @@ impl Running {
             let end = if self.read_only { "ROLLBACK" } else { "COMMIT" };
             match self.watchdog.guard(session.client.batch_execute(end)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(give_up(lease, &Failure::Database(error), true, self.effect)),
+                Ok(Err(error)) => return Err(give_up(lease, &Failure::Database(error), true, self.discard)),
                 Err(stop) => {
                     lease.stop().await;
                     return Err(stop);
                 }
             }
         }
-        lease.give_back(Tidy { rollback: false, effect: self.effect });
+        lease.give_back(Tidy { rollback: false, discard: self.discard });
         Ok(())
     }
 }
@@ -276,7 +283,7 @@ pub(super) fn give_up(
     mut lease: Lease,
     failure: &Failure,
     in_transaction: bool,
-    effect: SessionEffect,
+    discard: bool,
 ) -> SourceError {
     let Ok(session) = lease.session() else {
         return SourceError::Lost;
@@ -292,7 +299,7 @@ pub(super) fn give_up(
     session.in_flight = false;
     match error {
         SourceError::Statement { .. } | SourceError::Option(_) if !session.client.is_closed() => {
-            lease.give_back(Tidy { rollback: in_transaction, effect });
+            lease.give_back(Tidy { rollback: in_transaction, discard });
         }
         _ => lease.close(),
     }
@@ -310,6 +317,7 @@ struct Budget<'a> {
     wanted: &'a mut u64,
     omitted: &'a mut u64,
     bytes_left: &'a mut u64,
+    names: u64,
 }
 
 /// Takes the rows that are there: waits for the first only. Resolves to whether the result has ended.
@@ -320,7 +328,7 @@ fn poll_batch(
     budget: Budget<'_>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<bool, Broken>> {
-    let Budget { wanted, omitted, bytes_left } = budget;
+    let Budget { wanted, omitted, bytes_left, names } = budget;
     while batch.counted < BATCH_ROWS && batch.bytes < BATCH_BYTES {
         let piece = match rows.poll_piece(cx, forms, *wanted > 0) {
             Poll::Pending if batch.counted > 0 => return Poll::Ready(Ok(false)),
@@ -336,7 +344,7 @@ fn poll_batch(
             continue;
         };
         *wanted -= 1;
-        *bytes_left = bytes_left.checked_sub(size).ok_or(Broken::TooLarge)?;
+        *bytes_left = bytes_left.checked_sub(size.saturating_add(names)).ok_or(Broken::TooLarge)?;
         batch.rows.push(row);
     }
     Poll::Ready(Ok(false))

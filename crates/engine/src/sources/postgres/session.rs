@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lru::LruCache;
-use ringfence_guard::SessionEffect;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Client;
@@ -18,6 +17,10 @@ const LONGEST_KEPT: usize = 32 * 1024;
 
 /// How long a session may take to become clean before it is closed instead.
 const TIDY_LIMIT: Duration = Duration::from_secs(5);
+
+/// What DISCARD ALL does, less the prepared statements. A view, a trigger or an overloaded function can leave any of it.
+const CLEAN: &str = "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *; \
+     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
 
 pub(super) struct Session {
     pub(super) client: Client,
@@ -35,7 +38,8 @@ pub(super) struct Session {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tidy {
     pub(super) rollback: bool,
-    pub(super) effect: SessionEffect,
+    /// Keep nothing, not even prepared statements.
+    pub(super) discard: bool,
 }
 
 impl Session {
@@ -84,22 +88,20 @@ impl Session {
     //
     // INVARIANT: what a statement left in a session is gone before the next borrower; tests/engine/hygiene.rs holds it.
     pub(super) async fn tidy(&mut self, tidy: Tidy) -> bool {
-        if tidy.effect == SessionEffect::Any && self.looked_up_types {
+        if tidy.discard && self.looked_up_types {
             return false;
         }
         let tidying = async {
             if tidy.rollback {
                 self.client.batch_execute("ROLLBACK").await?;
             }
-            match tidy.effect {
-                SessionEffect::None => {}
-                SessionEffect::Sequences => self.client.batch_execute("DISCARD SEQUENCES").await?,
-                SessionEffect::Any => {
-                    if let Some(statements) = &mut self.statements {
-                        statements.clear();
-                    }
-                    self.client.batch_execute("DISCARD ALL").await?;
+            if tidy.discard {
+                if let Some(statements) = &mut self.statements {
+                    statements.clear();
                 }
+                self.client.batch_execute("DISCARD ALL").await?;
+            } else {
+                self.client.batch_execute(CLEAN).await?;
             }
             Ok::<(), tokio_postgres::Error>(())
         };

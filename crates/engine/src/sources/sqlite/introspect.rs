@@ -53,7 +53,7 @@ fn relation(
     columns: Vec<Column>,
     constraints: Vec<Constraint>,
 ) -> Relation {
-    Relation { name, kind, comment: None, columns, constraints }
+    Relation { name, kind, columns, constraints, ..Relation::default() }
 }
 
 /// The columns, and those of the primary key in its order.
@@ -68,7 +68,7 @@ fn columns(connection: &Connection, table: &str) -> Result<(Vec<Column>, Vec<Str
             primary.push((place, name.clone()));
         }
         let nullable = !row.get::<_, bool>(2)?;
-        columns.push(Column { name, data_type: row.get(1)?, nullable, comment: None });
+        columns.push(Column { name, data_type: row.get(1)?, nullable, ..Column::default() });
     }
     primary.sort();
     Ok((columns, primary.into_iter().map(|(_, name)| name).collect()))

@@ -39,7 +39,7 @@ pub(crate) struct Sqlite {
     tasks: TaskTracker,
     closing: CancellationToken,
     /// How many threads may work on one file, by scope and name; gone when none does.
-    files: Mutex<HashMap<(String, String), Weak<Semaphore>>>,
+    files: Mutex<HashMap<(String, PathBuf), Weak<Semaphore>>>,
 }
 
 /// The right to work on a file.
@@ -113,6 +113,7 @@ impl Sqlite {
         let (sender, pieces) = mpsc::channel(BATCHES_AHEAD);
         let job = Job {
             database: address.database.clone(),
+            organization: address.pool_scope.clone(),
             limits: Arc::clone(&self.limits),
             query: query.clone(),
             options: options.clone(),
@@ -143,10 +144,11 @@ impl Sqlite {
         let halt = CancellationToken::new();
         let stops = Stops::new(OWN_LIMIT, [halt.clone(), self.closing.clone(), CancellationToken::new()]);
         let (database, limits) = (address.database.clone(), Arc::clone(&self.limits));
+        let organization = address.pool_scope.clone();
         let _stop_when_dropped = halt.drop_guard();
         let working = self.tasks.spawn_blocking(move || {
-            let done =
-                place::resolve(&database, &limits.sqlite_directories).and_then(|path| work(path, stops));
+            let done = place::resolve(&database, &organization, &limits.sqlite_directories)
+                .and_then(|path| work(path, stops));
             drop(permit);
             done
         });
@@ -154,10 +156,12 @@ impl Sqlite {
     }
 
     async fn permit(&self, address: &SourceAddress) -> Result<Permit, SourceError> {
+        // By the file, not its spelling: a pool is not widened by writing its name otherwise.
+        let path = place::resolve(&address.database, &address.pool_scope, &self.limits.sqlite_directories)?;
+        let key = (address.pool_scope.clone(), path);
         let file = {
             let mut files = self.files.lock();
             files.retain(|_, file| file.strong_count() > 0);
-            let key = (address.pool_scope.clone(), address.database.clone());
             let known = files.get(&key).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
                 let file = Arc::new(Semaphore::new(self.limits.max_connections_per_pool.max(1)));

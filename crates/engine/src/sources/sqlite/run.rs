@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{failure, fence, place};
-use crate::result::{Piece, Row};
+use crate::result::{Piece, Row, check_columns};
 use crate::value::{Value, float, hex};
 use crate::{COUNTED_ROWS, EngineLimits, ResultColumn, RunOptions, SourceError};
 
@@ -65,6 +65,8 @@ impl Stops {
 /// A statement, and where its rows go.
 pub(super) struct Job {
     pub(super) database: String,
+    /// The one whose directories count.
+    pub(super) organization: String,
     pub(super) limits: Arc<EngineLimits>,
     pub(super) query: GuardedQuery,
     pub(super) options: RunOptions,
@@ -93,7 +95,7 @@ impl Job {
     }
 
     fn execute(&self, columns: &mut Option<oneshot::Sender<Columns>>) -> Result<Ended, SourceError> {
-        let path = place::resolve(&self.database, &self.limits.sqlite_directories)?;
+        let path = place::resolve(&self.database, &self.organization, &self.limits.sqlite_directories)?;
         let connection = fence::open(&path, self.query.read_only(), &self.limits, &self.stops)?;
         let failed = |error: &rusqlite::Error| failure::of(error, &self.stops, &self.limits);
         let mut statement = connection.prepare(self.query.sql()).map_err(|error| failed(&error))?;
@@ -114,6 +116,7 @@ impl Job {
         declared: Vec<(String, Option<String>)>,
         columns: &mut Option<oneshot::Sender<Columns>>,
     ) -> Result<u64, SourceError> {
+        let names: u64 = declared.iter().map(|(name, _)| name.len() as u64).sum();
         let mut declared = Some(declared);
         let (mut wanted, mut omitted, mut bytes_left) =
             (self.options.max_rows, 0_u64, self.options.max_bytes);
@@ -121,7 +124,7 @@ impl Job {
         loop {
             let row = rows.next().map_err(|error| failure::of(&error, &self.stops, &self.limits))?;
             if let Some(declared) = declared.take() {
-                tell_columns(declared, row, columns);
+                tell_columns(declared, row, columns)?;
             }
             let Some(row) = row else { break };
             if wanted == 0 {
@@ -136,7 +139,7 @@ impl Job {
             let (decoded, size) =
                 decode(row).map_err(|error| failure::of(&error, &self.stops, &self.limits))?;
             bytes_left = bytes_left
-                .checked_sub(size)
+                .checked_sub(size.saturating_add(names))
                 .ok_or(SourceError::TooLarge { limit_bytes: self.options.max_bytes })?;
             batch.push(decoded);
             batch_bytes += size;
@@ -216,7 +219,7 @@ fn tell_columns(
     declared: Vec<(String, Option<String>)>,
     first: Option<&rusqlite::Row<'_>>,
     columns: &mut Option<oneshot::Sender<Columns>>,
-) {
+) -> Result<(), SourceError> {
     let named = declared.into_iter().enumerate().map(|(index, (name, declared))| {
         let stored =
             || first.and_then(|row| row.get_ref(index).ok()).map_or("null", storage_class).to_owned();
@@ -225,10 +228,12 @@ fn tell_columns(
             type_name: declared.filter(|declared| !declared.is_empty()).unwrap_or_else(stored),
         }
     });
-    let named = named.collect();
+    let named: Vec<ResultColumn> = named.collect();
+    check_columns(&named)?;
     if let Some(columns) = columns.take() {
-        drop(columns.send(Ok(named)));
+        drop(columns.send(Ok(named.into())));
     }
+    Ok(())
 }
 
 fn storage_class(value: ValueRef<'_>) -> &'static str {
