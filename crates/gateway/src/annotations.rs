@@ -286,3 +286,63 @@ fn check_count(edits: usize) -> Result<(), Refused> {
     }
     Ok(())
 }
+
+/// What is said about one relation at once; `None` stays as it is.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "plain fields")]
+pub struct RelationDescription {
+    pub relation: RelationName,
+    /// Empty clears.
+    pub description: Option<String>,
+    /// Column name, description; empty clears.
+    pub columns: Vec<(String, String)>,
+    /// Of this relation.
+    pub constraints: Vec<ConstraintEdit>,
+}
+
+impl Gateway {
+    /// Sets all of it or, when any part is refused, nothing. Answers the columns described; unknown ones are left out.
+    pub async fn describe_whole_relation(
+        &self,
+        call: &Call,
+        key: &str,
+        said: &RelationDescription,
+    ) -> Result<Vec<String>, Refused> {
+        call.log().set_action("describe-relation");
+        let keys: usize = said.constraints.iter().map(|edit| 1 + edit.constraints.len()).sum();
+        check_count(keys + said.columns.len())?;
+        let columns = said.columns.iter().map(|(_, description)| description);
+        for description in said.description.iter().chain(columns) {
+            check_description(description)?;
+        }
+        let (connection, shown) = self.describable(call, key).await?;
+        let (schema, relation) = shown_relation(&shown, &said.relation)?;
+        let resolved = said.constraints.iter().map(|edit| constraints::resolve(&shown, edit));
+        let resolved = resolved.collect::<Result<Vec<_>, _>>()?;
+        let column = |(name, description): &(String, String)| {
+            find_column(relation, name).map(|column| (column.name.clone(), description.clone()))
+        };
+        let columns: Vec<(String, String)> = said.columns.iter().filter_map(column).collect();
+        self.annotate(&connection, |annotations| {
+            let notes = notes_of(annotations, &schema, &relation.name);
+            if let Some(description) = &said.description {
+                notes.description = Some(description.clone()).filter(|text| !text.is_empty());
+            }
+            for (column, description) in &columns {
+                if description.is_empty() {
+                    notes.columns.remove(column);
+                } else {
+                    notes.columns.insert(column.clone(), description.clone());
+                }
+            }
+            for edit in &resolved {
+                match edit.kind {
+                    ConstraintKind::Primary => notes.primary.clone_from(&edit.constraints),
+                    ConstraintKind::Foreign => notes.foreign.clone_from(&edit.constraints),
+                }
+            }
+        })
+        .await?;
+        Ok(columns.into_iter().map(|(column, _)| column).collect())
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use ringfence_policy::{OrgId, Permission, Principal, QueryId, TraceId};
+use ringfence_policy::{ConnectionKey, OrgId, Permission, Principal, QueryId, TraceId};
 use ringfence_store::audit::AuditRecord;
 
 use crate::refused::Code;
@@ -142,6 +142,14 @@ impl CallLog {
     /// Names the connection.
     pub fn set_connection(&self, key: &str) {
         self.draft.lock().connection = Some(plain(key));
+    }
+
+    /// Names the connection as the caller wrote it, when a connection can have that key: for calls that may be refused
+    /// before it is looked up.
+    pub fn set_scope(&self, key: &str) {
+        if let Ok(key) = ConnectionKey::new(key) {
+            self.set_connection(key.as_str());
+        }
     }
 
     /// Names what is created, changed or removed.

@@ -18,8 +18,9 @@ pub(crate) use address::address_of;
 pub(crate) use cache::ConnectionCache;
 pub(crate) use checks::has_nul;
 
+use crate::catalog::fold_name;
 use crate::indexing::Wish;
-use crate::{Call, Gateway, Refused};
+use crate::{Call, Code, Gateway, Refused};
 
 /// A connection to add or change.
 #[derive(Debug, Clone)]
@@ -41,6 +42,11 @@ pub struct ConnectionEdits {
     pub default: Option<String>,
     /// Whose list; default the acting user's.
     pub owner: Option<String>,
+    /// Refuse as `AlreadyExists` when one of `updated` is on the list.
+    pub must_be_new: bool,
+    /// Refuse as `NotFound` when one of `removed`, or the default, is not on the list. Else an unknown one of `removed` is
+    /// passed over, and an unknown default is an invalid request.
+    pub must_exist: bool,
 }
 
 /// A connection as its user sees it; never with the password.
@@ -114,6 +120,7 @@ impl Gateway {
     /// Needs `write:databases`. Starts indexing again; the status is `not-started` when this returns.
     pub async fn refresh_connection(&self, call: &Call, key: &str) -> Result<(), Refused> {
         call.log().set_action("refresh-connection");
+        call.log().set_scope(key);
         call.needs(ringfence_policy::Permission::WriteDatabases)?;
         let connection = self.connection_of(call, key).await?;
         let store = &self.shared.store;
@@ -125,6 +132,27 @@ impl Gateway {
         }
         self.shared.catalogs.forget(connection.source);
         self.shared.indexer.enqueue(connection.source, Wish::Introspect);
+        Ok(())
+    }
+
+    /// Refuses, in the words for `noun` (such as "table"), a database that is not the connection's own. What no connection
+    /// has is left to the call that follows to refuse, after the permissions.
+    pub async fn check_database(
+        &self,
+        call: &Call,
+        key: &str,
+        database: &str,
+        noun: &'static str,
+    ) -> Result<(), Refused> {
+        let connection = match self.connection_to_query(call, key).await {
+            Ok(connection) => connection,
+            Err(refused) if matches!(refused.code, Code::NotFound | Code::InvalidRequest) => return Ok(()),
+            Err(other) => return Err(other),
+        };
+        let own = connection.spec.database_name().map(fold_name);
+        if own.is_ok_and(|own| own != fold_name(database)) {
+            return Err(Refused::invalid(format!("no such {noun}: name one that the catalog shows")));
+        }
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ringfence_policy::QueryId;
+use ringfence_policy::{ConnectionKey, QueryId, UserId};
 use ringfence_store::Store;
 use ringfence_store::history::{HistoryEntry, HistoryPage};
 use tokio::sync::{mpsc, oneshot};
@@ -26,6 +26,12 @@ const ATTEMPTS: u32 = 5;
 const RETRY: Duration = Duration::from_millis(100);
 /// Entries of one answer at most.
 const MAX_LIMIT: u32 = 10_000;
+/// Of a longer statement the beginning is kept.
+const MAX_QUERY_BYTES: usize = 16 * 1024;
+/// Entries kept of one user's queries on one connection; older ones go.
+const KEPT: u32 = 10_000;
+/// Old entries are looked for after so many new ones.
+const PRUNE_EVERY: usize = 1024;
 /// How many entries are looked at for one answer that is filtered here.
 const MAX_SCANNED: u32 = 100_000;
 
@@ -53,7 +59,8 @@ impl Writer {
     }
 
     /// Takes an entry, without waiting.
-    pub(crate) fn record(&self, entry: HistoryEntry) {
+    pub(crate) fn record(&self, mut entry: HistoryEntry) {
+        entry.query.truncate(entry.query.floor_char_boundary(MAX_QUERY_BYTES));
         let size = entry.query.len();
         let waiting = self.bytes.fetch_add(size, Ordering::AcqRel);
         if waiting + size > QUEUE_BYTES || self.queue.try_send(Message::Entry(entry)).is_err() {
@@ -78,6 +85,7 @@ impl Writer {
 
 async fn write_behind(store: Store, mut waiting: mpsc::Receiver<Message>, bytes: Arc<AtomicUsize>) {
     let mut messages = Vec::with_capacity(BATCH);
+    let (mut since_pruning, mut grown) = (0, HashSet::new());
     while waiting.recv_many(&mut messages, BATCH).await > 0 {
         // Gathers company, until somebody can't wait.
         let until = Instant::now() + LINGER;
@@ -98,6 +106,20 @@ async fn write_behind(store: Store, mut waiting: mpsc::Receiver<Message>, bytes:
         bytes.fetch_sub(entries.iter().map(|entry| entry.query.len()).sum(), Ordering::AcqRel);
         for done in flushes {
             let _ = done.send(());
+        }
+        since_pruning += entries.len();
+        grown.extend(entries.into_iter().map(|entry| (entry.user, entry.connection)));
+        if since_pruning >= PRUNE_EVERY {
+            prune(&store, grown.drain()).await;
+            since_pruning = 0;
+        }
+    }
+}
+
+async fn prune(store: &Store, grown: impl Iterator<Item = (UserId, ConnectionKey)>) {
+    for (user, connection) in grown {
+        if let Err(error) = store.history().prune(&user, &connection, KEPT).await {
+            tracing::warn!(error = %error, "old history can't be removed");
         }
     }
 }

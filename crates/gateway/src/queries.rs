@@ -48,6 +48,9 @@ pub struct QueryOutcome {
 pub struct Compiled {
     /// The database's message, or the guard's; `None` when the statement is fine.
     pub error: Option<String>,
+    /// Whether the database looked at more than the syntax. It has no plan for statements such as `CREATE` and `SET`, so
+    /// what they name may not even exist.
+    pub checked: bool,
     /// (schema, relation), as stored.
     pub tables: Vec<(String, String)>,
 }

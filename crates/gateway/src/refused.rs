@@ -210,7 +210,7 @@ impl From<ringfence_engine::SourceError> for Refused {
             E::FileNotAllowed(_) => Code::SourceNotAllowed,
             E::TimedOut { .. } => Code::QueryTimedOut,
             E::Cancelled => Code::QueryCancelled,
-            E::TooLarge { .. } => Code::ResultTooLarge,
+            E::TooLarge { .. } | E::TooWide { .. } => Code::ResultTooLarge,
             E::Busy => Code::SourceBusy,
             E::Lost => Code::SourceLost,
         };

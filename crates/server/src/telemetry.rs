@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{Protocol, WithExportConfig};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use ringfence_gateway::Gateway;
@@ -42,9 +42,8 @@ pub(crate) struct Telemetry {
 /// Installs the process's log subscriber and metrics recorder. To be called once, and outside the async runtime: the
 /// exporter of traces has a blocking client with a runtime of its own.
 pub(crate) fn install(log: &Log, settings: &TelemetrySettings) -> Result<Telemetry, TelemetryInvalid> {
-    let filter =
-        EnvFilter::try_new(&log.filter).map_err(|error| TelemetryInvalid::Filter(error.to_string()))?;
-    let traces = settings.otlp_endpoint.as_deref().map(exporter).transpose()?;
+    let filter = filter(log)?;
+    let traces = settings.otlp_endpoint.as_deref().map(exporter).transpose()?.map(provider);
     let exported = traces
         .as_ref()
         .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("ringfence")));
@@ -74,6 +73,13 @@ pub(crate) fn install(log: &Log, settings: &TelemetrySettings) -> Result<Telemet
         .map_err(|error| TelemetryInvalid::Install(error.to_string()))?;
     describe();
     Ok(Telemetry { prometheus, traces })
+}
+
+/// Whether [`install`] would take these settings; installs nothing.
+pub(crate) fn check(log: &Log, settings: &TelemetrySettings) -> Result<(), TelemetryInvalid> {
+    filter(log)?;
+    settings.otlp_endpoint.as_deref().map(exporter).transpose()?;
+    Ok(())
 }
 
 impl Telemetry {
@@ -108,21 +114,28 @@ fn describe() {
     metrics::gauge!("ringfence_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
 
-fn exporter(endpoint: &str) -> Result<SdkTracerProvider, TelemetryInvalid> {
+fn filter(log: &Log) -> Result<EnvFilter, TelemetryInvalid> {
+    EnvFilter::try_new(&log.filter).map_err(|error| TelemetryInvalid::Filter(error.to_string()))
+}
+
+fn exporter(endpoint: &str) -> Result<SpanExporter, TelemetryInvalid> {
     let url = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
     if !url.starts_with("http://") {
         return Err(TelemetryInvalid::Endpoint(
             "only http:// is supported: run a collector beside ringfence".to_owned(),
         ));
     }
-    let exporter = opentelemetry_otlp::SpanExporter::builder()
+    SpanExporter::builder()
         .with_http()
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(url)
         .build()
-        .map_err(|error| TelemetryInvalid::Endpoint(error.to_string()))?;
+        .map_err(|error| TelemetryInvalid::Endpoint(error.to_string()))
+}
+
+fn provider(exporter: SpanExporter) -> SdkTracerProvider {
     let resource = Resource::builder().with_service_name("ringfence").build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+    SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build()
 }
 
 /// From `/proc`; nothing on systems without it.

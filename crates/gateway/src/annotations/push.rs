@@ -1,5 +1,7 @@
 //! Pushed catalogs: whole relations are added, replaced and removed, under a new generation each time.
 
+use std::collections::HashSet;
+
 use ringfence_policy::id::{MAX_ID_BYTES, check_name};
 use ringfence_policy::{Catalog, ConnectionKind, Constraint, Permission, Relation, Schema};
 use ringfence_store::connections::Connection;
@@ -13,6 +15,10 @@ use crate::{Call, Code, Gateway, Refused};
 const MAX_RELATIONS: usize = 20_000;
 const MAX_COLUMNS: usize = 2_000;
 const MAX_CONSTRAINTS: usize = 1_000;
+/// The statement that makes a relation.
+const MAX_DDL_BYTES: usize = 1024 * 1024;
+/// The sample values of one column, as JSON.
+const MAX_SAMPLE_BYTES: usize = 64 * 1024;
 
 pub(super) async fn push(
     gateway: &Gateway,
@@ -139,10 +145,18 @@ fn check(pushed: &PushedRelation) -> Result<(), Refused> {
     check_count("constraints", relation.constraints.len(), MAX_CONSTRAINTS)?;
     check_description(pushed.description.as_deref().unwrap_or_default())?;
     check_description(relation.comment.as_deref().unwrap_or_default())?;
+    check_size("ddl", relation.ddl.as_ref().map_or(0, String::len), MAX_DDL_BYTES)?;
+    let mut names = HashSet::new();
     for column in &relation.columns {
         check_name("column name", &column.name, MAX_ID_BYTES)?;
+        // Names that differ in case only are two columns in some products.
+        if !names.insert(&column.name) {
+            return Err(Refused::invalid("a table has two columns of the same name: name each once"));
+        }
         check_name("column type", &column.data_type, MAX_ID_BYTES)?;
         check_description(column.comment.as_deref().unwrap_or_default())?;
+        let samples = column.sample_values.as_ref().map_or(0, |values| values.to_string().len());
+        check_size("sample_values", samples, MAX_SAMPLE_BYTES)?;
     }
     for (name, description) in &pushed.column_descriptions {
         check_name("column name", name, MAX_ID_BYTES)?;
@@ -165,6 +179,13 @@ fn check_constraints(relation: &Relation) -> Result<(), Refused> {
         for name in names.into_iter().flatten() {
             check_name("column name", name, MAX_ID_BYTES)?;
         }
+    }
+    Ok(())
+}
+
+fn check_size(what: &str, bytes: usize, limit: usize) -> Result<(), Refused> {
+    if bytes > limit {
+        return Err(Refused::invalid(format!("{what} is too long: at most {limit} bytes")));
     }
     Ok(())
 }

@@ -100,7 +100,12 @@ fn without_hidden_ends(catalog: &Catalog) -> Catalog {
     let mut pruned = catalog.clone();
     for relation in pruned.schemas.iter_mut().flat_map(|schema| &mut schema.relations) {
         let columns: HashSet<String> = relation.columns.iter().map(|column| column.name.clone()).collect();
+        let constraints = relation.constraints.len();
         relation.constraints.retain(|constraint| is_shown(catalog, &columns, constraint));
+        if relation.constraints.len() != constraints {
+            // The statement names them too.
+            relation.ddl = None;
+        }
     }
     pruned
 }
@@ -160,11 +165,13 @@ fn catalog_bytes(catalog: &Catalog) -> usize {
                     + column.name.len()
                     + column.data_type.len()
                     + column.comment.as_ref().map_or(0, String::len)
+                    + column.sample_values.as_ref().map_or(0, |values| values.to_string().len())
             });
             // The name stands in `whole` too.
             let comment = relation.comment.as_ref().map_or(0, String::len);
             2 * (HOLDER + relation.name.len())
                 + comment
+                + relation.ddl.as_ref().map_or(0, String::len)
                 + columns.sum::<usize>()
                 + HOLDER * relation.constraints.len()
         })

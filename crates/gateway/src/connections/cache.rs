@@ -1,5 +1,6 @@
 //! Copies of connections, for the road that every query takes.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use crate::versions::Versions;
 
 /// How long a copy is trusted when no news of changes arrive. News do arrive: this is the second line.
 const TRUST: Duration = Duration::from_mins(1);
+/// Places for users who change their lists.
+const SAVING: usize = 64;
 
 /// Connections by user and key, bounded, with their passwords opened. A copy says where to run and as whom; it does not
 /// say whether the credentials were proven, which background work changes.
@@ -22,6 +25,8 @@ const TRUST: Duration = Duration::from_mins(1);
 pub(crate) struct ConnectionCache {
     copies: Cache<(UserId, ConnectionKey), Copied>,
     versions: Versions,
+    saving: [tokio::sync::Mutex<()>; SAVING],
+    hasher: RandomState,
 }
 
 #[derive(Clone)]
@@ -37,7 +42,18 @@ impl ConnectionCache {
         Self {
             copies: Cache::builder().max_capacity(config.principal_cache).time_to_live(TRUST).build(),
             versions: Versions::new(),
+            saving: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
+            hasher: RandomState::new(),
         }
+    }
+
+    /// Saves to this user's list one after the other, as far as this node goes. Held for one transaction, so that users who
+    /// share a place hardly notice.
+    pub(super) async fn save_alone(&self, user: &UserId) -> tokio::sync::MutexGuard<'_, ()> {
+        // Only the low bits count, so that a narrower usize changes nothing.
+        #[expect(clippy::cast_possible_truncation, reason = "the remainder is all that is used")]
+        let place = self.hasher.hash_one(user) as usize % SAVING;
+        self.saving[place].lock().await
     }
 
     /// Trusts no copy of this user's connections any more.

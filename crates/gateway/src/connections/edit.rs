@@ -1,6 +1,6 @@
 //! Changing a list of connections: check everything, look up what is known, try the credentials, then save at once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -42,10 +42,10 @@ pub(super) async fn edit(
     }
     call.needs(Permission::WriteDatabases)?;
     let keys = check_all(call, &edits.updated)?;
+    note_connection(call, &keys, &edits);
     let owner = owner_of(gateway, call, edits.owner.as_deref()).await?;
-    let known = gateway.shared.store.connections().list(&owner.user).await?;
-    let mut known: HashMap<ConnectionKey, Connection> =
-        known.into_iter().map(|connection| (connection.key.clone(), connection)).collect();
+    let mut known = list_of(gateway, &owner).await?;
+    check_known(&edits, &keys, &known)?;
     // What is removed is gone before anything is added: its password is not kept.
     let removed: Vec<Connection> =
         edits.removed.iter().filter_map(|key| known.remove(&ConnectionKey::new(key).ok()?)).collect();
@@ -65,9 +65,51 @@ pub(super) async fn edit(
         prove(gateway, &owner.org, &mut planned).await?;
     }
     note_objects(call, &keys, &removed);
+    // Of two that add the same connection at once, the later one looks again when the other has saved.
+    let _alone = gateway.shared.connections.save_alone(&owner.user).await;
+    if edits.must_be_new {
+        check_new(&keys, &list_of(gateway, &owner).await?)?;
+    }
     save(gateway, &owner, planned, &removed, default).await?;
     evict(gateway, &owner.org, removed.iter());
     Ok(keys)
+}
+
+/// Names the connection in the call's record, when there is but one.
+fn note_connection(call: &Call, keys: &[ConnectionKey], edits: &ConnectionEdits) {
+    let named = edits.removed.iter().chain(edits.default.as_ref()).map(String::as_str);
+    let named: BTreeSet<&str> = keys.iter().map(ConnectionKey::as_str).chain(named).collect();
+    if let [key] = named.into_iter().collect::<Vec<_>>()[..] {
+        call.log().set_scope(key);
+    }
+}
+
+/// What the request takes for granted about the list.
+fn check_known(
+    edits: &ConnectionEdits,
+    keys: &[ConnectionKey],
+    known: &HashMap<ConnectionKey, Connection>,
+) -> Result<(), Refused> {
+    if edits.must_be_new {
+        check_new(keys, known)?;
+    }
+    let is_known = |key: &String| ConnectionKey::new(key).is_ok_and(|key| known.contains_key(&key));
+    if edits.must_exist && !edits.removed.iter().chain(edits.default.as_ref()).all(is_known) {
+        return Err(Refused::not_found("connection"));
+    }
+    Ok(())
+}
+
+fn check_new(keys: &[ConnectionKey], known: &HashMap<ConnectionKey, Connection>) -> Result<(), Refused> {
+    if keys.iter().any(|key| known.contains_key(key)) {
+        return Err(Refused::new(Code::AlreadyExists, "connection already exists"));
+    }
+    Ok(())
+}
+
+async fn list_of(gateway: &Gateway, owner: &Owner) -> Result<HashMap<ConnectionKey, Connection>, Refused> {
+    let list = gateway.shared.store.connections().list(&owner.user).await?;
+    Ok(list.into_iter().map(|connection| (connection.key.clone(), connection)).collect())
 }
 
 fn check_all(call: &Call, updated: &[NewConnection]) -> Result<Vec<ConnectionKey>, Refused> {

@@ -1,9 +1,11 @@
 //! One job: prove those who wait, then bring the source's index up to its generation.
 
+use std::collections::BTreeMap;
+
 use ringfence_engine::SourceError;
 use ringfence_policy::ConnectionKind;
 use ringfence_store::connections::{Connection, Proof};
-use ringfence_store::sources::{IndexReport, IndexStatus, Source, SourceId};
+use ringfence_store::sources::{IndexReport, IndexStatus, SchemaProgress, Source, SourceId};
 
 use super::queue::Wish;
 use super::{complete_pushed, completed, proving, reading};
@@ -17,7 +19,8 @@ pub(super) enum Read {
     /// The generation has passed, or another node has the work.
     Passed,
     Catalog(Box<ringfence_policy::Catalog>),
-    Failed(SourceError),
+    /// Why, and how far it came.
+    Failed(SourceError, BTreeMap<String, SchemaProgress>),
 }
 
 pub(super) async fn run(gateway: &Gateway, id: SourceId, wish: Wish) -> Result<(), Refused> {
@@ -58,7 +61,8 @@ async fn index(gateway: &Gateway, source: &Source, wish: Wish) -> Result<bool, R
         finish(gateway, source, &catalog).await?;
         return Ok(true);
     }
-    let mut reason = None;
+    // How far the last attempt came.
+    let (mut reason, mut reached) = (None, BTreeMap::new());
     for connection in gateway.shared.store.connections().of_source(&source.id).await? {
         match connection.proof {
             Proof::Proven => {}
@@ -74,7 +78,8 @@ async fn index(gateway: &Gateway, source: &Source, wish: Wish) -> Result<bool, R
                 finish(gateway, source, &catalog).await?;
                 return Ok(true);
             }
-            Read::Failed(error) => {
+            Read::Failed(error, progress) => {
+                reached = progress;
                 reason = Some(error.to_string());
                 if !disproves(gateway, &connection, &error).await? {
                     break;
@@ -84,11 +89,7 @@ async fn index(gateway: &Gateway, source: &Source, wish: Wish) -> Result<bool, R
     }
     let reason = reason.unwrap_or_else(|| "no credentials for this database were seen to work".to_owned());
     tracing::info!(source.id = source.id.0, %reason, "indexing failed");
-    let report = IndexReport {
-        status: IndexStatus::Failed,
-        schemas: source.schemas.clone(),
-        diagnostics: Some(reason),
-    };
+    let report = IndexReport { status: IndexStatus::Failed, schemas: reached, diagnostics: Some(reason) };
     sources.report(source.id, source.generation, &report).await?;
     gateway.shared.catalogs.forget(source.id);
     Ok(false)

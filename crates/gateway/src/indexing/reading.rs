@@ -53,8 +53,11 @@ pub(super) async fn read(
         tokio::select! {
             read = &mut work => return Ok(match read {
                 Ok(Ok(catalog)) => Read::Catalog(Box::new(catalog)),
-                Ok(Err(error)) => Read::Failed(error),
-                Err(_) => Read::Failed(SourceError::Unreachable("reading the catalog took too long".to_owned())),
+                Ok(Err(error)) => Read::Failed(error, schemas.lock().clone()),
+                Err(_) => Read::Failed(
+                    SourceError::Unreachable("reading the catalog took too long".to_owned()),
+                    schemas.lock().clone(),
+                ),
             }),
             _ = ticks.tick() => {
                 let so_far = schemas.lock().clone();

@@ -1,6 +1,6 @@
 //! Compiling: the database plans the statement, nothing is executed.
 
-use ringfence_engine::SourceError;
+use ringfence_engine::{Explained, SourceError};
 
 use super::{Compiled, QueryRequest, confine};
 use crate::{Call, Code, Gateway, Refused};
@@ -27,13 +27,14 @@ pub(super) async fn compile(
         confined => confined?,
     }
     match gateway.shared.engine.explain(&admitted.address, &admitted.query, &admitted.options).await {
-        Ok(mut tables) => {
+        Ok(Explained::NoPlan) => Ok(Compiled { error: None, checked: false, tables: Vec::new() }),
+        Ok(Explained::Plan(mut tables)) => {
             let proven = gateway.connection_of(call, admitted.connection.key.as_str()).await?;
             let shown = gateway.shown_to(call, &proven).await?;
             tables.retain(|(schema, relation)| {
                 shown.as_ref().is_some_and(|shown| shown.catalog.relation(schema, relation).is_some())
             });
-            Ok(Compiled { error: None, tables })
+            Ok(Compiled { error: None, checked: true, tables })
         }
         Err(
             error @ (SourceError::Statement { .. }
@@ -50,5 +51,5 @@ async fn is_pushed(gateway: &Gateway, call: &Call, key: &str) -> Result<bool, Re
 }
 
 fn not_fine(refused: &Refused) -> Compiled {
-    Compiled { error: Some(refused.message.clone().into_owned()), tables: Vec::new() }
+    Compiled { error: Some(refused.message.clone().into_owned()), checked: true, tables: Vec::new() }
 }

@@ -4,8 +4,8 @@
 //! they name, and everything that the database would read for them, is shown completely. What is hidden and what does
 //! not exist get the same answer.
 
-use ringfence_engine::SourceError;
-use ringfence_guard::{NamedRelation, SessionEffect, StatementKind};
+use ringfence_engine::{Explained, SourceError};
+use ringfence_guard::{NamedRelation, StatementKind};
 use ringfence_policy::ConnectionKind;
 
 use super::admit::Admitted;
@@ -20,7 +20,7 @@ pub(super) async fn confine(gateway: &Gateway, call: &Call, admitted: &Admitted)
     if connection.spec.db_access_policy.allow_access_beyond_db_content_filter {
         return Ok(());
     }
-    if query.kind() != StatementKind::Read || query.session_effect() != SessionEffect::None {
+    if query.kind() != StatementKind::Read || query.may_change_session() {
         return Err(Refused::new(
             Code::NotPermitted,
             "this connection is confined to its content filters: it runs plain SELECT statements with common built-in \
@@ -44,8 +44,13 @@ pub(super) async fn confine(gateway: &Gateway, call: &Call, admitted: &Admitted)
         return Err(beyond());
     }
     match gateway.shared.engine.explain(address, query, options).await {
-        Ok(read) if read.iter().all(|(schema, relation)| shown.is_whole(schema, relation)) => Ok(()),
-        Ok(_) => Err(beyond()),
+        Ok(Explained::Plan(read))
+            if read.iter().all(|(schema, relation)| shown.is_whole(schema, relation)) =>
+        {
+            Ok(())
+        }
+        // Without a plan nobody knows what it reads.
+        Ok(Explained::Plan(_) | Explained::NoPlan) => Err(beyond()),
         Err(error @ SourceError::Statement { .. }) => Err(told(error)),
         Err(other) => Err(other.into()),
     }

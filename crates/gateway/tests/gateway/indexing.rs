@@ -40,6 +40,49 @@ async fn a_refresh_is_not_started_at_first_and_sees_what_is_new() {
     restarted.shutdown().await;
 }
 
+/// As the SDK's own test does: removed, added again, and asked at once.
+#[tokio::test]
+async fn the_first_index_is_waited_for() {
+    let world = World::new().await;
+    let spec = database("awaited", "awaited_owner", "CREATE TABLE t (a int)").await;
+    let secret = password("awaited_owner");
+    let key = indexed(&world, "a-ann", &spec, Some(&secret)).await;
+    let removing = ConnectionEdits { removed: vec![key.clone()], ..ConnectionEdits::default() };
+    edit(&world, "a-ann", removing).await.unwrap();
+    assert_eq!(add(&world, "a-ann", &spec, Some(&secret)).await, key);
+    let shown = tables(&world, "a-ann", &key).await.expect("the first index is waited for");
+    assert!(shown.contains(&"public.t".to_owned()), "{shown:?}");
+    // One who joins waits for the proof too, and gets nothing with a wrong password.
+    add(&world, "a-abe", &spec, Some(&secret)).await;
+    assert_eq!(tables(&world, "a-abe", &key).await, Some(shown));
+    add(&world, "a-lead", &spec, Some("wrong")).await;
+    assert_eq!(tables(&world, "a-lead", &key).await, None);
+}
+
+#[tokio::test]
+async fn what_failed_or_does_not_come_is_not_waited_for_longer() {
+    let world = World::new().await;
+    let spec = ConnectionSpec {
+        db_type: "postgresql".to_owned(),
+        host: Some("127.0.0.1".to_owned()),
+        port: Some(1),
+        username: Some("u".to_owned()),
+        database: Some("d".to_owned()),
+        ..ConnectionSpec::default()
+    };
+    let key = add(&world, "a-ann", &spec, None).await;
+    settled(&world, "a-ann", &key).await;
+    let began = std::time::Instant::now();
+    assert_eq!(tables(&world, "a-ann", &key).await, None);
+    assert!(began.elapsed().as_millis() < 1500, "a failure is answered at once: {:?}", began.elapsed());
+    // Nobody is at work any more: the wait has an end.
+    world.gateway.shutdown().await;
+    let key = add(&world, "a-ann", &file(&world, "1.db", "CREATE TABLE t (a)"), None).await;
+    let began = std::time::Instant::now();
+    assert_eq!(tables(&world, "a-ann", &key).await, None);
+    assert!((1..6).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn a_restart_takes_up_the_proof_of_a_joiner() {
     let world = World::new().await;

@@ -235,6 +235,30 @@ async fn compiling_plans_and_runs_nothing() {
 }
 
 #[tokio::test]
+async fn what_has_no_plan_is_not_checked() {
+    let world = World::new().await;
+    let spec = database("planless", "planless_owner", "CREATE TABLE t (a int)").await;
+    let key = indexed(&world, "a-ann", &spec, Some(&password("planless_owner"))).await;
+    let call = world.call_as("a-ann").await;
+    for (statement, expected) in [
+        ("DROP TABLE nosuch", (true, false)),
+        ("CREATE TABLE made (a int)", (true, false)),
+        ("ALTER TABLE nosuch ADD b int", (true, false)),
+        ("GRANT SELECT ON nosuch TO nobody", (true, false)),
+        ("VACUUM nosuch", (true, false)),
+        ("SET work_mem = '9MB'", (true, false)),
+        ("SELECT a FROM t", (true, true)),
+        ("DELETE FROM t", (true, true)),
+        ("SELECT a FROM nosuch", (false, true)),
+        ("DROP TABEL t", (false, true)),
+    ] {
+        let compiled = world.gateway.compile_query(&call, &key, statement, &[]).await.unwrap();
+        assert_eq!((compiled.error.is_none(), compiled.checked), expected, "{statement}: {compiled:?}");
+        assert_eq!(compiled.tables.is_empty(), expected != (true, true), "{statement}");
+    }
+}
+
+#[tokio::test]
 async fn stopping_ends_what_runs_and_takes_no_more() {
     let world = World::new().await;
     let key = add(&world, "a-ann", &file(&world, "1.db", SCHEMA), None).await;

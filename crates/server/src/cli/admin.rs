@@ -13,9 +13,10 @@ use ringfence_store::SealingKey;
 use secrecy::ExposeSecret;
 
 use super::failure::Failure;
-use super::opening::{lock, make_data_dir, open_existing_store};
+use super::opening::{lock, make_data_dir, open_existing_store, refuse_missing_store};
 use super::operator::as_operator;
 use super::options::StoreOptions;
+use super::program::{program, quoted};
 use super::terminal::{GOOD, complain, paint_error, say};
 use super::{help, terminal};
 use crate::config::Config;
@@ -70,6 +71,7 @@ enum Noun {
 enum Org {
     /// Make an organization
     Create {
+        /// Id of the new organization, unique in the store
         id: String,
         /// Display name
         #[arg(long)]
@@ -78,16 +80,20 @@ enum Org {
     /// List all organizations
     List,
     /// Delete an organization that has no tenants
-    Delete { id: String },
+    Delete {
+        /// Id of the organization
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 enum Tenant {
     /// Make a tenant
     Create {
+        /// Id of the new tenant, unique in the store
         id: String,
-        /// Its organization
-        #[arg(long)]
+        /// Id of its organization
+        #[arg(long, value_name = "ID")]
         org: String,
         /// Display name
         #[arg(long)]
@@ -95,20 +101,25 @@ enum Tenant {
     },
     /// List the tenants of an organization
     List {
-        #[arg(long)]
+        /// Id of the organization
+        #[arg(long, value_name = "ID")]
         org: String,
     },
     /// Delete a tenant that has no users
-    Delete { id: String },
+    Delete {
+        /// Id of the tenant
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 enum User {
     /// Make a user
     Create {
+        /// Id of the new user, unique in the store
         id: String,
-        /// Its tenant
-        #[arg(long)]
+        /// Id of its tenant
+        #[arg(long, value_name = "ID")]
         tenant: String,
         /// Display name
         #[arg(long)]
@@ -120,13 +131,18 @@ enum User {
     },
     /// List users, all or of one organization or tenant
     List {
-        #[arg(long)]
+        /// Those of this organization
+        #[arg(long, value_name = "ID")]
         org: Option<String>,
-        #[arg(long)]
+        /// Those of this tenant
+        #[arg(long, value_name = "ID")]
         tenant: Option<String>,
     },
     /// Delete a user with everything that is theirs
-    Delete { id: String },
+    Delete {
+        /// Id of the user
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -135,20 +151,23 @@ enum Key {
     Create {
         /// Name of the key, unique for its user
         name: String,
-        /// Whose key
-        #[arg(long)]
+        /// Id of the user whose key it is
+        #[arg(long, value_name = "ID")]
         user: String,
     },
     /// List a user's keys by name; the keys themselves are not shown
     List {
-        #[arg(long)]
+        /// Id of the user
+        #[arg(long, value_name = "ID")]
         user: String,
     },
     /// Delete keys: they are refused from then on
     Delete {
-        #[arg(required = true)]
+        /// Names of the keys
+        #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
-        #[arg(long)]
+        /// Id of the user whose keys they are
+        #[arg(long, value_name = "ID")]
         user: String,
     },
 }
@@ -164,7 +183,7 @@ impl Admin {
                 return rotate(&config).await;
             }
             let gateway = open(&config).await?;
-            let done = self.noun.perform(&gateway).await;
+            let done = self.noun.perform(&gateway, &options.as_given()).await;
             super::serve::close(&gateway).await;
             done
         })?;
@@ -187,6 +206,7 @@ async fn open(config: &Config) -> Result<Gateway, Failure> {
 
 async fn rotate(config: &Config) -> Result<(), Failure> {
     // A server that runs has the old key in memory, and would go on with it.
+    refuse_missing_store(config)?;
     let directory = make_data_dir(config)?;
     let _lock = directory.as_deref().map(lock).transpose()?;
     let store = open_existing_store(config).await?;
@@ -204,11 +224,12 @@ async fn rotate(config: &Config) -> Result<(), Failure> {
 }
 
 impl Noun {
-    async fn perform(&self, gateway: &Gateway) -> Result<(), Failure> {
+    /// `given` is how the store was named, for commands to paste.
+    async fn perform(&self, gateway: &Gateway, given: &str) -> Result<(), Failure> {
         match self {
             Self::Org(verb) => verb.perform(gateway).await,
             Self::Tenant(verb) => verb.perform(gateway).await,
-            Self::User(verb) => verb.perform(gateway).await,
+            Self::User(verb) => verb.perform(gateway, given).await,
             Self::Key(verb) => verb.perform(gateway).await,
             Self::RotateSealingKey => Ok(()),
         }
@@ -279,7 +300,7 @@ impl Tenant {
 }
 
 impl User {
-    async fn perform(&self, gateway: &Gateway) -> Result<(), Failure> {
+    async fn perform(&self, gateway: &Gateway, given: &str) -> Result<(), Failure> {
         match self {
             Self::Create { id, tenant, name, role } => {
                 let spec = UserSpec {
@@ -294,7 +315,8 @@ impl User {
                 })
                 .await?;
                 done(format_args!("user {id} is made in tenant {tenant} of organization {}", user.org));
-                complain(format_args!("A key for it: ringfence admin key create NAME --user {id}"));
+                let (program, user) = (program(), quoted(id));
+                complain(format_args!("A key for it: {program} admin key create NAME --user {user}{given}"));
             }
             Self::List { org, tenant } => list_users(gateway, org.clone(), tenant.clone()).await?,
             Self::Delete { id } => {

@@ -46,6 +46,7 @@ enum Verb {
     },
     /// Write records, oldest first, with everything they hold
     Export {
+        /// Form of the records
         #[arg(long, value_enum, default_value_t = Format::Jsonl)]
         format: Format,
         #[command(flatten)]
@@ -80,8 +81,10 @@ struct Conditions {
     /// Whose credentials were presented
     #[arg(long, value_name = "ID")]
     user: Option<String>,
+    /// In this organization
     #[arg(long, value_name = "ID")]
     org: Option<String>,
+    /// In this tenant
     #[arg(long, value_name = "ID")]
     tenant: Option<String>,
     /// Such as run-query or create-user

@@ -39,7 +39,8 @@ EXAMPLES
     ringfence serve --listen 10.0.0.5:9859
 
 FILES in the data directory
-  ringfence.db   the control store      sealing.key   the key its secrets are sealed with: back it up apart
+  ringfence.db   the control store
+  sealing.key    the key that its secrets are sealed with: back it up apart
   listen         the address while serving, such as http://127.0.0.1:9859";
 
 pub(crate) const DEMO: &str = "\

@@ -2,14 +2,17 @@
 
 mod admin;
 mod audit;
+mod checks;
 mod completions;
 mod config;
 mod demo;
 mod failure;
 mod help;
+mod listening;
 mod opening;
 mod operator;
 mod options;
+mod program;
 mod serve;
 mod terminal;
 

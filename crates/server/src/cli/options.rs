@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::failure::Failure;
+use super::program::quoted;
 use crate::config::layers::{Flags, Loaded, Sources, load};
 
 /// Where the configuration and the control store are.
@@ -20,6 +21,16 @@ pub(crate) struct StoreOptions {
 }
 
 impl StoreOptions {
+    /// The options as they were given, each behind a space: so that a command to paste names the same store.
+    pub(crate) fn as_given(&self) -> String {
+        let config = self.config.iter().map(|file| ("--config", file));
+        let all = config.chain(self.data_dir.iter().map(|directory| ("--data-dir", directory)));
+        all.flat_map(|(flag, path)| {
+            [" ".to_owned(), flag.to_owned(), " ".to_owned(), quoted(&path.to_string_lossy())]
+        })
+        .collect()
+    }
+
     /// Reads the configuration, with further flags of the command.
     pub(crate) fn load(&self, mut flags: Flags) -> Result<Loaded, Failure> {
         if let Some(directory) = &self.data_dir {

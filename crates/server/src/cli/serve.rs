@@ -14,20 +14,20 @@ use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::checks::{SHORTEST_KEY, is_open, refuse_unusable, warnings};
 use super::failure::Failure;
-use super::help;
-use super::opening::{lock, make_data_dir, open_gateway, open_store};
+use super::opening::{lock, make_data_dir, open_gateway, open_store, refuse_locked};
 use super::options::{StoreOptions, text_of};
+use super::program::{program, quoted};
 use super::terminal::{CODE, TITLE, paint, say};
+use super::{help, listening};
+use crate::config::address;
 use crate::config::layers::Flags;
 use crate::config::{Config, LogFormat};
 use crate::telemetry::{self, Telemetry};
 
 /// Holds the address while serving, for scripts.
 pub(crate) const LISTEN_FILE: &str = "listen";
-
-/// Shorter access keys of the administrator can be guessed.
-const SHORTEST_KEY: usize = 16;
 
 /// Serve the HTTP API (/api/ for the Waii SDK, /v1/ for everyone else)
 ///
@@ -40,10 +40,10 @@ pub(crate) struct Serve {
     #[command(flatten)]
     store: StoreOptions,
     /// Address to serve on [default: 127.0.0.1:9859]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address::parse)]
     listen: Option<SocketAddr>,
     /// Address for /healthz, /readyz and /metrics [default: none]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address::parse)]
     admin_listen: Option<SocketAddr>,
     /// Directory whose SQLite files connections may open; may be given several times
     #[arg(long, value_name = "DIR")]
@@ -59,11 +59,14 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(&self) -> Result<ExitCode, Failure> {
         let config = self.store.load(self.flags()?)?.config;
-        refuse_weak_key(&config)?;
+        refuse_unusable(&config)?;
+        refuse_taken(&config)?;
         // Before the runtime, see `telemetry::install`.
         let telemetry = telemetry::install(&config.log, &config.telemetry)?;
-        warn_of_risks(&config);
-        let served = runtime(&config)?.block_on(serve(&config, &telemetry));
+        for warning in warnings(&config) {
+            tracing::warn!("{warning}");
+        }
+        let served = runtime(&config)?.block_on(serve(&config, &telemetry, &self.store.as_given()));
         telemetry.shutdown();
         served.map(|()| ExitCode::SUCCESS)
     }
@@ -96,11 +99,22 @@ pub(crate) fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, Failur
     Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(threads.get()).enable_all().build()?)
 }
 
-async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), Failure> {
+/// Refuses addresses that are taken; another server on the same data directory is the better thing to say.
+fn refuse_taken(config: &Config) -> Result<(), Failure> {
+    let taken = listening::probe(config.server.listen, "--listen").and_then(|()| {
+        config.server.admin_listen.map_or(Ok(()), |at| listening::probe(at, "--admin-listen"))
+    });
+    let Err(failure) = taken else { return Ok(()) };
+    config.data_dir().map_or(Ok(()), |directory| refuse_locked(&directory))?;
+    Err(failure)
+}
+
+/// `given` is how the store was named, for commands to paste.
+async fn serve(config: &Config, telemetry: &Telemetry, given: &str) -> Result<(), Failure> {
     let directory = make_data_dir(config)?;
     let _lock = directory.as_deref().map(lock).transpose()?;
     let store = open_store(config).await?;
-    refuse_weak_stored_key(config, &store).await?;
+    refuse_weak_stored_key(config, &store, given).await?;
     let (gateway, bootstrap) = open_gateway(config, store).await?;
     show_admin_key(config, &bootstrap);
     let listen_file = directory.map(|directory| directory.join(LISTEN_FILE));
@@ -134,10 +148,7 @@ async fn serve(config: &Config, telemetry: &Telemetry) -> Result<(), Failure> {
     }
     close(&gateway).await;
     gauges.abort();
-    served.map_err(|error| {
-        Failure::new(error)
-            .hint("choose another address with --listen, or stop the program that has it; check `server.tls`")
-    })?;
+    served.map_err(|error| listening::failure(&error, "--listen"))?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -182,21 +193,8 @@ pub(crate) fn stop_on_signals(
     Ok(())
 }
 
-/// Whoever can reach the server can try keys: beyond this machine the administrator's must not be guessable.
-fn refuse_weak_key(config: &Config) -> Result<(), Failure> {
-    match &config.admin.key {
-        Some(key) if is_open(config) && key.expose().len() < SHORTEST_KEY => Err(Failure::usage(format_args!(
-            "the administrator's access key has fewer than {SHORTEST_KEY} characters, and {} can be reached from other \
-             machines",
-            config.server.listen
-        ))
-        .hint("set RINGFENCE_ADMIN_KEY to a long random text (openssl rand -hex 24), or listen on 127.0.0.1")),
-        _ => Ok(()),
-    }
-}
-
 /// A short key of an earlier start on loopback is still good: it is looked for in the store too.
-async fn refuse_weak_stored_key(config: &Config, store: &Store) -> Result<(), Failure> {
+async fn refuse_weak_stored_key(config: &Config, store: &Store, given: &str) -> Result<(), Failure> {
     if !is_open(config) {
         return Ok(());
     }
@@ -209,22 +207,12 @@ async fn refuse_weak_stored_key(config: &Config, store: &Store) -> Result<(), Fa
              other machines",
             key.name, config.server.listen
         ))
-        .hint(format_args!("delete it: ringfence admin key delete '{}' --user '{admin}'", key.name))),
-    }
-}
-
-fn is_open(config: &Config) -> bool {
-    !config.server.listen.ip().is_loopback()
-}
-
-fn warn_of_risks(config: &Config) {
-    if config.admin.key.as_ref().is_some_and(|key| key.expose().len() < SHORTEST_KEY) {
-        tracing::warn!("the administrator's access key is short: good for trying out on this machine only");
-    }
-    if is_open(config) && config.server.tls.is_none() {
-        tracing::warn!(
-            "serving without TLS beyond this machine: access keys travel in the clear unless a proxy encrypts"
-        );
+        .hint(format_args!(
+            "delete it: {} admin key delete {} --user {}{given}",
+            program(),
+            quoted(key.name.as_ref()),
+            quoted(admin.as_ref())
+        ))),
     }
 }
 

@@ -35,11 +35,19 @@ pub(crate) enum ConfigInvalid {
     #[error("{origin}: {message}")]
     Syntax { origin: Origin, message: String },
     /// Nobody knows that name.
-    #[error("{origin}: unknown setting `{name}`{}", suggest(suggestion.as_deref()))]
+    #[error("{}{}", unknown(origin, name), suggest(suggestion.as_deref()))]
     UnknownName { origin: Origin, name: String, suggestion: Option<String> },
     /// The name is known and the value is not.
     #[error("{}`{name}`: {message}", place(origin.as_ref()))]
     Value { origin: Option<Origin>, name: String, message: String },
+}
+
+fn unknown(origin: &Origin, name: &str) -> String {
+    match origin {
+        // The variable's name is the setting's: once is enough.
+        Origin::Variable(_) => format!("{origin} is no setting"),
+        _ => format!("{origin}: unknown setting `{name}`"),
+    }
 }
 
 fn suggest(suggestion: Option<&str>) -> String {

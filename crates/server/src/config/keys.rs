@@ -57,6 +57,11 @@ impl Keys {
         Some(name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", "."))
     }
 
+    /// Every setting's dotted path, sections left out.
+    pub(crate) fn settings(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|(_, kind)| **kind != Kind::Section).map(|(path, _)| path.as_str())
+    }
+
     /// The known path nearest to an unknown one.
     pub(crate) fn nearest(&self, path: &str) -> Option<String> {
         nearest(path, self.0.keys().map(String::as_str))
@@ -64,7 +69,7 @@ impl Keys {
 
     /// The known variable nearest to an unknown one.
     pub(crate) fn nearest_variable(&self, name: &str) -> Option<String> {
-        let long = self.0.iter().filter(|(_, kind)| **kind != Kind::Section).map(|(path, _)| variable(path));
+        let long = self.settings().map(variable);
         let short = SHORT_NAMES.iter().map(|(short, _)| (*short).to_owned());
         let all: Vec<String> = short.chain([FILE_VARIABLE.to_owned()]).chain(long).collect();
         nearest(name, all.iter().map(String::as_str))
@@ -76,8 +81,13 @@ fn variable(path: &str) -> String {
     format!("{PREFIX}{}", path.to_ascii_uppercase().replace('.', "__"))
 }
 
-/// The nearest of the names, when it is near enough to be what was meant: a name in another section counts too.
-fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+/// The nearest of the names, when it is near enough to be what was meant: one that was cut short, else one that looks
+/// alike. A name in another section counts too.
+fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    let continued = names.clone().filter(|name| is_cut_short(wrong, name)).min_by_key(|name| name.len());
+    if let Some(name) = continued {
+        return Some(name.to_owned());
+    }
     let last = |path: &'a str| path.rsplit('.').next().unwrap_or(path);
     let wrong_last = wrong.rsplit('.').next().unwrap_or(wrong);
     names
@@ -89,6 +99,11 @@ fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<Stri
         .filter(|(score, _, _)| *score > 0.83)
         .max_by(|a, b| (a.0, a.1).partial_cmp(&(b.0, b.1)).unwrap_or(std::cmp::Ordering::Equal))
         .map(|(_, _, name)| name.to_owned())
+}
+
+/// Whether `wrong` is the beginning of the name, in the same section.
+fn is_cut_short(wrong: &str, name: &str) -> bool {
+    name.strip_prefix(wrong).is_some_and(|rest| !rest.contains('.') && !rest.contains("__"))
 }
 
 fn collect(path: &str, schema: &Value, keys: &mut BTreeMap<String, Kind>) {

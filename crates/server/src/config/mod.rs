@@ -3,6 +3,7 @@
 //! [`Config`] is the whole of it, typed. [`load`](layers::load) reads it, [`keys`] knows every name that may be
 //! written, and [`apply`] turns it into the settings of the floors below.
 
+pub(crate) mod address;
 pub(crate) mod apply;
 pub(crate) mod invalid;
 pub(crate) mod keys;
@@ -45,8 +46,10 @@ pub(crate) struct Config {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Server {
     /// Address and port of /api/ and /v1/. Port 0 takes a free one.
+    #[serde(deserialize_with = "address::read")]
     pub(crate) listen: SocketAddr,
     /// Address and port of /healthz, /readyz and /metrics. Not served when absent.
+    #[serde(deserialize_with = "address::read_optional")]
     pub(crate) admin_listen: Option<SocketAddr>,
     /// Serve HTTPS with this certificate. Without it, keys travel in the clear: listen on loopback only, or put a
     /// TLS-terminating proxy in front.
@@ -106,7 +109,7 @@ pub(crate) struct Store {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Sealing {
-    /// File with the key (mode 0600), made when missing. Default: <data-dir>/sealing.key.
+    /// File with the key (mode 0600), made when missing. Default: `<data-dir>/sealing.key`.
     pub(crate) key_file: Option<PathBuf>,
     /// The key itself, as base64 of 32 bytes. Better in the environment (`RINGFENCE_SEALING_KEY`) than in this file.
     pub(crate) key: Option<Secret>,
@@ -246,7 +249,9 @@ impl Default for Pools {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Sqlite {
-    /// Directories whose files may be opened; none when empty. The data directory must not be inside one of them.
+    /// Directories whose files may be opened; none when empty. `{org}` in one stands for the id of the organization that
+    /// asks: use it when there is more than one, because files have no passwords, and who may add connections can open
+    /// every file in the organization's directories. The data directory must not be inside one of them.
     pub(crate) directories: Vec<PathBuf>,
 }
 

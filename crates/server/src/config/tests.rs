@@ -88,19 +88,21 @@ fn unknown_names_are_refused_with_their_place_and_the_nearest_name() {
         (
             "",
             &[("RINGFENCE_SERVER__LISTN", "x")],
-            "environment variable RINGFENCE_SERVER__LISTN: unknown setting `RINGFENCE_SERVER__LISTN`, did you mean \
+            "environment variable RINGFENCE_SERVER__LISTN is no setting, did you mean \
              `RINGFENCE_SERVER__LISTEN`?",
         ),
         (
             "",
             &[("RINGFENCE_ADMINKEY", "x")],
-            "environment variable RINGFENCE_ADMINKEY: unknown setting `RINGFENCE_ADMINKEY`, did you mean \
+            "environment variable RINGFENCE_ADMINKEY is no setting, did you mean \
              `RINGFENCE_ADMIN_KEY`?",
         ),
+        ("", &[("RINGFENCE_SERVER", "x")], "environment variable RINGFENCE_SERVER is no setting"),
         (
             "",
-            &[("RINGFENCE_SERVER", "x")],
-            "environment variable RINGFENCE_SERVER: unknown setting `RINGFENCE_SERVER`",
+            &[("RINGFENCE_SERVER__TLS__CERT", "x")],
+            "environment variable RINGFENCE_SERVER__TLS__CERT is no setting, did you mean \
+             `RINGFENCE_SERVER__TLS__CERTIFICATE`?",
         ),
     ] {
         let message = refusal(text, environment);

@@ -17,6 +17,7 @@ use ringfence_gateway::{Call, CallLog, Code, Decision, Door, Refused};
 use ringfence_policy::TraceId;
 use tracing::{Instrument, Span, field};
 
+use super::actions::{UNMATCHED, action_of};
 use super::credentials::{impersonated_user, presented_key};
 use super::limits::{Lateness, Place, set_deadline};
 use super::problem::Problem;
@@ -24,8 +25,6 @@ use super::trace::trace_id_of;
 use super::{AppState, api};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// How a route is named that nobody wrote: what the client sent must not become a label or an action.
-const UNMATCHED: &str = "unmatched";
 
 /// Put into a refusing response's extensions, so that the call's record gets the code.
 #[derive(Debug, Clone, Copy)]
@@ -135,7 +134,7 @@ pub(crate) async fn attend(State(state): State<AppState>, mut request: Request, 
     );
     let log = front_end.door().map(|door| {
         let action = action_of(front_end, method.as_str(), &route);
-        state.gateway.begin(door, &action, trace_id.clone())
+        state.gateway.begin(door, action, trace_id.clone())
     });
     if let Some(log) = &log {
         request.extensions_mut().insert(log.clone());
@@ -164,12 +163,14 @@ impl Attendance<'_> {
         };
         let key = presented_key(request.headers()).ok().flatten();
         let allowance = limits.take(key.map(str::as_bytes), peer_of(&request));
+        let key = key.map(str::to_owned);
         let mut response = if allowance.is_allowed {
             self.answer_with_place(request, next).await
         } else {
             let message = "too many requests: wait as long as the header Retry-After says";
             self.refuse(Refused::new(Code::RateLimited, message))
         };
+        let allowance = limits.settle(allowance, key.as_deref().map(str::as_bytes));
         allowance.write(response.headers_mut());
         response
     }
@@ -268,16 +269,6 @@ fn measure(front_end: FrontEnd, route: String, status: StatusCode, started: Inst
     metrics::histogram!("ringfence_http_request_duration_seconds", &labels).record(duration.as_secs_f64());
 }
 
-/// `run-query` for `/api/run-query`; method and template for the others.
-fn action_of(front_end: FrontEnd, method: &str, route: &str) -> String {
-    match (front_end, route.strip_prefix("/api/")) {
-        (FrontEnd::Api, Some(endpoint)) if !endpoint.contains('{') => endpoint.to_owned(),
-        (FrontEnd::Api, _) => UNMATCHED.to_owned(),
-        _ if route == UNMATCHED => UNMATCHED.to_owned(),
-        _ => format!("{method} {route}"),
-    }
-}
-
 fn peer_of(request: &Request) -> IpAddr {
     let connection = request.extensions().get::<ConnectInfo<SocketAddr>>();
     connection.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip())
@@ -306,8 +297,5 @@ mod tests {
         for (path, front_end) in cases {
             assert_eq!(FrontEnd::of(path), front_end, "{path}");
         }
-        assert_eq!(action_of(FrontEnd::Api, "POST", "/api/run-query"), "run-query");
-        assert_eq!(action_of(FrontEnd::Api, "POST", "/api/{*rest}"), UNMATCHED);
-        assert_eq!(action_of(FrontEnd::V1, "GET", "/v1/users/{id}"), "GET /v1/users/{id}");
     }
 }

@@ -1,5 +1,6 @@
 //! The HTTP front end: `/api/` (the Waii SDK) and `/v1/` (our own), thin translations to the same gateway calls.
 
+mod actions;
 mod admin;
 pub(crate) mod api;
 pub(crate) mod call;
@@ -13,6 +14,7 @@ pub(crate) mod rate_limit;
 mod tls;
 mod trace;
 pub(crate) mod v1;
+mod wording;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use axum::{Extension, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
 use ringfence_gateway::{CallLog, Code, Gateway};
@@ -125,15 +130,32 @@ pub(crate) fn router(state: AppState) -> Router {
     let max_body_bytes = state.settings.max_body_bytes;
     api::router()
         .merge(v1::router())
+        .route("/", any(answer_root))
         .fallback(refuse_unknown_path)
         .layer(DefaultBodyLimit::max(max_body_bytes))
         .layer(from_fn_with_state(state.clone(), call::attend))
         .with_state(state)
 }
 
+/// Who types the address into a browser wants to read.
+async fn answer_root(method: Method, headers: HeaderMap) -> Response {
+    let wants_page = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|accepted| accepted.to_str().ok())
+        .any(|accepted| accepted.to_ascii_lowercase().contains("text/html"));
+    let is_reading = method == Method::GET || method == Method::HEAD;
+    let answer = if wants_page && is_reading {
+        (StatusCode::FOUND, [(header::LOCATION, "/docs")]).into_response()
+    } else {
+        refuse_unknown_path(None).await.into_response()
+    };
+    ([(header::VARY, "Accept")], answer).into_response()
+}
+
 async fn refuse_unknown_path(log: Option<Extension<Arc<CallLog>>>) -> Problem {
-    let problem =
-        Problem::new(Code::NotFound, "there is no such path").with_hint("the interfaces are /api/ and /v1/");
+    let problem = Problem::new(Code::NotFound, "there is no such path")
+        .with_hint("the interfaces are /api/ and /v1/: see /docs");
     match log {
         Some(Extension(log)) => problem.traced(log.trace_id().as_str()),
         None => problem,

@@ -48,6 +48,8 @@ pub(crate) struct Allowance {
     /// Until the bucket is full again or, when refused, until the next request.
     reset_seconds: u64,
     pub(crate) is_allowed: bool,
+    /// The peer paid, for want of knowing the key.
+    is_by_peer: bool,
 }
 
 impl RateLimits {
@@ -70,6 +72,24 @@ impl RateLimits {
         }
         let known = key.map(|key| self.hasher.hash_one(key)).filter(|hash| self.lock_known().contains(hash));
         let payer = known.map_or_else(|| Payer::Peer(network_of(peer)), Payer::Key);
+        self.charge(payer)
+    }
+
+    /// Counts a request for its key after all, when answering it has shown that the key is valid: else the first request
+    /// of a key would not be counted for it.
+    pub(crate) fn settle(&self, allowance: Allowance, key: Option<&[u8]>) -> Allowance {
+        let hash = key.map(|key| self.hasher.hash_one(key)).filter(|hash| self.lock_known().contains(hash));
+        match hash {
+            // It has been answered, whatever the bucket says now.
+            Some(hash) if allowance.is_allowed && allowance.is_by_peer => {
+                Allowance { is_allowed: true, ..self.charge(Payer::Key(hash)) }
+            }
+            _ => allowance,
+        }
+    }
+
+    fn charge(&self, payer: Payer) -> Allowance {
+        let is_by_peer = matches!(payer, Payer::Peer(_));
         match self.limiter.check_key(&payer) {
             Ok(state) => {
                 let remaining = state.remaining_burst_capacity();
@@ -79,6 +99,7 @@ impl RateLimits {
                     remaining,
                     reset_seconds: (missing * 60).div_ceil(u64::from(self.per_minute.get())),
                     is_allowed: true,
+                    is_by_peer,
                 }
             }
             Err(not_until) => {
@@ -88,6 +109,7 @@ impl RateLimits {
                     remaining: 0,
                     reset_seconds: wait.as_secs() + u64::from(wait.subsec_nanos() > 0),
                     is_allowed: false,
+                    is_by_peer,
                 }
             }
         }
@@ -188,6 +210,20 @@ mod tests {
         limits.learn(b"valid", false);
         assert!(limits.take(Some(b"valid"), PEER).is_allowed, "now the peer pays");
         assert!(!limits.take(Some(b"valid"), PEER).is_allowed);
+    }
+
+    #[test]
+    fn the_first_request_of_a_valid_key_is_counted_for_it() {
+        let limits = RateLimits::new(2).unwrap();
+        let first = limits.take(Some(b"valid"), PEER);
+        assert_eq!(limits.settle(first, Some(b"valid")), first, "nobody knows yet that it is valid");
+        limits.learn(b"valid", true);
+        assert_eq!(limits.settle(first, Some(b"valid")).remaining, 1);
+        let second = limits.take(Some(b"valid"), PEER);
+        assert_eq!(limits.settle(second, Some(b"valid")), second, "it has paid itself");
+        assert_eq!(second.remaining, 0);
+        assert!(!limits.take(Some(b"valid"), PEER).is_allowed);
+        assert!(limits.settle(first, Some(b"valid")).is_allowed, "it was answered before the count");
     }
 
     #[test]

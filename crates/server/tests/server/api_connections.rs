@@ -8,7 +8,7 @@ use crate::transcript::Transcript;
 use crate::world::{World, connect, connection_to, key_to, make_database, wait_for_index};
 
 fn table(name: &str) -> Value {
-    json!({ "table_name": name, "schema_name": "PUBLIC", "database_name": "DB" })
+    json!({ "table_name": name, "schema_name": "PUBLIC", "database_name": null })
 }
 
 #[tokio::test]
@@ -77,7 +77,16 @@ async fn catalog_and_descriptions() {
     script.call(banana, "get-table-definitions", narrowed.clone()).await;
     let body = json!({ "scope": scope, "table_name": table("MOVIES"), "description": "All films" });
     script.call(banana, "update-table-description", body).await;
-    let schema = json!({ "schema_name": "PUBLIC", "database_name": "DB" });
+    let mut elsewhere = table("MOVIES");
+    elsewhere["database_name"] = json!("OTHER_DB");
+    let body = json!({ "scope": scope, "table_name": elsewhere, "description": "x" });
+    let refused = server.call(&world.banana, "update-table-description", &body).await;
+    let unknown = "no such table: name one that the catalog shows";
+    assert_eq!((refused.status.as_u16(), refused.detail().as_str()), (400, unknown));
+    let schema = json!({ "schema_name": "PUBLIC", "database_name": "OTHER_DB" });
+    let body = json!({ "scope": scope, "query": "SELECT 1", "current_schema": schema });
+    assert_eq!(server.call(&world.banana, "run-query", &body).await.status, 400);
+    let schema = json!({ "schema_name": "PUBLIC", "database_name": "CATALOG_DB" });
     let body = json!({ "scope": scope, "schema_name": schema, "description": "Of everybody" });
     script.call(banana, "update-schema-description", body).await;
     let columns = json!([{ "column_name": "TITLE", "description": "Name" }, { "column_name": "none", "description": "x" }]);

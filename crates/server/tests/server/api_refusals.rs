@@ -117,7 +117,7 @@ async fn a_scope_is_checked_on_every_endpoint_that_has_one() {
         }
         body["scope"] = json!(["x"]);
         let wrong = server.call(&world.banana, endpoint, &body).await;
-        assert_eq!(short(&wrong), "400 scope: invalid type: sequence, expected a string", "{endpoint}");
+        assert_eq!(short(&wrong), "400 scope: invalid type: a list, expected a string", "{endpoint}");
     }
 }
 

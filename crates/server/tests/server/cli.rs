@@ -185,6 +185,7 @@ fn asking_wrongly_is_exit_code_2() {
         &["nonsense"][..],
         &[],
         &["serve", "--listen", "here"],
+        &["serve", "--listen", ":9859"],
         &["audit", "list", "--since", "yesterday"],
         &["serve", "--config", "missing.toml"],
         &["serve", "--log", "=,="],
@@ -218,6 +219,12 @@ fn config_show_has_what_is_in_force_and_no_secret() {
         assert!(said.out.contains(line), "{line}: {}", said.out);
     }
     assert!(!said.out.contains("hunter2"));
+    for line in ["# admin_listen is not set", "# tls.certificate is not set", "# url is not set"] {
+        assert!(said.out.lines().any(|found| found == line), "{line}: {}", said.out);
+    }
+    assert!(said.out.contains("key_file = \"here/sealing.key\""), "{}", said.out);
+    fs::write(home.path("again.toml"), said.out.replace("key = \"<hidden>\"\n", "")).unwrap();
+    home.done(&["config", "check", "--config", "again.toml"]);
     let schema =
         fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/config.schema.json")).unwrap();
     assert_eq!(home.done(&["config", "schema"]), schema);
@@ -316,6 +323,114 @@ fn serve_refuses_to_start_and_says_what_to_do() {
         ),
     ] {
         assert!(error.contains(expected), "{expected}: {error}");
+    }
+}
+
+#[test]
+fn config_check_refuses_what_serve_refuses_and_makes_nothing() {
+    let home = Home::new();
+    fs::write(home.path("bad.pem"), "no certificate").unwrap();
+    fs::write(home.path("file"), "").unwrap();
+    fs::create_dir(home.path("inside")).unwrap();
+    let before = fs::read_dir(home.path("")).unwrap().count();
+    for (environment, expected, advice) in [
+        (&[("RINGFENCE_SEALING_KEY", "short")][..], "RINGFENCE_SEALING_KEY", "openssl rand"),
+        (&[("RINGFENCE_SEALING__KEY_FILE", "bad.pem")], "bad.pem", "chmod 600"),
+        (&[("RINGFENCE_LOG__FILTER", "foo=bar=baz")], "`log.filter`", ""),
+        (&[("RINGFENCE_TELEMETRY__OTLP_ENDPOINT", "nowhere")], "`telemetry.otlp_endpoint`", ""),
+        (
+            &[("RINGFENCE_SERVER__TLS__CERTIFICATE", "no.pem"), ("RINGFENCE_SERVER__TLS__KEY", "no.pem")],
+            "no.pem can't be used: No such file",
+            "[server.tls]",
+        ),
+        (
+            &[("RINGFENCE_SERVER__TLS__CERTIFICATE", "bad.pem"), ("RINGFENCE_SERVER__TLS__KEY", "bad.pem")],
+            "bad.pem can't be used: it holds no CERTIFICATE",
+            "[server.tls]",
+        ),
+        (&[("RINGFENCE_STORE_URL", "postgresql://x@127.0.0.1:1/x")], "needs a sealing key", "openssl rand"),
+        (&[("RINGFENCE_DATA_DIR", "file")], "it is no directory", "--data-dir"),
+        (
+            &[("RINGFENCE_DATA_DIR", "inside/new"), ("RINGFENCE_SQLITE__DIRECTORIES", "inside")],
+            "open the control store",
+            "",
+        ),
+        (&[("RINGFENCE_ADMIN__ORG", "")], "`admin.org`", ""),
+        (
+            &[("RINGFENCE_LISTEN", "0.0.0.0:0"), ("RINGFENCE_ADMIN_KEY", "abc123")],
+            "fewer than 16",
+            "openssl rand",
+        ),
+    ] {
+        let checked = home.run_in(environment, &["config", "check"]);
+        let served = home.run_in(environment, &["serve"]);
+        assert_eq!((checked.code, &checked.err), (served.code, &served.err), "{environment:?}");
+        assert!(checked.code != 0 && checked.err.contains(expected), "{expected}: {}", checked.err);
+        assert!(checked.err.contains(advice), "{advice}: {}", checked.err);
+        assert!(advice == "chmod 600" || !checked.err.contains("chmod"), "{}", checked.err);
+        assert!(!checked.err.contains("--listen"), "{}", checked.err);
+    }
+    assert_eq!(fs::read_dir(home.path("")).unwrap().count(), before);
+
+    let said = home.run_in(&[("RINGFENCE_SQLITE__DIRECTORIES", "/nonexistent")], &["config", "check"]);
+    assert_eq!(said.code, 0);
+    assert!(
+        said.err.starts_with("warning: `sqlite.directories`: /nonexistent is no directory"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn a_taken_address_is_refused_before_anything_is_made() {
+    let home = Home::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (flag, arguments) in [
+        ("--listen", &["--listen", &taken][..]),
+        ("--admin-listen", &["--listen", "localhost:0", "--admin-listen", &taken]),
+    ] {
+        let said = home.run(&[&["serve", "--data-dir", "new"], arguments].concat());
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "no administrator, no key");
+        assert!(said.err.starts_with(&format!("error: can't listen on {taken}")), "{}", said.err);
+        assert!(said.err.contains(&format!("another address with {flag},")), "{}", said.err);
+        assert!(!said.err.contains("tls"), "{}", said.err);
+        assert!(!home.path("new").exists());
+    }
+    assert_eq!(home.run(&["demo", "--listen", &taken]).code, 1);
+}
+
+#[test]
+fn every_option_and_argument_has_a_text() {
+    let home = Home::new();
+    for command in [
+        &["serve"][..],
+        &["demo"],
+        &["config", "show"],
+        &["admin", "org", "create"],
+        &["admin", "org", "delete"],
+        &["admin", "tenant", "create"],
+        &["admin", "tenant", "list"],
+        &["admin", "tenant", "delete"],
+        &["admin", "user", "create"],
+        &["admin", "user", "list"],
+        &["admin", "user", "delete"],
+        &["admin", "key", "create"],
+        &["admin", "key", "list"],
+        &["admin", "key", "delete"],
+        &["audit", "list"],
+        &["audit", "export"],
+    ] {
+        let help = home.done(&[command, &["-h"]].concat());
+        // Either behind two spaces on the same line, or on the next one, further in.
+        let lines: Vec<_> = help.lines().take_while(|line| *line != "EXAMPLES").collect();
+        for pair in lines.windows(2) {
+            let option = pair[0].trim_start();
+            if pair[0].starts_with("  ") && option.starts_with(['-', '<', '[']) {
+                let texted = option.contains("  ") || pair[1].starts_with("          ");
+                assert!(texted, "{command:?}: {option}");
+            }
+        }
     }
 }
 

@@ -82,6 +82,14 @@ async fn what_the_demo_prints_works() {
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
     assert!(curls[0].contains(&key("ben")), "{}", curls[0]);
+    // Tests run with no `ringfence` of this build on PATH, so that the hints must name the program's path.
+    let hint = printed.iter().find_map(|line| line.trim().strip_prefix("And only that")).unwrap();
+    let verified = Command::new("sh").args(["-c", hint]).env("PATH", "/usr/bin:/bin").output().unwrap();
+    assert!(verified.status.success(), "{hint}: {}", String::from_utf8_lossy(&verified.stderr));
+    // Pasted as it is printed, it must begin in the first column, and need what `pip install` brings alone.
+    assert!(printed.contains(&"from waii_sdk_py import Waii".to_owned()));
+    assert!(printed.contains(&"pip install waii-sdk-py==1.29.2 pydantic==2.10.3".to_owned()));
+    assert!(!printed.iter().any(|line| line.contains("pandas")));
     let (status, text) = post(&key("ben"), &bodies[0]).await;
     assert!(status == 200 && text.contains("Potsdam"), "{text}");
     assert_eq!(post(&key("ben"), &bodies[1]).await.0, 404);

@@ -20,6 +20,9 @@ async fn admin_verbs_take_effect_while_the_server_runs() {
     ] {
         assert_eq!(home.done(&[arguments, &data].concat()), "", "what was done is beside the answer");
     }
+    // The command that is suggested names the same store.
+    let said = home.run(&["admin", "user", "create", "eve", "--tenant", "berlin", "--data-dir", "data"]);
+    assert!(said.err.ends_with(" admin key create NAME --user eve --data-dir data\n"), "{}", said.err);
     let key = home.done(&["admin", "key", "create", "laptop", "--user", "ada", "--data-dir", "data"]);
     let key = key.trim_end();
     assert_eq!(server.whoami(key).await, 200, "a new key works at once");
@@ -47,7 +50,7 @@ async fn admin_verbs_take_effect_while_the_server_runs() {
     let records = home.done(&["audit", "export", "--action", "create-user", "--data-dir", "data"]);
     let records: Vec<Value> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let decisions: Vec<_> = records.iter().map(|record| record["decision"].as_str().unwrap()).collect();
-    assert_eq!(decisions, ["allowed", "refused"]);
+    assert_eq!(decisions, ["allowed", "allowed", "refused"]);
     assert!(
         records.iter().all(|record| record["door"] == "cli" && record["user"] == "my_org_id"),
         "{records:?}"
@@ -93,6 +96,9 @@ async fn audit_verify_finds_a_record_that_was_changed() {
 #[tokio::test]
 async fn a_rotated_sealing_key_opens_what_was_sealed_before() {
     let home = Home::new();
+    let said = home.run(&["admin", "rotate-sealing-key", "--data-dir", "typo"]);
+    assert!(said.code == 1 && said.err.contains("there is no control store at typo"), "{}", said.err);
+    assert!(!home.path("typo").exists());
     let server = home.serve();
     let said = home.run(&["admin", "rotate-sealing-key", "--data-dir", "data"]);
     assert!(said.code == 1 && said.err.contains("stop it first"), "{}", said.err);

@@ -3,7 +3,7 @@
 use ringfence_gateway::Code;
 use ringfence_gateway::annotations::{ConstraintEdit, ConstraintKind, PushedRelation, RelationName};
 use ringfence_gateway::catalog::CatalogView;
-use ringfence_policy::{Column, ConnectionSpec, Constraint, Relation, RelationKind};
+use ringfence_policy::{Column, ConnectionSpec, Constraint, Relation};
 use ringfence_store::sources::IndexStatus;
 
 use crate::sources::{add, contexts, file, filtered, indexed, run, status, tables};
@@ -179,15 +179,8 @@ async fn manual_constraints_replace_and_clear() {
 }
 
 fn pushed(schema: &str, name: &str) -> PushedRelation {
-    let column =
-        Column { name: "Id".to_owned(), data_type: "int".to_owned(), nullable: false, comment: None };
-    let relation = Relation {
-        name: name.to_owned(),
-        kind: RelationKind::Table,
-        comment: None,
-        columns: vec![column],
-        constraints: vec![],
-    };
+    let column = Column { name: "Id".to_owned(), data_type: "int".to_owned(), ..Column::default() };
+    let relation = Relation { name: name.to_owned(), columns: vec![column], ..Relation::default() };
     PushedRelation {
         schema: schema.to_owned(),
         relation,
@@ -216,13 +209,28 @@ async fn a_pushed_catalog_is_merged_at_once() {
     assert_eq!(names.len(), 2);
     assert_eq!(status(&world, "a-lead", &key).await.status, IndexStatus::Completed);
     assert_eq!(tables(&world, "a-lead", &key).await.unwrap(), ["S.Orders", "S.items"]);
+    let mut whole = pushed("S", "Orders");
+    whole.relation.ddl = Some("CREATE TABLE".to_owned());
+    whole.relation.columns[0].sample_values = Some(serde_json::json!({ "values": { "1": 1 } }));
+    gateway.push_relations(&call, &key, vec![whole.clone()], &[]).await.unwrap();
+    let kept = view(&world, "a-lead", &key).await.catalog;
+    assert_eq!(kept.relation("S", "Orders"), Some(&whole.relation), "kept whole");
     let removed = [RelationName { schema: Some("s".to_owned()), name: "ITEMS".to_owned() }];
     gateway.push_relations(&call, &key, vec![pushed("T", "t")], &removed).await.unwrap();
     assert_eq!(tables(&world, "a-lead", &key).await.unwrap(), ["S.Orders", "T.t"]);
     let notes = view(&world, "a-lead", &key).await.annotations;
     assert_eq!(notes.relations["T"]["t"].columns["Id"], "key");
     assert_eq!(code(run(&world, "a-lead", &key, "SELECT 1").await), Code::QueryRefused);
+    let mut twice = pushed("s", "t");
+    twice.relation.columns.extend(pushed("s", "t").relation.columns);
+    let mut long = pushed("s", "t");
+    long.relation.ddl = Some("x".repeat(1 << 21));
+    let mut large = pushed("s", "t");
+    large.relation.columns[0].sample_values = Some("x".repeat(1 << 17).into());
     for refused in [
+        long,
+        large,
+        twice,
         pushed("", "t"),
         pushed("s", "a\0b"),
         PushedRelation { description: Some("\0".to_owned()), ..pushed("s", "t") },

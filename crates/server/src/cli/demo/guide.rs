@@ -7,6 +7,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, Color, Table, presets};
 
 use super::tour::{Finding, Findings, Stepping};
 use super::world::{Member, World, connection_key, org_of};
+use crate::cli::program::{program, quoted};
 use crate::cli::terminal::{CODE, FAINT, GOOD, TITLE, has_colour, paint, say};
 
 /// Columns that the whole table needs on a terminal.
@@ -116,15 +117,18 @@ fn try_it(shown: &Shown<'_>) {
     heading("The same key, Paris: not found");
     code(&curl(shown.server, ben.secret(), &other, statement));
 
-    heading("Python, with the Waii SDK (pip install waii-sdk-py)");
+    heading("Python, with the Waii SDK as it comes");
+    // The SDK leaves open which pydantic it wants; these two are tested together.
+    code("pip install waii-sdk-py==1.29.2 pydantic==2.10.3\n");
     code(&python(shown.server, kenji.secret(), &connection_key("tokyo")));
 
     heading("Look around");
     say(format_args!("  API reference   {}", paint(CODE, format_args!("{}/docs", shown.server))));
     let control = shown.home.join("control");
-    let audit = format!("ringfence audit list --data-dir {}", control.display());
+    let (program, control) = (program(), quoted(&control.to_string_lossy()));
+    let audit = format!("{program} audit list --data-dir {control}");
     say(format_args!("  What happened   {}", paint(CODE, audit)));
-    let verify = format!("ringfence audit verify --data-dir {}", control.display());
+    let verify = format!("{program} audit verify --data-dir {control}");
     say(format_args!("  And only that   {}", paint(CODE, verify)));
 }
 
@@ -136,10 +140,11 @@ fn curl(server: &str, key: &str, scope: &str, statement: &str) -> String {
 }
 
 fn python(server: &str, key: &str, scope: &str) -> String {
+    // From the first column on: Python takes spaces before a line for a block.
     format!(
-        "  from waii_sdk_py import Waii\n  from waii_sdk_py.query import RunQueryRequest\n\n  client = Waii()\n  \
-         client.initialize(url='{server}/api/', api_key='{key}')\n  client.database.activate_connection('{scope}')\n  \
-         print(client.query.run(RunQueryRequest(query='SELECT * FROM revenue_by_category')).to_pandas_df())"
+        "from waii_sdk_py import Waii\nfrom waii_sdk_py.query import RunQueryRequest\n\nclient = Waii()\n\
+         client.initialize(url='{server}/api/', api_key='{key}')\nclient.database.activate_connection('{scope}')\n\
+         print(client.query.run(RunQueryRequest(query='SELECT * FROM revenue_by_category')).rows)"
     )
 }
 

@@ -17,10 +17,10 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
-use super::help;
 use super::opening::{make_data_dir, open_gateway, open_store};
 use super::serve::{close, runtime, stop_on_signals, url};
 use super::terminal::spinner;
+use super::{help, listening};
 use crate::config::Config;
 use crate::telemetry::{self, Telemetry};
 
@@ -33,7 +33,7 @@ use crate::telemetry::{self, Telemetry};
 #[command(after_help = help::DEMO)]
 pub(crate) struct Demo {
     /// Address to serve on [default: 127.0.0.1:9859, or a free port when that is taken]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = crate::config::address::parse)]
     listen: Option<SocketAddr>,
     /// End as soon as everything is shown
     #[arg(long, hide = true)]
@@ -45,6 +45,7 @@ impl Demo {
         let begun = Instant::now();
         let home = tempfile::Builder::new().prefix("ringfence-demo-").tempdir()?;
         let config = demo_config(home.path(), self.address());
+        listening::probe(config.server.listen, "--listen")?;
         let telemetry = telemetry::install(&config.log, &config.telemetry)?;
         let served = runtime(&config)?.block_on(self.show_and_serve(&config, home.path(), &telemetry, begun));
         telemetry.shutdown();
@@ -101,7 +102,7 @@ impl Demo {
         let metrics = Some(telemetry.prometheus.clone());
         let served = crate::http::serve(settings, gateway.clone(), metrics, stop.clone(), ready).await;
         close(&gateway).await;
-        served.map_err(|error| Failure::new(error).hint("choose another address with --listen"))
+        served.map_err(|error| listening::failure(&error, "--listen"))
     }
 }
 
@@ -111,7 +112,7 @@ fn demo_config(home: &Path, listen: SocketAddr) -> Config {
     config.server.listen = listen;
     config.server.drain_timeout = crate::config::quantity::Span::seconds(2);
     config.store.data_dir = Some(home.join("control"));
-    config.sqlite.directories = vec![databases(home)];
+    config.sqlite.directories = vec![databases(home).join("{org}")];
     "ringfence".clone_into(&mut config.admin.org);
     "operations".clone_into(&mut config.admin.tenant);
     "root".clone_into(&mut config.admin.user);

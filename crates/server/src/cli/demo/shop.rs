@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use rusqlite::{Connection, params};
 
@@ -9,8 +10,10 @@ use crate::cli::failure::Failure;
 
 /// A tenant's shop.
 pub(super) struct Shop {
-    /// The tenant's id, and the name of its database file.
+    /// The tenant's id, and the beginning of its database file's name.
     pub(super) tenant: &'static str,
+    /// The tenant's organization.
+    org: &'static str,
     customers: u32,
     orders: u32,
     currency: &'static str,
@@ -22,6 +25,7 @@ pub(super) struct Shop {
 pub(super) const SHOPS: [Shop; 3] = [
     Shop {
         tenant: "berlin",
+        org: "acme",
         customers: 120,
         orders: 1_480,
         currency: "EUR",
@@ -31,6 +35,7 @@ pub(super) const SHOPS: [Shop; 3] = [
     },
     Shop {
         tenant: "paris",
+        org: "acme",
         customers: 95,
         orders: 1_130,
         currency: "EUR",
@@ -40,6 +45,7 @@ pub(super) const SHOPS: [Shop; 3] = [
     },
     Shop {
         tenant: "tokyo",
+        org: "globex",
         customers: 160,
         orders: 2_210,
         currency: "JPY",
@@ -92,10 +98,15 @@ const SCHEMA: &str = "
         FROM order_items JOIN products ON products.id = product_id GROUP BY category;
 ";
 
+/// SQLite files have no passwords: an organization has a directory of its own, and within it, names that nobody can guess
+/// keep tenants to their own files.
+static SUFFIX: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
+
 /// Makes every shop's database in a directory.
 pub(super) fn make_all(directory: &Path) -> Result<(), Failure> {
     fs::create_dir_all(directory)?;
     for shop in &SHOPS {
+        fs::create_dir_all(directory.join(shop.org))?;
         let made = Connection::open(shop.file(directory)).and_then(|mut database| shop.fill(&mut database));
         made.map_err(|error| Failure::new(format_args!("the sample database can't be made: {error}")))?;
     }
@@ -105,7 +116,7 @@ pub(super) fn make_all(directory: &Path) -> Result<(), Failure> {
 impl Shop {
     /// The shop's database file.
     pub(super) fn file(&self, directory: &Path) -> std::path::PathBuf {
-        directory.join(format!("{}.db", self.tenant))
+        directory.join(self.org).join(format!("{}-{}.db", self.tenant, *SUFFIX))
     }
 
     fn fill(&self, database: &mut Connection) -> rusqlite::Result<()> {

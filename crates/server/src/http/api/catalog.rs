@@ -55,6 +55,9 @@ struct ShownTable {
     inferred_refs: [(); 0],
     inferred_constraints: [(); 0],
     description: Option<String>,
+    /// As it was pushed, and only then: clients know the field of what they push.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ddl: Option<String>,
 }
 
 /// A column of a catalog or of a result.
@@ -65,7 +68,8 @@ pub(super) struct ShownColumn {
     pub(super) type_name: String,
     pub(super) comment: Option<String>,
     pub(super) description: Option<String>,
-    pub(super) sample_values: (),
+    /// As they were pushed.
+    pub(super) sample_values: Option<serde_json::Value>,
 }
 
 async fn get_table_definitions(
@@ -121,6 +125,7 @@ fn show_table(schema: &str, relation: &Relation, notes: &RelationNotes, style: &
         inferred_refs: [],
         inferred_constraints: [],
         description: notes.description.clone(),
+        ddl: relation.ddl.clone(),
     }
 }
 
@@ -130,6 +135,6 @@ fn show_column(column: &Column, notes: &RelationNotes, style: &NameStyle) -> Sho
         type_name: column.data_type.clone(),
         comment: column.comment.clone(),
         description: notes.columns.get(&column.name).cloned(),
-        sample_values: (),
+        sample_values: column.sample_values.clone(),
     }
 }

@@ -119,6 +119,8 @@ fn read_edits(request: EditRequest) -> Result<ConnectionEdits, Refused> {
         validate_before_save: request.validate_before_save.unwrap_or(false),
         default: given(request.default_db_connection_key),
         owner: given(request.owner_user_id),
+        must_be_new: false,
+        must_exist: false,
     })
 }
 
@@ -235,7 +237,7 @@ mod tests {
         let cases = [
             (
                 r#"{"db_type":"postgresql","port":"x"}"#,
-                r#"updated[3].port: invalid type: string "x", expected u16"#,
+                r#"updated[3].port: invalid type: string "x", expected a whole number from 0 to 65535"#,
             ),
             (r#"{"host":"h"}"#, "updated[3]: missing field `db_type`"),
             (

@@ -68,11 +68,23 @@ async fn update_constraints(
     caller: ApiCaller,
     Scoped(key, request): Scoped<UpdateRequest>,
 ) -> Reply<UpdatedTables> {
-    let edits = request.updated_constraints.unwrap_or_default().into_iter().map(read_edit);
+    let listed = request.updated_constraints.unwrap_or_default();
+    for table in listed.iter().flat_map(TableConstraints::tables) {
+        table.check_database(&gateway, &caller.call, &key).await?;
+    }
+    let edits = listed.into_iter().map(read_edit);
     let edits = edits.collect::<Result<Vec<_>, _>>()?;
     let edited = gateway.edit_constraints(&caller.call, &key, &edits).await?;
     let style = NameStyle::of_connection(&gateway, &caller.call, &key).await?;
     Ok(Json(UpdatedTables { updated_tables: style.tables(&edited) }))
+}
+
+impl TableConstraints {
+    /// All that it names.
+    fn tables(&self) -> impl Iterator<Item = &TableName> {
+        let referred = self.constraints.iter().flatten().filter_map(|constraint| constraint.table.as_ref());
+        std::iter::once(&self.table_name).chain(referred)
+    }
 }
 
 fn read_edit(listed: TableConstraints) -> Result<ConstraintEdit, Refused> {

@@ -7,7 +7,7 @@ use ringfence_gateway::{Gateway, Refused};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::names::{NameStyle, ShownTableName, TableName};
+use super::names::{NameStyle, SchemaName, ShownTableName, TableName};
 use super::{ApiCaller, AppState, Empty, Reply, Scoped};
 
 pub(super) fn router() -> Router<AppState> {
@@ -27,11 +27,6 @@ struct TableRequest {
 struct SchemaRequest {
     schema_name: SchemaName,
     description: Value,
-}
-
-#[derive(Debug, Deserialize)]
-struct SchemaName {
-    schema_name: String,
 }
 
 /// What newer clients send instead of a text.
@@ -81,6 +76,7 @@ async fn describe_table(
     caller: ApiCaller,
     Scoped(key, request): Scoped<TableRequest>,
 ) -> Reply<Empty> {
+    request.table_name.check_database(&gateway, &caller.call, &key).await?;
     gateway
         .describe_relation(&caller.call, &key, &request.table_name.relation(), &request.description)
         .await?;
@@ -93,6 +89,7 @@ async fn describe_schema(
     Scoped(key, request): Scoped<SchemaRequest>,
 ) -> Reply<Empty> {
     let description = read_schema_description(request.description)?;
+    request.schema_name.check_database(&gateway, &caller.call, &key).await?;
     gateway.describe_schema(&caller.call, &key, &request.schema_name.schema_name, description).await?;
     Ok(Json(Empty {}))
 }
@@ -102,8 +99,11 @@ async fn describe_columns(
     caller: ApiCaller,
     Scoped(key, request): Scoped<ColumnsRequest>,
 ) -> Reply<ColumnsReply> {
-    let described: Vec<_> =
-        request.col_descriptions.unwrap_or_default().into_iter().map(read_columns).collect();
+    let described = request.col_descriptions.unwrap_or_default();
+    for table in &described {
+        table.table_name.check_database(&gateway, &caller.call, &key).await?;
+    }
+    let described: Vec<_> = described.into_iter().map(read_columns).collect();
     let updated = gateway.describe_columns(&caller.call, &key, &described).await?;
     let style = NameStyle::of_connection(&gateway, &caller.call, &key).await?;
     let show = |((schema, relation), columns): ((String, String), Vec<String>)| UpdatedColumns {

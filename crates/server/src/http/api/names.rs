@@ -8,9 +8,18 @@ use serde::{Deserialize, Serialize};
 
 /// A relation in a request.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the SDK's")]
 pub(super) struct TableName {
     pub(super) table_name: String,
     pub(super) schema_name: Option<String>,
+    database_name: Option<String>,
+}
+
+/// A schema in a request.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct SchemaName {
+    pub(super) schema_name: String,
+    database_name: Option<String>,
 }
 
 /// A relation in a reply: exactly these fields, because clients compare it as printed.
@@ -38,8 +47,30 @@ pub(super) struct NameStyle {
 }
 
 impl TableName {
+    /// Refuses a table of another database like one that is not there.
+    pub(super) async fn check_database(
+        &self,
+        gateway: &Gateway,
+        call: &Call,
+        key: &str,
+    ) -> Result<(), Refused> {
+        check_database(gateway, call, key, self.database_name.as_deref(), "table").await
+    }
+
     pub(super) fn relation(&self) -> RelationName {
         RelationName { schema: super::given(self.schema_name.clone()), name: self.table_name.clone() }
+    }
+}
+
+impl SchemaName {
+    /// Refuses a schema of another database like one that is not there.
+    pub(super) async fn check_database(
+        &self,
+        gateway: &Gateway,
+        call: &Call,
+        key: &str,
+    ) -> Result<(), Refused> {
+        check_database(gateway, call, key, self.database_name.as_deref(), "schema").await
     }
 }
 
@@ -80,6 +111,19 @@ impl NameStyle {
 
     pub(super) fn tables(&self, stored: &[(String, String)]) -> Vec<ShownTableName> {
         stored.iter().map(|(schema, relation)| self.table(schema, relation)).collect()
+    }
+}
+
+async fn check_database(
+    gateway: &Gateway,
+    call: &Call,
+    key: &str,
+    database: Option<&str>,
+    noun: &'static str,
+) -> Result<(), Refused> {
+    match database.filter(|database| !database.is_empty() && *database != "*") {
+        Some(database) => gateway.check_database(call, key, database, noun).await,
+        None => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use super::constraints::{ConstraintFields, read_pushed};
 use super::names::{NameStyle, ShownTableName, TableName};
 use super::{ApiCaller, AppState, Reply, Scoped, given};
 
-/// For products without schemas.
+/// For products without schemas, whose clients leave `schema_name` out.
 const DEFAULT_SCHEMA: &str = "public";
 
 pub(super) fn router() -> Router<AppState> {
@@ -32,6 +32,7 @@ struct TableDefinition {
     comment: Option<String>,
     constraints: Option<Vec<ConstraintFields>>,
     description: Option<String>,
+    ddl: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -41,6 +42,7 @@ struct ColumnDefinition {
     type_name: String,
     comment: Option<String>,
     description: Option<String>,
+    sample_values: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,6 +76,7 @@ fn read_table(table: TableDefinition) -> Result<PushedRelation, Refused> {
         comment: table.comment,
         columns: columns.into_iter().map(read_column).collect(),
         constraints: read_pushed(&table.name, table.constraints.unwrap_or_default())?,
+        ddl: given(table.ddl),
     };
     Ok(PushedRelation {
         schema: given(table.name.schema_name).unwrap_or_else(|| DEFAULT_SCHEMA.to_owned()),
@@ -84,5 +87,11 @@ fn read_table(table: TableDefinition) -> Result<PushedRelation, Refused> {
 }
 
 fn read_column(column: ColumnDefinition) -> Column {
-    Column { name: column.name, data_type: column.type_name, nullable: true, comment: column.comment }
+    Column {
+        name: column.name,
+        data_type: column.type_name,
+        nullable: true,
+        comment: column.comment,
+        sample_values: column.sample_values,
+    }
 }

@@ -3,15 +3,18 @@
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
-use ringfence_gateway::Gateway;
-use ringfence_gateway::queries::QueryRequest;
+use ringfence_gateway::queries::{Compiled, QueryRequest};
+use ringfence_gateway::{Call, Gateway, Refused};
 use ringfence_policy::filter::SearchContext;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::names::{NameStyle, ShownTableName};
+use super::names::{NameStyle, SchemaName, ShownTableName};
 use super::rows::ShownResult;
 use super::{ApiCaller, AppState, Empty, Reply, Scoped, given};
+
+/// What is said of a statement that compiling can't judge: it may be fine, and nothing is known against it.
+const UNCHECKED: &str = "could not be checked: the database has no plan for this kind of statement";
 
 /// Rows of a result that is fetched without saying how many.
 const DEFAULT_RETURNED_ROWS: u64 = 10_000;
@@ -33,11 +36,6 @@ struct RunRequest {
     session_parameters: Option<Map<String, Value>>,
     timeout_ms: Option<u64>,
     max_returned_rows: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-struct SchemaName {
-    schema_name: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,7 +78,7 @@ struct CompileReply {
 
 #[derive(Debug, Serialize)]
 struct ExplainMessage {
-    /// 1: fine; 2: an error.
+    /// 0: could not be checked; 1: fine; 2: an error.
     state: u8,
     msg: Option<String>,
 }
@@ -103,6 +101,7 @@ async fn run_query(
     caller: ApiCaller,
     Scoped(key, request): Scoped<RunRequest>,
 ) -> Reply<ShownResult> {
+    request.check_database(&gateway, &caller.call, &key).await?;
     let outcome = gateway.run_query(&caller.call, &key, request.into()).await?;
     Ok(Json(ShownResult(outcome)))
 }
@@ -112,6 +111,7 @@ async fn submit_query(
     caller: ApiCaller,
     Scoped(key, request): Scoped<RunRequest>,
 ) -> Reply<Submitted> {
+    request.check_database(&gateway, &caller.call, &key).await?;
     let id = gateway.submit_query(&caller.call, &key, request.into()).await?;
     Ok(Json(Submitted { query_id: id.to_string() }))
 }
@@ -149,10 +149,7 @@ async fn compile_query(
         errors: compiled.error.clone().unwrap_or_default(),
         should_compile: compiled.error.is_none(),
         tables: style.tables(&compiled.tables),
-        explain_error_msg: ExplainMessage {
-            state: if compiled.error.is_none() { 1 } else { 2 },
-            msg: compiled.error.clone(),
-        },
+        explain_error_msg: ExplainMessage::of(&compiled),
         enforce_table_access_rules_response: Protection::of(request.query.clone(), compiled.error),
         query: request.query,
     }))
@@ -167,12 +164,31 @@ async fn apply_access_rules(
     Ok(Json(Protection::of(request.query, compiled.error)))
 }
 
+impl ExplainMessage {
+    fn of(compiled: &Compiled) -> Self {
+        match (&compiled.error, compiled.checked) {
+            (Some(error), _) => Self { state: 2, msg: Some(error.clone()) },
+            (None, true) => Self { state: 1, msg: None },
+            (None, false) => Self { state: 0, msg: Some(UNCHECKED.to_owned()) },
+        }
+    }
+}
+
 impl Protection {
     /// No rule can be written yet, so none applies; and where none applies, a statement that compiles counts as
     /// protected as it is.
     fn of(query: String, error: Option<String>) -> Self {
         let state = if error.is_none() { "protected" } else { "uncompilable" };
         Self { query, status: ProtectionStatus { state, msg: error } }
+    }
+}
+
+impl RunRequest {
+    async fn check_database(&self, gateway: &Gateway, call: &Call, key: &str) -> Result<(), Refused> {
+        match &self.current_schema {
+            Some(schema) => schema.check_database(gateway, call, key).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -185,5 +201,23 @@ impl From<RunRequest> for QueryRequest {
             timeout_ms: request.timeout_ms,
             max_rows: request.max_returned_rows,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_checked_is_neither_fine_nor_an_error() {
+        let check = |error: Option<&str>, checked, expected: (u8, Option<&str>)| {
+            let error = error.map(str::to_owned);
+            let message = ExplainMessage::of(&Compiled { error, checked, tables: Vec::new() });
+            assert_eq!((message.state, message.msg.as_deref()), expected);
+        };
+        check(None, false, (0, Some(UNCHECKED)));
+        check(None, true, (1, None));
+        check(Some("no"), true, (2, Some("no")));
+        check(Some("no"), false, (2, Some("no")));
     }
 }

@@ -1,13 +1,16 @@
 //! Reads a request's body: one JSON object in UTF-8, in which null and absent mean the same and unknown fields nothing.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequest, Request};
-use ringfence_gateway::Refused;
+use ringfence_gateway::{CallLog, Refused};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::ApiRefused;
 use crate::http::AppState;
 use crate::http::limits::read_body;
+use crate::http::wording::{in_plain_words, of_broken_json};
 
 /// The body as a `T`. Fields that `T` does not name, such as the SDK's `org_id` and `user_id`, change nothing: who asks
 /// follows from the key alone.
@@ -40,6 +43,9 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Scoped<T> {
         let text = check_text(&bytes)?;
         let scope = parse::<ScopeOnly>(text)?.scope.filter(|scope| !scope.trim().is_empty());
         let scope = scope.ok_or_else(|| Refused::invalid("scope is missing: name the connection's key"))?;
+        if let Some(log) = parts.extensions.get::<Arc<CallLog>>() {
+            log.set_scope(&scope);
+        }
         Ok(Self(scope, parse(text)?))
     }
 }
@@ -80,7 +86,7 @@ pub(super) fn parse_at<T: DeserializeOwned>(place: &str, text: &str) -> Result<T
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let parsed =
         serde_path_to_error::deserialize(&mut deserializer).map_err(|error| explain(place, &error))?;
-    deserializer.end().map_err(|error| Refused::invalid(format!("the body is not valid JSON: {error}")))?;
+    deserializer.end().map_err(|error| Refused::invalid(of_broken_json(&error.to_string())))?;
     Ok(parsed)
 }
 
@@ -88,15 +94,9 @@ fn explain(place: &str, error: &serde_path_to_error::Error<serde_json::Error>) -
     let (path, cause) = (error.path().to_string(), error.inner());
     let text = cause.to_string();
     if !cause.is_data() {
-        return Refused::invalid(format!("the body is not valid JSON: {text}"));
+        return Refused::invalid(of_broken_json(&text));
     }
-    // The position in the text helps nobody who did not write the text by hand; the path does.
-    let message = text.rfind(" at line ").map_or(text.as_str(), |end| text.split_at(end).0);
-    // The names of our types mean nothing to a client.
-    let message = match message.rsplit_once("expected struct ") {
-        Some((before, _)) => format!("{before}expected an object"),
-        None => message.to_owned(),
-    };
+    let message = in_plain_words(&text);
     match (place, path.as_str()) {
         ("", "." | "") => Refused::invalid(message),
         (place, "." | "") => Refused::invalid(format!("{place}: {message}")),
@@ -135,7 +135,7 @@ mod tests {
                 r#"{"id":"a","user":"expected struct "}"#,
                 "user: invalid type: string \"expected struct \", expected an object",
             ),
-            (r#"{"id":"a""#, "the body is not valid JSON: EOF while parsing an object at line 1 column 9"),
+            (r#"{"id":"a""#, "the body is not valid JSON: the body ends too early"),
             (r#"{"id":"a"} x"#, "the body is not valid JSON: trailing characters at line 1 column 12"),
             (
                 r#"{"id":"\ud800"}"#,

@@ -52,7 +52,7 @@ fn definitions(names: &[String], columns: &[ResultColumn]) -> Vec<ShownColumn> {
         type_name: column.type_name.clone(),
         comment: None,
         description: None,
-        sample_values: (),
+        sample_values: None,
     };
     names.iter().zip(columns).map(define).collect()
 }

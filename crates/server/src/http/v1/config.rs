@@ -32,6 +32,8 @@ async fn get_config(
     Caller { call, .. }: Caller<Problem>,
     _: NoParams,
 ) -> Result<Json<Attributes>, Problem> {
+    // With nothing to do it only reads.
+    call.log().set_action("get-config");
     Ok(Json(app.gateway.update_user_config(&call, &Attributes::new(), &[]).await?))
 }
 

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::config::merge;
 use super::extract::read_json;
 use crate::http::problem::Problem;
+use crate::http::wording::in_plain_words;
 
 /// A connection as its user describes it. Null and absent mean the same.
 #[derive(Clone, Default, Deserialize, Serialize, ToSchema)]
@@ -207,7 +208,7 @@ impl ConnectionBody {
         // Both sides name their fields alike, and the policy's defaults stand in for null.
         serde_json::to_value(self)
             .and_then(serde_json::from_value)
-            .map_err(|error| Problem::new(Code::InvalidRequest, error.to_string()))
+            .map_err(|error| Problem::new(Code::InvalidRequest, in_plain_words(&error.to_string())))
     }
 
     fn of_spec(spec: &ConnectionSpec) -> Result<Self, Problem> {

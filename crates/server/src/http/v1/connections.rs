@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use ringfence_gateway::connections::{ConnectionEdits, NewConnection};
+use ringfence_gateway::connections::ConnectionEdits;
 use ringfence_gateway::{Call, Code, Refused};
 use ringfence_policy::ConnectionKey;
 use serde::{Deserialize, Serialize};
@@ -99,14 +99,13 @@ async fn create_connection(
     Params(params): Params<SaveParams>,
     Body(body): Body<ConnectionBody>,
 ) -> Result<impl IntoResponse, Problem> {
-    let new = body.into_connection()?;
-    if let Ok(key) = new.spec.key() {
-        let known = app.gateway.list_connections(&call).await?;
-        if known.connections.iter().any(|view| view.key == key) {
-            return Err(Problem::new(Code::AlreadyExists, "connection already exists"));
-        }
-    }
-    let answer = save_connection(&app, &call, new, params.validate).await?;
+    let edits = ConnectionEdits {
+        updated: vec![body.into_connection()?],
+        validate_before_save: params.validate,
+        must_be_new: true,
+        ..ConnectionEdits::default()
+    };
+    let answer = save_connection(&app, &call, edits).await?;
     let location = format!("/v1/connections/{}", path_segment(answer.1.as_str()));
     Ok((StatusCode::CREATED, [("location", location)], Json(answer.0)))
 }
@@ -125,9 +124,9 @@ async fn set_default_connection(
     _: NoParams,
     Body(chosen): Body<DefaultConnection>,
 ) -> Result<StatusCode, Problem> {
+    call.log().set_scope(&chosen.key);
     let key = ConnectionKey::new(&chosen.key).map_err(|_| Refused::not_found("connection"))?;
-    app.gateway.get_connection(&call, key.as_str()).await?;
-    let edits = ConnectionEdits { default: Some(key.into()), ..ConnectionEdits::default() };
+    let edits = ConnectionEdits { default: Some(key.into()), must_exist: true, ..ConnectionEdits::default() };
     app.gateway.edit_connections(&call, edits).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -146,6 +145,7 @@ async fn get_connection(
     Named(key): Named<ConnectionKey>,
     _: NoParams,
 ) -> Result<Json<ConnectionAnswer>, Problem> {
+    call.log().set_action("get-connection");
     Ok(Json(answer_connection(&app, &call, &key).await?))
 }
 
@@ -166,13 +166,20 @@ async fn change_connection(
     Params(params): Params<SaveParams>,
     Body(patch): Body<Map<String, Value>>,
 ) -> Result<Json<ConnectionAnswer>, Problem> {
+    // Reading comes first, and is not what this call is for.
+    call.log().set_action("edit-connections");
     let view = app.gateway.get_connection(&call, key.as_str()).await?;
     let changed = patch_connection(&view.spec, patch)?;
     if changed.spec.key().is_ok_and(|new| new != key) {
         return Err(Problem::new(Code::InvalidRequest, "the change would give the connection another key")
             .with_hint("add a connection with the new description, then delete this one"));
     }
-    Ok(Json(save_connection(&app, &call, changed, params.validate).await?.0))
+    let edits = ConnectionEdits {
+        updated: vec![changed],
+        validate_before_save: params.validate,
+        ..ConnectionEdits::default()
+    };
+    Ok(Json(save_connection(&app, &call, edits).await?.0))
 }
 
 /// Remove a connection
@@ -189,8 +196,7 @@ async fn delete_connection(
     Named(key): Named<ConnectionKey>,
     _: NoParams,
 ) -> Result<StatusCode, Problem> {
-    app.gateway.get_connection(&call, key.as_str()).await?;
-    let edits = ConnectionEdits { removed: vec![key.into()], ..ConnectionEdits::default() };
+    let edits = ConnectionEdits { removed: vec![key.into()], must_exist: true, ..ConnectionEdits::default() };
     app.gateway.edit_connections(&call, edits).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -234,14 +240,8 @@ async fn get_index_status(
 async fn save_connection(
     app: &AppState,
     call: &Call,
-    connection: NewConnection,
-    validate: bool,
+    edits: ConnectionEdits,
 ) -> Result<(ConnectionAnswer, ConnectionKey), Problem> {
-    let edits = ConnectionEdits {
-        updated: vec![connection],
-        validate_before_save: validate,
-        ..ConnectionEdits::default()
-    };
     let keys = app.gateway.edit_connections(call, edits).await?;
     let key = keys.into_iter().next().ok_or_else(|| Refused::internal(&"a saved connection has no key"))?;
     Ok((answer_connection(app, call, &key).await?, key))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use ringfence_gateway::annotations::{ConstraintEdit, ConstraintKind, RelationName};
+use ringfence_gateway::annotations::{ConstraintEdit, ConstraintKind, RelationDescription, RelationName};
 use ringfence_policy::{ConnectionKey, Constraint};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -117,8 +117,8 @@ async fn describe_schema(
 
 /// Describe a table
 ///
-/// Sets what is given: description, descriptions of columns, keys. They are set one after the other: when one is
-/// refused, those before it stand. Everybody who shares the connection sees them. Needs `write:databases`.
+/// Sets what is given: description, descriptions of columns, keys. All or nothing: when one is refused, none is set.
+/// Everybody who shares the connection sees them. Needs `write:databases`.
 #[utoipa::path(
     put, path = "/connections/{key}/catalog/{schema}/{table}", tag = "Catalog",
     params(
@@ -136,19 +136,14 @@ async fn describe_table(
     _: NoParams,
     Body(body): Body<TableDescription>,
 ) -> Result<Json<Described>, Problem> {
-    let key = key.as_str();
     let relation = RelationName { schema: Some(schema), name: table };
-    let edits = body.constraint_edits(&relation);
-    // Describing no column still checks that the table is there, so that an empty body is no oracle either.
-    let columns = [(relation.clone(), body.columns.into_iter().collect())];
-    let described = app.gateway.describe_columns(&call, key, &columns).await?;
-    if let Some(description) = body.description {
-        app.gateway.describe_relation(&call, key, &relation, &description).await?;
-    }
-    if !edits.is_empty() {
-        app.gateway.edit_constraints(&call, key, &edits).await?;
-    }
-    let columns = described.into_iter().flat_map(|(_, columns)| columns).collect();
+    let said = RelationDescription {
+        constraints: body.constraint_edits(&relation),
+        relation,
+        description: body.description,
+        columns: body.columns.into_iter().collect(),
+    };
+    let columns = app.gateway.describe_whole_relation(&call, key.as_str(), &said).await?;
     Ok(Json(Described { columns }))
 }
 

@@ -1,17 +1,20 @@
 //! Reading a request strictly: what is not understood is refused, with the place and the nearest thing that is known.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use ringfence_gateway::{Code, Refused};
+use ringfence_gateway::{CallLog, Code, Refused};
 use ringfence_policy::{ConnectionKey, KeyName, OrgId, QueryId, TenantId, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use crate::http::problem::Problem;
+use crate::http::wording::{in_plain_words, of_broken_json};
 
 /// A JSON body.
 #[derive(Debug)]
@@ -70,7 +73,12 @@ impl<S: Send + Sync, T: Nameable> FromRequestParts<S> for Named<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match Path::<T>::from_request_parts(parts, state).await {
-            Ok(Path(name)) => Ok(Self(name)),
+            Ok(Path(name)) => {
+                if let (Some(log), Some(key)) = (parts.extensions.get::<Arc<CallLog>>(), name.connection()) {
+                    log.set_connection(key.as_str());
+                }
+                Ok(Self(name))
+            }
             Err(_) => Err(Refused::not_found(T::NOUN).into()),
         }
     }
@@ -80,6 +88,11 @@ impl<S: Send + Sync, T: Nameable> FromRequestParts<S> for Named<T> {
 pub(crate) trait Nameable: DeserializeOwned + Send {
     /// As the gateway calls it when there is none.
     const NOUN: &'static str;
+
+    /// The connection that it names, for the call's record.
+    fn connection(&self) -> Option<&ConnectionKey> {
+        None
+    }
 }
 
 impl Nameable for OrgId {
@@ -96,15 +109,27 @@ impl Nameable for KeyName {
 }
 impl Nameable for ConnectionKey {
     const NOUN: &'static str = "connection";
+
+    fn connection(&self) -> Option<&ConnectionKey> {
+        Some(self)
+    }
 }
 impl Nameable for QueryId {
     const NOUN: &'static str = "query";
 }
 impl Nameable for (ConnectionKey, String) {
     const NOUN: &'static str = "connection";
+
+    fn connection(&self) -> Option<&ConnectionKey> {
+        Some(&self.0)
+    }
 }
 impl Nameable for (ConnectionKey, String, String) {
     const NOUN: &'static str = "connection";
+
+    fn connection(&self) -> Option<&ConnectionKey> {
+        Some(&self.0)
+    }
 }
 
 /// For fields that may be absent but not null: "absent" keeps what is there, and null would look like "clear it".
@@ -120,7 +145,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem>
         if error.is_data() {
             wrong_body(&error.to_string(), &place_of::<T>(bytes, &error))
         } else {
-            Problem::new(Code::InvalidRequest, format!("the body is not valid JSON: {error}"))
+            Problem::new(Code::InvalidRequest, of_broken_json(&error.to_string()))
         }
     })
 }
@@ -174,7 +199,10 @@ fn wrong_parameter(text: &str) -> Problem {
             if rest.starts_with("unknown field") {
                 explain(rest, "query parameter")
             } else {
-                Problem::new(Code::InvalidRequest, format!("query parameter `{name}`: {rest}"))
+                Problem::new(
+                    Code::InvalidRequest,
+                    format!("query parameter `{name}`: {}", in_plain_words(rest)),
+                )
             }
         }
         _ => explain(message, "query parameter"),
@@ -185,7 +213,11 @@ fn wrong_parameter(text: &str) -> Problem {
 /// unknown one, each in backquotes.)
 fn explain(message: &str, noun: &str) -> Problem {
     let Some(rest) = message.strip_prefix("unknown field `") else {
-        return Problem::new(Code::InvalidRequest, message.replacen("field", noun, 1));
+        let message = in_plain_words(message);
+        // Of serde's other messages, these begin with what is named.
+        let is_of_field = ["missing field", "duplicate field"].iter().any(|start| message.starts_with(start));
+        let message = if is_of_field { message.replacen("field", noun, 1) } else { message };
+        return Problem::new(Code::InvalidRequest, message);
     };
     // The unknown name may hold backquotes itself, so the list is looked for from the end.
     let (unknown, list) = rest

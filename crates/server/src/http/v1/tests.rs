@@ -140,12 +140,7 @@ struct Part {
 #[test]
 fn mistakes_in_a_body_are_told_with_their_place() {
     let cases = [
-        (
-            r#"{"name":1}"#,
-            "invalid type: integer `1`, expected a string at line 1 column 9",
-            Some("/name"),
-            None,
-        ),
+        (r#"{"name":1}"#, "invalid type: integer `1`, expected a string", Some("/name"), None),
         (r#"{"nam":"a"}"#, "unknown field `nam`", Some("/nam"), Some("did you mean `name`?")),
         (r#"{"zzz":"a"}"#, "unknown field `zzz`", Some("/zzz"), Some("known: name, parts, notes")),
         (
@@ -154,10 +149,10 @@ fn mistakes_in_a_body_are_told_with_their_place() {
             None,
             Some("known: name, parts, notes"),
         ),
-        (r"{}", "missing field `name` at line 1 column 2", Some(""), Some("add the field `name`")),
+        (r"{}", "missing field `name`", Some(""), Some("add the field `name`")),
         (
             r#"{"name":"a","parts":[{"size":1},{"size":"x"}]}"#,
-            "invalid type: string \"x\", expected u8 at line 1 column 43",
+            "invalid type: string \"x\", expected a whole number from 0 to 255",
             Some("/parts/1/size"),
             None,
         ),
@@ -169,20 +164,20 @@ fn mistakes_in_a_body_are_told_with_their_place() {
         ),
         (
             r#"{"name":"a","parts":[{"size":256}]}"#,
-            "invalid value: integer `256`, expected u8 at line 1 column 32",
+            "invalid value: integer `256`, expected a whole number from 0 to 255",
             Some("/parts/0/size"),
             None,
         ),
         (
             r#"{"name":"a","notes":{"x/y":1}}"#,
-            "invalid type: integer `1`, expected a string at line 1 column 28",
+            "invalid type: integer `1`, expected a string",
             Some("/notes/x~1y"),
             None,
         ),
-        (r#"{"name":"a","name":"b"}"#, "duplicate field `name` at line 1 column 18", None, None),
-        (r"[]", "invalid length 0, expected struct Sample with 3 elements at line 1 column 2", None, None),
-        (r"{", "the body is not valid JSON: EOF while parsing an object at line 1 column 1", None, None),
-        ("", "the body is not valid JSON: EOF while parsing a value at line 1 column 0", None, None),
+        (r#"{"name":"a","name":"b"}"#, "duplicate field `name`", None, None),
+        (r"[]", "invalid type: a list, expected an object", None, None),
+        (r"{", "the body is not valid JSON: the body ends too early", None, None),
+        ("", "the body is not valid JSON: the body ends too early", None, None),
     ];
     for (text, detail, pointer, hint) in cases {
         let problem = serde_json::to_value(read_json::<Sample>(text.as_bytes()).unwrap_err().body()).unwrap();
@@ -215,8 +210,8 @@ async fn refuse_params<T: axum::extract::FromRequestParts<(), Rejection = Proble
 #[tokio::test]
 async fn mistakes_in_query_parameters_are_told() {
     let cases = [
-        ("limit=x", "query parameter `limit`: invalid digit found in string", None),
-        ("limit=-1", "query parameter `limit`: invalid digit found in string", None),
+        ("limit=x", "query parameter `limit`: expected a whole number, 0 or more", None),
+        ("limit=-1", "query parameter `limit`: expected a whole number, 0 or more", None),
         ("limt=1", "unknown query parameter `limt`", Some("did you mean `limit`?")),
         ("q=1", "unknown query parameter `q`", Some("known: limit, order")),
         ("limit=1&limit=2", "duplicate query parameter `limit`", None),

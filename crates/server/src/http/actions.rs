@@ -1,0 +1,120 @@
+//! Under which name a request is recorded before the gateway is reached: the one that the gateway has for it, so that
+//! one kind of call has one name, whichever door it came through and however early it was refused.
+
+use super::call::FrontEnd;
+
+/// How a route is named that nobody wrote: what the client sent must not become a label or an action.
+pub(super) const UNMATCHED: &str = "unmatched";
+
+/// Endpoints of `/api/` that the gateway calls something else. The others are called alike in both.
+const API: [(&str, &str); 12] = [
+    ("apply-table-access-rules", "compile-query"),
+    ("get-generated-query-history", "get-history"),
+    ("get-table-definitions", "get-catalog"),
+    ("refresh-db-connection", "refresh-connection"),
+    ("run-query-compiler", "compile-query"),
+    ("update-column-description", "describe-columns"),
+    ("update-constraint", "edit-constraints"),
+    ("update-db-connect-info", "edit-connections"),
+    ("update-schema-description", "describe-schema"),
+    ("update-table-definitions", "push-relations"),
+    ("update-table-description", "describe-relation"),
+    ("{*endpoint}", UNMATCHED),
+];
+
+/// Every operation of `/v1/`.
+const V1: [(&str, &str); 44] = [
+    ("GET /v1/me", "get-user-info"),
+    ("GET /v1/keys", "list-access-keys"),
+    ("POST /v1/keys", "create-key"),
+    ("DELETE /v1/keys/{name}", "delete-access-keys"),
+    ("GET /v1/config", "get-config"),
+    ("PATCH /v1/config", "update-config"),
+    ("GET /v1/orgs", "list-orgs"),
+    ("POST /v1/orgs", "create-org"),
+    ("GET /v1/orgs/{id}", "get-org"),
+    ("PATCH /v1/orgs/{id}", "update-org"),
+    ("DELETE /v1/orgs/{id}", "delete-org"),
+    ("GET /v1/tenants", "list-tenants"),
+    ("POST /v1/tenants", "create-tenant"),
+    ("GET /v1/tenants/{id}", "get-tenant"),
+    ("PATCH /v1/tenants/{id}", "update-tenant"),
+    ("DELETE /v1/tenants/{id}", "delete-tenant"),
+    ("GET /v1/users", "list-users"),
+    ("POST /v1/users", "create-user"),
+    ("GET /v1/users/{id}", "get-user"),
+    ("PATCH /v1/users/{id}", "update-user"),
+    ("DELETE /v1/users/{id}", "delete-user"),
+    ("GET /v1/connections", "list-connections"),
+    ("POST /v1/connections", "edit-connections"),
+    ("PUT /v1/connections/default", "edit-connections"),
+    ("GET /v1/connections/{key}", "get-connection"),
+    ("PATCH /v1/connections/{key}", "edit-connections"),
+    ("DELETE /v1/connections/{key}", "edit-connections"),
+    ("POST /v1/connections/{key}/refresh", "refresh-connection"),
+    ("GET /v1/connections/{key}/status", "get-connection"),
+    ("GET /v1/connections/{key}/catalog", "get-catalog"),
+    ("PUT /v1/connections/{key}/catalog/{schema}", "describe-schema"),
+    ("PUT /v1/connections/{key}/catalog/{schema}/{table}", "describe-relation"),
+    ("POST /v1/connections/{key}/query", "run-query"),
+    ("POST /v1/connections/{key}/compile", "compile-query"),
+    ("POST /v1/connections/{key}/queries", "submit-query"),
+    ("GET /v1/queries/{id}", "get-query-result"),
+    ("DELETE /v1/queries/{id}", "cancel-query"),
+    ("GET /v1/connections/{key}/history", "get-history"),
+    ("GET /v1/connections/{key}/likes", "get-liked-query"),
+    ("PUT /v1/connections/{key}/likes", "like-query"),
+    ("DELETE /v1/connections/{key}/likes", "like-query"),
+    ("GET /v1/connections/{key}/parameters", "list-parameters"),
+    ("PUT /v1/connections/{key}/parameters/{name}", "update-parameter"),
+    ("DELETE /v1/connections/{key}/parameters/{name}", "delete-parameter"),
+];
+
+/// The name to begin with; never empty. `route` is the template that matched, such as `/v1/users/{id}`.
+pub(super) fn action_of<'a>(front_end: FrontEnd, method: &str, route: &'a str) -> &'a str {
+    let named = |table: &'static [(&str, &str)], name: &str| {
+        table.iter().find(|(written, _)| *written == name).map(|(_, action)| *action)
+    };
+    match (front_end, route.strip_prefix("/api/")) {
+        (FrontEnd::Api, Some(endpoint)) if !endpoint.is_empty() => named(&API, endpoint).unwrap_or(endpoint),
+        (FrontEnd::V1, _) => named(&V1, &format!("{method} {route}")).unwrap_or(UNMATCHED),
+        _ => UNMATCHED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_has_the_gateways_name() {
+        let cases = [
+            (FrontEnd::Api, "POST", "/api/run-query", "run-query"),
+            (FrontEnd::Api, "POST", "/api/update-db-connect-info", "edit-connections"),
+            (FrontEnd::Api, "POST", "/api/{*endpoint}", UNMATCHED),
+            (FrontEnd::Api, "POST", "/api/", UNMATCHED),
+            (FrontEnd::Api, "POST", "/api", UNMATCHED),
+            (FrontEnd::V1, "GET", "/v1/users/{id}", "get-user"),
+            (FrontEnd::V1, "BREW", "/v1/users/{id}", UNMATCHED),
+            (FrontEnd::V1, "GET", UNMATCHED, UNMATCHED),
+        ];
+        for (front_end, method, route, action) in cases {
+            assert_eq!(action_of(front_end, method, route), action, "{method} {route}");
+        }
+    }
+
+    #[test]
+    fn every_operation_has_a_name() {
+        let document: serde_json::Value =
+            serde_json::from_str(include_str!("../../../../docs/openapi.json")).unwrap();
+        let mut count = 0;
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys() {
+                let method = method.to_uppercase();
+                assert_ne!(action_of(FrontEnd::V1, &method, path), UNMATCHED, "{method} {path}");
+                count += 1;
+            }
+        }
+        assert_eq!(count, V1.len(), "there are names for what is no operation");
+    }
+}
