@@ -141,7 +141,7 @@ impl CallLog {
 
     /// Names the connection.
     pub fn set_connection(&self, key: &str) {
-        self.draft.lock().connection = Some(plain(key));
+        self.draft.lock().connection = Some(plain(&without_password(key)));
     }
 
     /// Names the connection as the caller wrote it, when a connection can have that key: for calls that may be refused
@@ -254,9 +254,39 @@ pub(crate) fn new_query_id() -> QueryId {
     QueryId::new(&hex::encode(bits)).unwrap_or_else(|invalid| unreachable!("hex digits are an id: {invalid}"))
 }
 
+/// A key has no password in it, but what a caller gives as one may be a whole address, pasted.
+fn without_password(key: &str) -> Cow<'_, str> {
+    let parts = key.split_once("://").and_then(|(scheme, rest)| {
+        let (user, place) = rest.rsplit_once('@')?;
+        Some((scheme, user.split_once(':')?.0, place))
+    });
+    match parts {
+        Some((scheme, user, place)) => Cow::Owned(format!("{scheme}://{user}:***@{place}")),
+        None => Cow::Borrowed(key),
+    }
+}
+
 /// A caller's text as a record may hold it. One that the database can't store (a NUL) or that is endless would hold
 /// up every record behind it.
 fn plain(text: &str) -> String {
     let end = text.floor_char_boundary(LONGEST_TEXT.min(text.len()));
     text[..end].chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_password;
+
+    #[test]
+    fn a_pasted_address_loses_its_password() {
+        for (given, kept) in [
+            ("postgresql://u:hunter2@h:5432/d", "postgresql://u:***@h:5432/d"),
+            ("postgresql://u:p@ss@h/d", "postgresql://u:***@h/d"),
+            ("postgresql://u@h:5432/d", "postgresql://u@h:5432/d"),
+            ("sqlite:////tmp/a.db", "sqlite:////tmp/a.db"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(without_password(given), kept);
+        }
+    }
 }

@@ -105,9 +105,14 @@ impl AuditLog<'_> {
             let Some(mut head) = head else {
                 return Err(StoreError::Corrupt("the audit log's head was changed: verify the audit log".to_owned()));
             };
+            let mut rows = Vec::with_capacity(records.len());
             for record in records {
-                head = append_one(tx, key, &head, record).await?;
+                rows.push(chain(key, &mut head, record)?);
             }
+            head.seal(key);
+            let insert = "INSERT INTO audit (sequence, record, mac, at_ms, trace_id, door, action, user_id, tenant_id, \
+                          org_id, connection, decision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+            tx.execute_each(insert, rows).await?;
             let update = "UPDATE audit_head SET records = $1, last_mac = $2, mac = $3 WHERE id = 1";
             tx.execute(update, head.values()).await?;
         })
@@ -167,27 +172,22 @@ const FIRST_MAC: [u8; 32] = [0; 32];
 
 /// Makes the head of an empty chain.
 pub(crate) async fn begin_chain(tx: &mut Transaction, key: &[u8]) -> Result<(), StoreError> {
-    let head = Head::new(key, 0, FIRST_MAC.to_vec());
+    let mut head = Head { records: 0, last_mac: FIRST_MAC.to_vec(), mac: Vec::new() };
+    head.seal(key);
     let insert = "INSERT INTO audit_head (id, records, last_mac, mac) VALUES (1, $1, $2, $3)";
     tx.execute(insert, head.values()).await?;
     Ok(())
 }
 
-async fn append_one(
-    tx: &mut Transaction,
-    key: &[u8],
-    head: &Head,
-    record: &AuditRecord,
-) -> Result<Head, StoreError> {
-    let sequence = head.records + 1;
+/// The record's row, one further in the chain.
+fn chain(key: &[u8], head: &mut Head, record: &AuditRecord) -> Result<Vec<Value>, StoreError> {
+    head.records += 1;
     let text = to_json(record)?;
-    let mac = record_mac(key, &head.last_mac, sequence, &text).finalize().into_bytes().to_vec();
-    let insert = "INSERT INTO audit (sequence, record, mac, at_ms, trace_id, door, action, user_id, tenant_id, org_id, \
-                  connection, decision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    let mut values = params![sequence, text, &mac[..]];
+    let mac = record_mac(key, &head.last_mac, head.records, &text).finalize().into_bytes().to_vec();
+    let mut values = params![head.records, text, &mac[..]];
     values.extend(searchable(record));
-    tx.execute(insert, values).await?;
-    Ok(Head::new(key, sequence, mac))
+    head.last_mac = mac;
+    Ok(values)
 }
 
 /// The columns beside the record, in the order of the statements above.
@@ -213,9 +213,8 @@ struct Head {
 }
 
 impl Head {
-    fn new(key: &[u8], records: i64, last_mac: Vec<u8>) -> Self {
-        let mac = head_mac(key, records, &last_mac).finalize().into_bytes().to_vec();
-        Self { records, last_mac, mac }
+    fn seal(&mut self, key: &[u8]) {
+        self.mac = head_mac(key, self.records, &self.last_mac).finalize().into_bytes().to_vec();
     }
 
     fn read(row: &Row) -> Result<Self, StoreError> {

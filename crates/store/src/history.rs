@@ -34,13 +34,13 @@ impl History<'_> {
     /// Adds entries in one transaction. Entries of users that are gone are dropped silently.
     pub async fn append(&self, entries: &[HistoryEntry]) -> Result<(), StoreError> {
         transact!(self.0.inner.database, tx => {
-            for entry in entries {
-                // The lock keeps the user until the commit; one who is going is waited for, and then not found.
-                let insert = "INSERT INTO history (id, user_id, connection, query, ran_at) \
-                              SELECT $1, id, $3, $4, $5 FROM users WHERE id = $2 FOR SHARE";
-                let values = params![&entry.id, &entry.user, &entry.connection, &entry.query, entry.ran_at];
-                tx.execute(insert, values).await?;
-            }
+            // The lock keeps the user until the commit; one who is going is waited for, and then not found.
+            let insert = "INSERT INTO history (id, user_id, connection, query, ran_at) \
+                          SELECT $1, id, $3, $4, $5 FROM users WHERE id = $2 FOR SHARE";
+            let row = |entry: &HistoryEntry| {
+                params![&entry.id, &entry.user, &entry.connection, &entry.query, entry.ran_at]
+            };
+            tx.execute_each(insert, entries.iter().map(row).collect()).await?;
         })
     }
 

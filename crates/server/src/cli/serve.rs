@@ -56,6 +56,9 @@ pub(crate) struct Serve {
     log_format: Option<LogFormat>,
 }
 
+/// How long threads at blocking work may take to end.
+const LAST_THREADS: std::time::Duration = std::time::Duration::from_secs(5);
+
 impl Serve {
     pub(crate) fn run(&self) -> Result<ExitCode, Failure> {
         let config = self.store.load(self.flags()?)?.config;
@@ -66,7 +69,10 @@ impl Serve {
         for warning in warnings(&config) {
             tracing::warn!("{warning}");
         }
-        let served = runtime(&config)?.block_on(serve(&config, &telemetry, &self.store.as_given()));
+        let runtime = runtime(&config)?;
+        let served = runtime.block_on(serve(&config, &telemetry, &self.store.as_given()));
+        // A function of SQLite's that can't be interrupted may still be at work: nobody waits for it.
+        runtime.shutdown_timeout(LAST_THREADS);
         telemetry.shutdown();
         served.map(|()| ExitCode::SUCCESS)
     }

@@ -88,6 +88,14 @@ impl Transaction {
         }
     }
 
+    /// Runs a statement once for each set of parameters, in order, up to the first failure.
+    pub(crate) async fn execute_each(&mut self, sql: &str, sets: Vec<Vec<Value>>) -> Result<(), Failure> {
+        match &mut self.back_end {
+            BackEnd::Sqlite(session) => session.execute_each(sql, sets).await,
+            BackEnd::Postgres(session) => session.execute_each(sql, sets).await,
+        }
+    }
+
     /// Runs several statements without parameters, such as a migration.
     pub(crate) async fn batch(&mut self, sql: &str) -> Result<(), Failure> {
         match &mut self.back_end {

@@ -104,6 +104,13 @@ impl Session {
         self.note(outcome)
     }
 
+    pub(super) async fn execute_each(&mut self, sql: &str, sets: Vec<Vec<Value>>) -> Result<(), Failure> {
+        for params in sets {
+            self.execute(sql, params).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn batch(&mut self, sql: &str) -> Result<(), Failure> {
         let outcome = self.connection.batch(sql).await;
         self.note(outcome)

@@ -78,6 +78,11 @@ impl Session {
         self.step(|reply| Step::Execute { sql: translate(sql), params, reply }).await
     }
 
+    /// One message to the writer's thread for all of them.
+    pub(super) async fn execute_each(&mut self, sql: &str, sets: Vec<Vec<Value>>) -> Result<(), Failure> {
+        self.step(|reply| Step::ExecuteEach { sql: translate(sql), sets, reply }).await
+    }
+
     pub(super) async fn batch(&mut self, sql: &str) -> Result<(), Failure> {
         self.step(|reply| Step::Batch { sql: sql.to_owned(), reply }).await
     }
@@ -104,6 +109,7 @@ struct Begin {
 enum Step {
     Query { sql: String, params: Vec<Value>, reply: oneshot::Sender<Result<Vec<Row>, Failure>> },
     Execute { sql: String, params: Vec<Value>, reply: oneshot::Sender<Result<u64, Failure>> },
+    ExecuteEach { sql: String, sets: Vec<Vec<Value>>, reply: oneshot::Sender<Result<(), Failure>> },
     Batch { sql: String, reply: oneshot::Sender<Result<(), Failure>> },
     Commit { changes: Vec<Change>, reply: oneshot::Sender<Result<(), Failure>> },
 }
@@ -149,6 +155,9 @@ fn run_transaction(connection: &Connection, begin: Begin, listeners: &broadcast:
             match step {
                 Step::Query { sql, params, reply } => drop(reply.send(select(connection, &sql, params))),
                 Step::Execute { sql, params, reply } => drop(reply.send(execute(connection, &sql, params))),
+                Step::ExecuteEach { sql, sets, reply } => {
+                    drop(reply.send(execute_each(connection, &sql, sets)));
+                }
                 Step::Batch { sql, reply } => {
                     drop(reply.send(connection.execute_batch(&sql).map_err(|error| failure(&error))));
                 }
@@ -204,6 +213,17 @@ fn select(connection: &Connection, sql: &str, params: Vec<Value>) -> Result<Vec<
 fn execute(connection: &Connection, sql: &str, params: Vec<Value>) -> Result<u64, Failure> {
     let run = || connection.prepare_cached(sql)?.execute(rusqlite::params_from_iter(params));
     run().map(|rows| u64::try_from(rows).unwrap_or(u64::MAX)).map_err(|error| failure(&error))
+}
+
+fn execute_each(connection: &Connection, sql: &str, sets: Vec<Vec<Value>>) -> Result<(), Failure> {
+    for params in sets {
+        execute(connection, sql, params)?;
+        // See `run_transaction`: after some errors nothing may run any more.
+        if connection.is_autocommit() {
+            return Err(gone());
+        }
+    }
+    Ok(())
 }
 
 fn value(value: ValueRef<'_>) -> Value {

@@ -1,6 +1,6 @@
 //! Rows as the SDK reads them: objects, written straight from the engine's values into the answer's buffer.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use ringfence_engine::{ResultColumn, ResultSet, Value};
 use ringfence_gateway::catalog::shown_name;
@@ -30,17 +30,18 @@ impl Serialize for ShownResult {
 /// differently, because the names are keys of an object: later ones of equal names get `_1`, `_2`.
 pub(super) fn shown_columns(columns: &[ResultColumn]) -> Vec<String> {
     let wanted: Vec<String> = columns.iter().map(|column| shown_name(&column.name)).collect();
-    let mut taken: HashSet<String> = HashSet::with_capacity(wanted.len());
+    // A made-up name must not push out a column that is really called so.
+    let mut taken: HashSet<String> = wanted.iter().cloned().collect();
+    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(wanted.len());
     let mut shown = Vec::with_capacity(wanted.len());
     for name in &wanted {
+        let uses = seen.entry(name).or_default();
         let mut candidate = name.clone();
-        let mut suffix = 0_usize;
-        // A made-up name must not push out a column that is really called so.
-        while taken.contains(&candidate) || (suffix > 0 && wanted.contains(&candidate)) {
-            suffix += 1;
-            candidate = format!("{name}_{suffix}");
+        while *uses > 0 && !taken.insert(candidate.clone()) {
+            candidate = format!("{name}_{uses}");
+            *uses += 1;
         }
-        taken.insert(candidate.clone());
+        *uses = (*uses).max(1);
         shown.push(candidate);
     }
     shown
