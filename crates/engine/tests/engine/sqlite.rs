@@ -283,6 +283,22 @@ async fn limits_hold() {
 }
 
 #[tokio::test]
+async fn column_names_are_bounded_and_count_for_each_row() {
+    let files = Files::new();
+    let named = |bytes: usize| format!("SELECT 1 AS \"{}\"", "x".repeat(bytes));
+    assert!(files.run(&named(1024)).await.is_ok());
+    assert!(matches!(files.run(&named(1025)).await, Err(SourceError::TooWide { .. })));
+    // An answer repeats the name in every row: 1,000 rows of a name of 1,000 bytes are a megabyte.
+    let many = format!(
+        "{} FROM (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT 1000) SELECT n FROM c)",
+        named(1000)
+    );
+    let small = RunOptions { max_bytes: 500_000, ..RunOptions::default() };
+    assert!(matches!(files.run_with(&many, false, &small).await, Err(SourceError::TooLarge { .. })));
+    assert_eq!(files.run(&many).await.map(|result| result.rows.len()).ok(), Some(1000));
+}
+
+#[tokio::test]
 async fn sizes_are_bounded() {
     let files = Files::new();
     for sql in ["SELECT hex(zeroblob(2000000))", "SELECT zeroblob(2000000)"] {
