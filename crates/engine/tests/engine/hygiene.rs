@@ -42,6 +42,7 @@ const POISON: &str = "CREATE FUNCTION poison(int) RETURNS int LANGUAGE plpgsql A
 /// Statements that name nothing odd, and run it all the same.
 const INNOCENT: &[&str] = &[
     "SELECT * FROM poisoned_view",
+    "SELECT * FROM quietly_poisoned_view",
     "INSERT INTO poisoned_table VALUES (1)",
     "SELECT reverse(1)",
     "SELECT 1 === 2",
@@ -53,6 +54,9 @@ async fn what_views_triggers_and_overloads_leave_is_gone() {
     for sql in [
         POISON,
         "CREATE VIEW poisoned_view AS SELECT poison(1)",
+        // Nothing that a read-only transaction would refuse.
+        "CREATE VIEW quietly_poisoned_view AS SELECT set_config('app.who', 'A', false) a, pg_try_advisory_lock(8) b, \
+            set_config('search_path', 'evil', false) c",
         "CREATE TABLE poisoned_table (a int DEFAULT poison(1), b int DEFAULT poison(2))",
         "CREATE FUNCTION reverse(int) RETURNS int LANGUAGE sql AS 'SELECT poison($1)'",
         "CREATE FUNCTION poison(int, int) RETURNS int LANGUAGE sql AS 'SELECT poison($1)'",
@@ -73,6 +77,33 @@ async fn what_views_triggers_and_overloads_leave_is_gone() {
                 .await;
             assert_eq!(seen, "[[\"\",false,0,0]]", "after {innocent}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_looks_like_a_read_and_writes_does_write() {
+    let world = World::with_places(1).await;
+    for sql in [
+        "CREATE TABLE log (a int)",
+        "CREATE FUNCTION note() RETURNS int LANGUAGE plpgsql AS $$ BEGIN \
+            PERFORM set_config('app.who', 'A', false); INSERT INTO log VALUES (1); RETURN 1; END $$",
+        "CREATE VIEW noting AS SELECT note()",
+        "CREATE VIEW noting_late AS SELECT CASE WHEN i = 3000 THEN note() ELSE i END FROM generate_series(1, 4000) i",
+    ] {
+        world.run(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+    for (reading, wrote) in [
+        ("SELECT * FROM noting", 2),
+        ("SELECT *, '::1'::inet FROM noting", 4),
+        // Its first rows were with the caller already: so it is refused once, and undone.
+        ("SELECT * FROM noting_late", 5),
+    ] {
+        for _ in 0..2 {
+            let ran = world.run(reading).await;
+            assert!(ran.is_ok() || reading.contains("late"), "{reading}: {ran:?}");
+            assert_eq!(world.json("SELECT coalesce(current_setting('app.who', true), '')").await, "[[\"\"]]");
+        }
+        assert_eq!(world.json("SELECT count(*) FROM log").await, format!("[[{wrote}]]"), "after {reading}");
     }
 }
 

@@ -14,7 +14,7 @@ use super::pool::{Pools, Wish};
 use super::prepared::Prepared;
 use super::run::give_up;
 use super::session::Tidy;
-use super::transaction::{Failure, Opening};
+use super::transaction::{Failure, Opening, Transaction};
 use crate::watchdog::Watchdog;
 use crate::{Explained, RunOptions, SourceAddress, SourceError};
 
@@ -28,22 +28,23 @@ pub(super) async fn explain(
 ) -> Result<Explained, SourceError> {
     // Planning evaluates functions declared immutable, which an owner may have declared wrongly: so it is read-only
     // and rolled back.
-    let opening = Opening::needed(true, options)?.ok_or(SourceError::Lost)?;
+    let opening = Opening::of(Transaction::ReadOnly, options)?.ok_or(SourceError::Lost)?;
     let wish = if query.may_change_session() { Wish::Cold } else { Wish::Warm };
     let mut lease = pools.lease(address, query.read_only(), wish).await?;
     let session = lease.session()?;
     session.in_flight = true;
     let mut watchdog = Watchdog::new(options.timeout, CancellationToken::new(), closing);
+    let tidy = Tidy { transaction: Transaction::ReadOnly, discard: query.may_change_session() };
     match watchdog.guard(plan(&session.client, query.sql(), &opening)).await {
         Ok(Ok((plan, looked_up_types))) => {
             session.looked_up_types |= looked_up_types;
-            lease.give_back(Tidy { rollback: true, discard: query.may_change_session() });
+            lease.give_back(tidy);
             let Some(plan) = plan else { return Ok(Explained::NoPlan) };
             let mut relations = BTreeSet::new();
             collect(&plan, &mut relations);
             Ok(Explained::Plan(relations.into_iter().collect()))
         }
-        Ok(Err(failure)) => Err(give_up(lease, &failure, true, query.may_change_session())),
+        Ok(Err(failure)) => Err(give_up(lease, &failure, tidy)),
         Err(stop) => {
             lease.stop().await;
             Err(stop)
@@ -63,10 +64,10 @@ async fn plan(client: &Client, sql: &str, opening: &Opening) -> Result<(Option<J
         Ok(rows) => {
             let plan = rows.first().and_then(|row| row.try_get::<_, super::binary::Bytes<'_>>(0).ok());
             let plan = plan.and_then(|bytes| serde_json::from_slice(bytes.0).ok());
-            Ok((Some(plan.unwrap_or(Json::Null)), prepared.looked_up_types))
+            Ok((Some(plan.unwrap_or(Json::Null)), prepared.shape.looked_up_types))
         }
         // It parses, and EXPLAIN does not take it: a statement without a plan, such as CREATE or SET.
-        Err(error) if failure::is_syntax_error(&error) => Ok((None, prepared.looked_up_types)),
+        Err(error) if failure::is_syntax_error(&error) => Ok((None, prepared.shape.looked_up_types)),
         Err(error) => Err(Failure::Database(error)),
     }
 }

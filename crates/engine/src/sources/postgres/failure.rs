@@ -64,6 +64,16 @@ pub(super) fn is_stale_statement(error: &tokio_postgres::Error) -> bool {
     })
 }
 
+/// A statement that wanted to write in a read-only transaction.
+pub(super) fn is_write_in_read(error: &tokio_postgres::Error) -> bool {
+    code(error) == Some("25006")
+}
+
+/// The SQLSTATE, when the database said it.
+pub(super) fn code(error: &tokio_postgres::Error) -> Option<&str> {
+    error.as_db_error().map(|error| error.code().code())
+}
+
 /// Whether the statement could not even be parsed.
 pub(super) fn is_syntax_error(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| code.code() == "42601")

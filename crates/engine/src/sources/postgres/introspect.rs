@@ -11,10 +11,12 @@ use tokio_util::sync::CancellationToken;
 use super::pool::{Pools, Wish};
 use super::run::give_up;
 use super::session::Tidy;
-use super::transaction::Failure;
+use super::transaction::{Failure, Transaction};
 use crate::watchdog::Watchdog;
 use crate::{SourceAddress, SourceError};
 
+/// All of it is read in one transaction.
+const READ: Tidy = Tidy { transaction: Transaction::ReadOnly, discard: false };
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// Each relation with SELECT on it or on a column of it; of `information_schema` the nine that the API shows.
@@ -71,10 +73,10 @@ pub(super) async fn introspect(
     let mut watchdog = Watchdog::new(LIMIT, CancellationToken::new(), closing);
     match watchdog.guard(read(&session.client, progress)).await {
         Ok(Ok(catalog)) => {
-            lease.give_back(Tidy { rollback: true, discard: false });
+            lease.give_back(READ);
             Ok(catalog)
         }
-        Ok(Err(error)) => Err(give_up(lease, &Failure::Database(error), true, false)),
+        Ok(Err(error)) => Err(give_up(lease, &Failure::Database(error), READ)),
         Err(stop) => {
             lease.stop().await;
             Err(stop)

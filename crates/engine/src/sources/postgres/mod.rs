@@ -1,7 +1,8 @@
 //! PostgreSQL.
 //!
-//! Reading order: `connect` opens a `session` (through `watch` and `tls`), `pool` lends it, `run` runs a `prepared`
-//! statement on it, in a `transaction` where one is needed; `form` says how values are read, from `binary` or, for
+//! Reading order: `connect` opens a `session` (through `watch` and `tls`), `pool` lends it, `run` runs a
+//! statement on it: `launch` sends it, `prepared` or not, in the `transaction` that it needs, and its `rows` come; `form`
+//! says how values are read, from `binary` or, for
 //! types that only PostgreSQL can put into words, from `text`.
 
 mod binary;
@@ -11,9 +12,11 @@ mod explain;
 mod failure;
 mod form;
 mod introspect;
+mod launch;
 mod number;
 mod pool;
 mod prepared;
+mod rows;
 mod run;
 mod session;
 mod text;

@@ -3,39 +3,55 @@
 use std::sync::Arc;
 
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, Column, Statement};
 
 use super::form::Form;
 use crate::{ResultColumn, SourceError};
 
 pub(super) struct Prepared {
     pub(super) statement: Statement,
+    pub(super) shape: Shape,
+}
+
+/// The columns of a result.
+#[derive(Clone)]
+pub(super) struct Shape {
     pub(super) columns: Arc<[ResultColumn]>,
     pub(super) forms: Arc<[Form]>,
     pub(super) looked_up_types: bool,
 }
 
-impl Prepared {
-    pub(super) async fn new(client: &Client, sql: &str) -> Result<Self, tokio_postgres::Error> {
-        let statement = client.prepare(sql).await?;
-        let columns = statement.columns().iter().map(|column| ResultColumn {
+impl Shape {
+    pub(super) fn of(columns: &[Column]) -> Self {
+        let types = || columns.iter().map(Column::type_);
+        let named = columns.iter().zip(types()).map(|(column, kind)| ResultColumn {
             name: column.name().to_owned(),
-            type_name: column.type_().name().to_owned(),
+            type_name: kind.name().to_owned(),
         });
-        let types = || statement.columns().iter().map(tokio_postgres::Column::type_);
-        Ok(Self {
-            columns: columns.collect(),
+        Self {
+            columns: named.collect(),
             forms: types().map(Form::of).collect(),
-            looked_up_types: types()
-                .chain(statement.params())
-                .any(|kind| Type::from_oid(kind.oid()).is_none()),
-            statement,
-        })
+            looked_up_types: looked_up(types()),
+        }
     }
 
     /// Whether a column's type is one that only PostgreSQL can put into words.
     pub(super) fn is_foreign(&self) -> bool {
         self.forms.iter().any(Form::is_foreign)
+    }
+}
+
+/// Whether the driver had to ask the database for one of these types.
+fn looked_up<'a>(mut types: impl Iterator<Item = &'a Type>) -> bool {
+    types.any(|kind| Type::from_oid(kind.oid()).is_none())
+}
+
+impl Prepared {
+    pub(super) async fn new(client: &Client, sql: &str) -> Result<Self, tokio_postgres::Error> {
+        let statement = client.prepare(sql).await?;
+        let mut shape = Shape::of(statement.columns());
+        shape.looked_up_types |= looked_up(statement.params().iter());
+        Ok(Self { statement, shape })
     }
 
     pub(super) fn refuse_parameters(&self) -> Result<(), SourceError> {

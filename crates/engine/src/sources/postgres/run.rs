@@ -1,28 +1,20 @@
 //! Runs one statement on a leased session.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
-use futures::Stream;
-use futures::future::join;
 use ringfence_guard::GuardedQuery;
-use tokio_postgres::SimpleQueryMessage;
 use tokio_util::sync::CancellationToken;
 
+use super::failure;
 use super::form::Form;
+use super::launch::{Launched, launch, text_id};
 use super::pool::{Lease, Pools, Wish};
-use super::prepared::Prepared;
+use super::rows::{Batch, Broken, Budget, Rows, poll_batch};
 use super::session::Tidy;
-use super::transaction::{Failure, Opening, wants_text};
-use super::{binary, failure, text};
+use super::transaction::{Failure, Transaction};
 use crate::result::{ResultColumn, Row};
-use crate::value::Value;
 use crate::watchdog::Watchdog;
 use crate::{RunOptions, SourceAddress, SourceError};
-
-const BATCH_ROWS: u64 = 256;
-const BATCH_BYTES: u64 = 256 * 1024;
 
 /// A statement under way.
 pub(crate) struct Running {
@@ -31,9 +23,8 @@ pub(crate) struct Running {
     watchdog: Watchdog,
     columns: Arc<[ResultColumn]>,
     forms: Arc<[Form]>,
-    in_transaction: bool,
-    read_only: bool,
-    discard: bool,
+    tidy: Tidy,
+    text: u64,
     /// How many more rows are wanted; those after them are counted only.
     wanted: u64,
     omitted: u64,
@@ -42,11 +33,6 @@ pub(crate) struct Running {
     affected: Option<u64>,
     /// Bytes of all column names: an answer may repeat them in every row.
     names: u64,
-}
-
-enum Rows {
-    Binary(Pin<Box<tokio_postgres::RowStream>>),
-    Text(Pin<Box<tokio_postgres::SimpleQueryStream>>, Option<u64>),
 }
 
 /// Everything about one run.
@@ -58,19 +44,9 @@ pub(super) struct Request<'a> {
     pub(super) closing: CancellationToken,
 }
 
-/// Why a piece of the result could not be had.
-enum Broken {
-    Database(tokio_postgres::Error),
-    Malformed,
-    TooLarge,
-}
-
 impl Running {
     pub(super) async fn start(pools: &Arc<Pools>, request: Request<'_>) -> Result<Self, SourceError> {
         let Request { address, query, options, cancel, closing } = request;
-        // Read-only means a transaction that is read-only, whatever the session's settings have become: a view may have
-        // changed them.
-        let opening = Opening::needed(query.read_only(), options)?;
         let wish = if query.may_change_session() { Wish::Cold } else { Wish::Warm };
         let mut lease = tokio::select! {
             biased;
@@ -79,19 +55,18 @@ impl Running {
             lease = pools.lease(address, query.read_only(), wish) => lease?,
         };
         let mut watchdog = Watchdog::new(options.timeout, cancel, closing);
-        let launched =
-            watchdog.guard(launch(&mut lease, query.sql(), opening.as_ref(), wants_text(options))).await;
-        let (rows, prepared) = match launched {
+        let mut tidy = Tidy { transaction: Transaction::None, discard: query.may_change_session() };
+        let launching = launch(lease.session()?, query, options, &mut tidy.transaction);
+        let launched = watchdog.guard(launching).await;
+        let Launched { rows, shape } = match launched {
             Err(stop) => {
                 lease.stop().await;
                 return Err(stop);
             }
-            Ok(Err(failure)) => {
-                return Err(give_up(lease, &failure, opening.is_some(), query.may_change_session()));
-            }
+            Ok(Err(failure)) => return Err(give_up(lease, &failure, tidy)),
             Ok(Ok(launched)) => launched,
         };
-        if let Err(too_large) = crate::result::check_columns(&prepared.columns) {
+        if let Err(too_large) = crate::result::check_columns(&shape.columns) {
             lease.stop().await;
             return Err(too_large);
         }
@@ -99,17 +74,16 @@ impl Running {
             lease: Some(lease),
             rows,
             watchdog,
-            columns: Arc::clone(&prepared.columns),
-            forms: Arc::clone(&prepared.forms),
-            in_transaction: opening.is_some(),
-            read_only: query.read_only(),
-            discard: query.may_change_session(),
+            names: shape.columns.iter().map(|column| column.name.len() as u64).sum(),
+            columns: shape.columns,
+            forms: shape.forms,
+            tidy,
+            text: text_id(query.sql()),
             wanted: u64::MAX,
             omitted: 0,
             bytes_left: options.max_bytes,
             max_bytes: options.max_bytes,
             affected: None,
-            names: prepared.columns.iter().map(|column| column.name.len() as u64).sum(),
         })
     }
 
@@ -182,7 +156,14 @@ impl Running {
         };
         match broken {
             Broken::Database(error) => {
-                give_up(lease, &Failure::Database(error), self.in_transaction, self.discard)
+                if self.tidy.transaction == Transaction::AssumedReadOnly
+                    && failure::is_write_in_read(&error)
+                    && let Ok(session) = lease.session()
+                {
+                    // Rows are gone to the caller, so it can't run again; the next time it runs as what it is.
+                    session.note_write(self.text);
+                }
+                give_up(lease, &Failure::Database(error), self.tidy)
             }
             Broken::TooLarge => {
                 lease.stop().await;
@@ -207,212 +188,42 @@ impl Running {
         };
         let session = lease.session()?;
         if session.watch.changed_rows() {
-            self.affected = match &self.rows {
-                Rows::Binary(rows) => rows.rows_affected(),
-                Rows::Text(_, affected) => *affected,
-            };
+            self.affected = self.rows.affected();
         }
-        if self.in_transaction {
-            // What only read has nothing to commit; rolled back, even a setting that a view changed is as it was.
-            let end = if self.read_only { "ROLLBACK" } else { "COMMIT" };
-            match self.watchdog.guard(session.client.batch_execute(end)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(give_up(lease, &Failure::Database(error), true, self.discard)),
+        // What only read has nothing to commit, and nobody waits for it to be rolled back.
+        if self.tidy.transaction == Transaction::ReadWrite {
+            match self.watchdog.guard(session.client.batch_execute("COMMIT")).await {
+                Ok(Ok(())) => self.tidy.transaction = Transaction::None,
+                Ok(Err(error)) => return Err(give_up(lease, &Failure::Database(error), self.tidy)),
                 Err(stop) => {
                     lease.stop().await;
                     return Err(stop);
                 }
             }
         }
-        lease.give_back(Tidy { rollback: false, discard: self.discard });
+        lease.give_back(self.tidy);
         Ok(())
     }
 }
 
-/// Sends the statement; returns when its rows begin to come.
-async fn launch(
-    lease: &mut Lease,
-    sql: &str,
-    opening: Option<&Opening>,
-    as_text: bool,
-) -> Result<(Rows, Arc<Prepared>), Failure> {
-    let session = lease.session().map_err(Failure::Refused)?;
-    session.in_flight = true;
-    let kept = session.kept_statement(sql);
-    let was_kept = kept.is_some();
-    let prepared = match (kept, opening) {
-        (Some(prepared), None) => prepared,
-        (Some(prepared), Some(opening)) => {
-            opening.begin(&session.client).await?;
-            prepared
-        }
-        (None, None) => Arc::new(Prepared::new(&session.client, sql).await.map_err(Failure::Database)?),
-        (None, Some(opening)) => {
-            // One round trip for both; preparing executes nothing, so it does no harm when beginning failed.
-            let (begun, prepared) =
-                join(opening.begin(&session.client), Prepared::new(&session.client, sql)).await;
-            begun?;
-            Arc::new(prepared.map_err(Failure::Database)?)
-        }
-    };
-    if !was_kept {
-        session.keep_statement(sql, &prepared);
-    }
-    prepared.refuse_parameters().map_err(Failure::Refused)?;
-    if prepared.is_foreign() || as_text {
-        // The text was prepared, so it is one statement here too.
-        let rows = session.client.simple_query_raw(sql).await.map_err(Failure::Database)?;
-        return Ok((Rows::Text(Box::pin(rows), None), prepared));
-    }
-    let none: [&(dyn tokio_postgres::types::ToSql + Sync); 0] = [];
-    match session.client.query_raw(&prepared.statement, none).await {
-        Ok(rows) => Ok((Rows::Binary(Box::pin(rows)), prepared)),
-        Err(error) if was_kept && failure::is_stale_statement(&error) => {
-            session.forget_statement(sql);
-            if opening.is_some() {
-                session.client.batch_execute("ROLLBACK").await.map_err(Failure::Database)?;
-            }
-            Box::pin(launch(lease, sql, opening, as_text)).await
-        }
-        Err(error) => Err(Failure::Database(error)),
-    }
-}
-
 /// After an error of the database the session is still good, unless the error was its end.
-pub(super) fn give_up(
-    mut lease: Lease,
-    failure: &Failure,
-    in_transaction: bool,
-    discard: bool,
-) -> SourceError {
+pub(super) fn give_up(mut lease: Lease, failure: &Failure, tidy: Tidy) -> SourceError {
     let Ok(session) = lease.session() else {
         return SourceError::Lost;
     };
     let error = match failure {
         Failure::Refused(error) => error.clone(),
-        Failure::Database(error) => failure::of_statement(error, &session.watch),
+        Failure::Database(error) | Failure::Unwrapped(error) => failure::of_statement(error, &session.watch),
         Failure::Setting(error) => match failure::of_statement(error, &session.watch) {
             SourceError::Statement { message, .. } => SourceError::Option(message),
             other => other,
         },
     };
     session.in_flight = false;
+    let is_over = matches!(failure, Failure::Unwrapped(_)) || session.client.is_closed();
     match error {
-        SourceError::Statement { .. } | SourceError::Option(_) if !session.client.is_closed() => {
-            lease.give_back(Tidy { rollback: in_transaction, discard });
-        }
+        SourceError::Statement { .. } | SourceError::Option(_) if !is_over => lease.give_back(tidy),
         _ => lease.close(),
     }
     error
-}
-
-#[derive(Default)]
-struct Batch {
-    rows: Vec<Row>,
-    counted: u64,
-    bytes: u64,
-}
-
-struct Budget<'a> {
-    wanted: &'a mut u64,
-    omitted: &'a mut u64,
-    bytes_left: &'a mut u64,
-    names: u64,
-}
-
-/// Takes the rows that are there: waits for the first only. Resolves to whether the result has ended.
-fn poll_batch(
-    rows: &mut Rows,
-    forms: &[Form],
-    batch: &mut Batch,
-    budget: Budget<'_>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<bool, Broken>> {
-    let Budget { wanted, omitted, bytes_left, names } = budget;
-    while batch.counted < BATCH_ROWS && batch.bytes < BATCH_BYTES {
-        let piece = match rows.poll_piece(cx, forms, *wanted > 0) {
-            Poll::Pending if batch.counted > 0 => return Poll::Ready(Ok(false)),
-            other => ready!(other)?,
-        };
-        let Some((row, size)) = piece else {
-            return Poll::Ready(Ok(true));
-        };
-        batch.counted += 1;
-        batch.bytes += size;
-        let Some(row) = row else {
-            *omitted += 1;
-            continue;
-        };
-        *wanted -= 1;
-        *bytes_left = bytes_left.checked_sub(size.saturating_add(names)).ok_or(Broken::TooLarge)?;
-        batch.rows.push(row);
-    }
-    Poll::Ready(Ok(false))
-}
-
-/// A row, decoded when it is wanted, and its size.
-type Piece = Option<(Option<Row>, u64)>;
-
-impl Rows {
-    fn poll_piece(
-        &mut self,
-        cx: &mut Context<'_>,
-        forms: &[Form],
-        decode: bool,
-    ) -> Poll<Result<Piece, Broken>> {
-        match self {
-            Self::Binary(rows) => {
-                let Some(row) = ready!(rows.as_mut().poll_next(cx)) else {
-                    return Poll::Ready(Ok(None));
-                };
-                let row = row.map_err(Broken::Database)?;
-                let size = held(row.raw_size_bytes(), forms);
-                let decoded =
-                    if decode { Some(decode_binary(&row, forms).ok_or(Broken::Malformed)?) } else { None };
-                Poll::Ready(Ok(Some((decoded, size))))
-            }
-            Self::Text(rows, affected) => loop {
-                let Some(message) = ready!(rows.as_mut().poll_next(cx)) else {
-                    return Poll::Ready(Ok(None));
-                };
-                match message.map_err(Broken::Database)? {
-                    SimpleQueryMessage::Row(row) => {
-                        let size = held(
-                            (0..row.len()).filter_map(|index| row.get(index)).map(str::len).sum(),
-                            forms,
-                        );
-                        let decoded = decode.then(|| {
-                            let cells = (0..row.len()).map(|index| (row.get(index), forms.get(index)));
-                            cells
-                                .map(|(text, form)| {
-                                    text.map_or(Value::Null, |text| {
-                                        text::value(form.unwrap_or(&Form::Foreign), text)
-                                    })
-                                })
-                                .collect()
-                        });
-                        return Poll::Ready(Ok(Some((decoded, size))));
-                    }
-                    SimpleQueryMessage::CommandComplete(count) => *affected = Some(count),
-                    _ => {}
-                }
-            },
-        }
-    }
-}
-
-/// Roughly what a row takes in memory.
-fn held(raw: usize, forms: &[Form]) -> u64 {
-    (raw + size_of::<Row>() + forms.len() * size_of::<Value>()) as u64
-}
-
-fn decode_binary(row: &tokio_postgres::Row, forms: &[Form]) -> Option<Row> {
-    let mut values = Vec::with_capacity(forms.len());
-    for (index, form) in forms.iter().enumerate() {
-        values.push(match row.try_get::<_, Option<binary::Bytes<'_>>>(index).ok()? {
-            None => Value::Null,
-            Some(binary::Bytes(bytes)) => binary::value(form, bytes)?,
-        });
-    }
-    Some(values)
 }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::Client;
 
 use super::prepared::Prepared;
+use super::transaction::Transaction;
 use super::watch::Watch;
 
 /// Longer texts are not kept prepared: their memory, on both sides, is worth more than the round trip.
@@ -22,11 +23,20 @@ const TIDY_LIMIT: Duration = Duration::from_secs(5);
 const CLEAN: &str = "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; UNLISTEN *; \
      SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES";
 
+/// The same after a read-only transaction of ours: rolled back, it leaves no setting, role, cursor or listener, and it
+/// could make no temporary table and draw from no sequence. Advisory locks of the session outlive it.
+const END_READ: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()";
+
+/// Texts that look like reads and write, of which a session remembers it.
+const WRITING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) watch: Arc<Watch>,
     driver: AbortHandle,
     statements: Option<LruCache<Box<str>, Arc<Prepared>>>,
+    /// Texts that look like reads, and write.
+    writing: LruCache<u64, ()>,
     /// The driver keeps statements of its own once it has looked a type up; DISCARD ALL would pull them from under it.
     pub(super) looked_up_types: bool,
     /// Something was sent whose end was not seen.
@@ -37,7 +47,8 @@ pub(super) struct Session {
 /// What must happen before somebody else gets the session.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tidy {
-    pub(super) rollback: bool,
+    /// The transaction that is still open.
+    pub(super) transaction: Transaction,
     /// Keep nothing, not even prepared statements.
     pub(super) discard: bool,
 }
@@ -49,6 +60,7 @@ impl Session {
             watch,
             driver,
             statements: NonZeroUsize::new(statements).map(LruCache::new),
+            writing: LruCache::new(WRITING),
             looked_up_types: false,
             in_flight: false,
             idle_since: Instant::now(),
@@ -64,9 +76,9 @@ impl Session {
     }
 
     pub(super) fn keep_statement(&mut self, sql: &str, prepared: &Arc<Prepared>) {
-        self.looked_up_types |= prepared.looked_up_types;
+        self.looked_up_types |= prepared.shape.looked_up_types;
         if sql.len() <= LONGEST_KEPT
-            && !prepared.is_foreign()
+            && !prepared.shape.is_foreign()
             && let Some(statements) = &mut self.statements
         {
             statements.put(sql.into(), Arc::clone(prepared));
@@ -77,6 +89,14 @@ impl Session {
         if let Some(statements) = &mut self.statements {
             statements.pop(sql);
         }
+    }
+
+    pub(super) fn is_known_to_write(&mut self, text: u64) -> bool {
+        self.writing.get(&text).is_some()
+    }
+
+    pub(super) fn note_write(&mut self, text: u64) {
+        self.writing.put(text, ());
     }
 
     /// How many statements are prepared: a session without any is the better one for a statement that costs it all.
@@ -92,18 +112,19 @@ impl Session {
             return false;
         }
         let tidying = async {
-            if tidy.rollback {
+            if !tidy.discard && tidy.transaction.is_read_only() {
+                return self.client.batch_execute(END_READ).await;
+            }
+            if tidy.transaction != Transaction::None {
                 self.client.batch_execute("ROLLBACK").await?;
             }
-            if tidy.discard {
-                if let Some(statements) = &mut self.statements {
-                    statements.clear();
-                }
-                self.client.batch_execute("DISCARD ALL").await?;
-            } else {
-                self.client.batch_execute(CLEAN).await?;
+            if !tidy.discard {
+                return self.client.batch_execute(CLEAN).await;
             }
-            Ok::<(), tokio_postgres::Error>(())
+            if let Some(statements) = &mut self.statements {
+                statements.clear();
+            }
+            self.client.batch_execute("DISCARD ALL").await
         };
         matches!(timeout(TIDY_LIMIT, tidying).await, Ok(Ok(()))) && self.is_usable()
     }

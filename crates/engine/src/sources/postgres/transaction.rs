@@ -1,5 +1,8 @@
 //! The transaction around a statement that needs one: read-only, another schema, settings for one query.
 
+use std::borrow::Cow;
+
+use ringfence_guard::{GuardedQuery, StatementKind};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::{RunOptions, SessionParameter, SourceError};
@@ -9,17 +12,55 @@ const LONGEST_VALUE: usize = 256;
 
 /// What begins the transaction, as one text for one round trip. Everything set is gone at its end.
 pub(super) struct Opening {
-    text: String,
+    text: Cow<'static, str>,
     sets_schema: Option<String>,
 }
 
-impl Opening {
-    /// `None` when the statement runs as it is: most do, and some (VACUUM, CREATE DATABASE) can't run otherwise.
-    pub(super) fn needed(read_only: bool, options: &RunOptions) -> Result<Option<Self>, SourceError> {
-        if !read_only && options.current_schema.is_none() && options.session_parameters.is_empty() {
-            return Ok(None);
+/// The transaction that a statement runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transaction {
+    /// None of ours: some statements (VACUUM, CREATE DATABASE) can't run in one.
+    None,
+    /// Around settings.
+    ReadWrite,
+    /// On a read-only connection, whatever the session's settings have become: a view may have changed them.
+    ReadOnly,
+    /// Around a plain read elsewhere. Rolling it back undoes at once what a view or an operator left in the session,
+    /// which is cheaper than cleaning up. Should the read write after all, it runs again without.
+    AssumedReadOnly,
+}
+
+impl Transaction {
+    /// What a statement needs. `writes`: it looked like a read before, and was none.
+    pub(super) fn of(query: &GuardedQuery, options: &RunOptions, writes: bool) -> Self {
+        if query.read_only() {
+            Self::ReadOnly
+        } else if query.kind() == StatementKind::Read && !query.may_change_session() && !writes {
+            Self::AssumedReadOnly
+        } else if options.current_schema.is_some() || !options.session_parameters.is_empty() {
+            Self::ReadWrite
+        } else {
+            Self::None
         }
-        let mut text = String::from(if read_only { "BEGIN READ ONLY" } else { "BEGIN" });
+    }
+
+    pub(super) fn is_read_only(self) -> bool {
+        matches!(self, Self::ReadOnly | Self::AssumedReadOnly)
+    }
+}
+
+impl Opening {
+    /// `None` when there is no transaction to begin.
+    pub(super) fn of(transaction: Transaction, options: &RunOptions) -> Result<Option<Self>, SourceError> {
+        let begin = match transaction {
+            Transaction::None => return Ok(None),
+            Transaction::ReadWrite => "BEGIN",
+            Transaction::ReadOnly | Transaction::AssumedReadOnly => "BEGIN READ ONLY",
+        };
+        if options.current_schema.is_none() && options.session_parameters.is_empty() {
+            return Ok(Some(Self { text: Cow::Borrowed(begin), sets_schema: None }));
+        }
+        let mut text = String::from(begin);
         for (parameter, value) in &options.session_parameters {
             let name = name(*parameter);
             let value = literal(value).filter(|value| value.len() <= LONGEST_VALUE);
@@ -35,10 +76,15 @@ impl Opening {
             text.push_str("; ");
             text.push_str(&SET_SCHEMA.replace("$1", &schema));
         }
-        Ok(Some(Self { text, sets_schema: options.current_schema.clone() }))
+        Ok(Some(Self { text: Cow::Owned(text), sets_schema: options.current_schema.clone() }))
     }
 
-    /// Begins. The statement itself is sent only after this succeeded: it must never run outside of the transaction.
+    /// Whether nothing but the transaction begins, so that a read may be sent along in the same round trip.
+    pub(super) fn is_bare(&self) -> bool {
+        matches!(self.text, Cow::Borrowed(_))
+    }
+
+    /// Begins.
     pub(super) async fn begin(&self, client: &Client) -> Result<(), Failure> {
         let answers = client.simple_query(&self.text).await.map_err(Failure::Setting)?;
         let found = answers.iter().any(|answer| matches!(answer, SimpleQueryMessage::Row(_)));
@@ -55,8 +101,20 @@ pub(super) enum Failure {
     Database(tokio_postgres::Error),
     /// The database refused a setting.
     Setting(tokio_postgres::Error),
+    /// The transaction did not begin, and the statement that was sent along with it ran without.
+    Unwrapped(tokio_postgres::Error),
     /// We did.
     Refused(SourceError),
+}
+
+impl Failure {
+    /// A transaction that did not begin, though a statement was sent along with it.
+    pub(super) fn unwrapped(self) -> Self {
+        match self {
+            Self::Setting(error) => Self::Unwrapped(error),
+            other => other,
+        }
+    }
 }
 
 /// Found without regard to case, the exact name first. The default path follows, so that what it shows stays visible.
