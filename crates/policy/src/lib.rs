@@ -3,11 +3,14 @@
 //! This crate holds the words everything above speaks (ids, roles, permissions, principals, catalogs) and
 //! decides with them. It does no IO, knows no clock and never waits; every input arrives as an argument.
 //!
-//! Reading order: [`id`], [`role`], [`principal`], [`connection`], [`catalog`], [`filter`], [`access`].
+//! Reading order: [`id`], [`role`], [`principal`], [`connection`], [`catalog`], [`filter`], [`access`], [`expression`],
+//! [`entitlement`].
 
 pub mod access;
 pub mod catalog;
 pub mod connection;
+pub mod entitlement;
+pub mod expression;
 pub mod filter;
 pub mod id;
 pub mod principal;
@@ -16,6 +19,8 @@ pub mod role;
 pub use access::{OpenAccess, RunMode};
 pub use catalog::{Catalog, Column, Constraint, Relation, RelationKind, Schema};
 pub use connection::{ConnectionKind, ConnectionSpec, KeyInvalid};
+pub use entitlement::{AutoSet, Denial, Entitlement, Permit, Reference, View, VisibleColumn, WriteRules};
+pub use expression::{Expression, RelationName};
 pub use filter::{ContentFilters, FilterInvalid};
 pub use id::{ConnectionKey, KeyName, NameInvalid, OrgId, QueryId, TenantId, TraceId, UserId};
 pub use principal::{Attributes, Principal};
