@@ -23,10 +23,12 @@ mod refusal;
 mod sealed;
 mod session;
 mod statement;
+#[cfg(feature = "unsealed")]
+pub mod unsealed;
 
 pub use named::{NamedRelation, NamedRelations};
 pub use refusal::Refusal;
-pub use sealed::{GuardedQuery, StatementKind};
+pub use sealed::{Fence, GuardedQuery, Parameter, StatementKind};
 pub use statement::MAX_STATEMENT_BYTES;
 
 use ringfence_policy::{ConnectionKind, OpenAccess};

@@ -7,7 +7,7 @@ use crate::statement::ReadStatement;
 use crate::{fingerprint, session};
 
 /// A statement that may run. Made by this crate alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GuardedQuery {
     sql: String,
     kind: StatementKind,
@@ -15,6 +15,39 @@ pub struct GuardedQuery {
     may_change_session: bool,
     fingerprint: String,
     named: NamedRelations,
+    parameters: Vec<Parameter>,
+    fence: Option<Fence>,
+}
+
+/// A value that the statement's placeholders stand for. The database decides its type from where it stands.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the variants say it")]
+pub enum Parameter {
+    Null,
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Bool(bool),
+    /// An array. `PostgreSQL` alone has them.
+    List(Vec<Parameter>),
+}
+
+/// What the engine must hold a statement to that the guard has rewritten.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fence {
+    /// Whether the statement changes rows. Where not, it runs in a read-only transaction.
+    pub writes: bool,
+    /// Whether the last column of the result is the guard's: TRUE for each changed row that may be written. One that is
+    /// not TRUE undoes the statement, and the caller never sees the column.
+    pub check_column: bool,
+    /// Whether the caller asked for the rows. Where not, the guard added RETURNING, and they are counted only.
+    pub returns_rows: bool,
+    /// How many rows the statement may change; one more undoes it.
+    pub max_rows: Option<u64>,
+    /// The relations that the statement may touch, as (schema, relation).
+    pub relations: Vec<(String, String)>,
+    /// The functions that it may call, in lower case. Heeded where the database can be asked (`SQLite`).
+    pub functions: Vec<String>,
 }
 
 /// What a statement does, as far as its first words tell.
@@ -57,6 +90,26 @@ impl GuardedQuery {
     pub fn named_relations(&self) -> &NamedRelations {
         &self.named
     }
+
+    /// What the placeholders stand for, in their order.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// What to hold the statement to, when the guard rewrote it; `None` on connections in open mode.
+    pub fn fence(&self) -> Option<&Fence> {
+        self.fence.as_ref()
+    }
+}
+
+/// A rewritten statement, ready to be sealed.
+pub(crate) struct FencedStatement {
+    /// As printed by the guard, with the database's placeholders (`$1`, `?1`, `?`).
+    pub(crate) sql: String,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) fence: Fence,
+    pub(crate) fingerprint: String,
+    pub(crate) named: NamedRelations,
 }
 
 // INVARIANT: nothing outside this crate makes a GuardedQuery (the fields are private and there is no Default or
@@ -70,5 +123,26 @@ pub(crate) fn seal(statement: ReadStatement, source: ConnectionKind, access: Ope
         sql: statement.sql,
         kind,
         read_only: access.read_only,
+        parameters: Vec::new(),
+        fence: None,
+    }
+}
+
+/// Seals a statement that the guard has rewritten. The guard's list has only functions that leave nothing in a session.
+#[cfg_attr(
+    not(feature = "unsealed"),
+    expect(dead_code, reason = "guarded connections are not on the road yet")
+)]
+pub(crate) fn seal_fenced(statement: FencedStatement) -> GuardedQuery {
+    let FencedStatement { sql, parameters, fence, fingerprint, named } = statement;
+    GuardedQuery {
+        sql,
+        kind: if fence.writes { StatementKind::Effect } else { StatementKind::Read },
+        read_only: !fence.writes,
+        may_change_session: false,
+        fingerprint,
+        named,
+        parameters,
+        fence: Some(fence),
     }
 }
