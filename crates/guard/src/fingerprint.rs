@@ -9,6 +9,11 @@ pub(crate) fn text(tokens: Option<&[Token]>) -> String {
         // Nothing of a text that we can't read is known to be free of literals.
         return "unreadable".to_owned();
     };
+    of(tokens)
+}
+
+/// The same of a text that was read.
+pub(crate) fn of(tokens: &[Token]) -> String {
     let mut text = String::new();
     for token in tokens {
         if !text.is_empty() {

@@ -16,16 +16,33 @@
 //!
 //! It is pure: no IO, no clock, no drivers.
 
+mod admit;
 mod casts;
+mod conditions;
+mod dialect;
+mod expressions;
+mod fence;
 mod fingerprint;
+mod functions;
+mod guarded;
+mod inserts;
 mod named;
+mod operators;
+mod queries;
 mod refusal;
+mod relations;
+mod rewrite;
 mod sealed;
 mod session;
+mod sources;
 mod statement;
+mod types;
+mod verify;
+mod writes;
 #[cfg(feature = "unsealed")]
 pub mod unsealed;
 
+pub use guarded::{GuardedPlan, guard};
 pub use named::{NamedRelation, NamedRelations};
 pub use refusal::Refusal;
 pub use sealed::{Fence, GuardedQuery, Parameter, StatementKind};

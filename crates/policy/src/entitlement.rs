@@ -16,6 +16,8 @@ pub struct Entitlement {
     pub hidden: Vec<String>,
     /// Which rows exist for the principal: those for which this is TRUE. Over raw columns.
     pub rows: Expression,
+    /// The columns that take NULL.
+    pub nullable: Vec<String>,
     /// The primary key.
     pub key: Vec<String>,
     /// Whether rows of it can be changed at all: it is a table.

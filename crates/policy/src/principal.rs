@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::expression::PrincipalPath;
 use crate::id::{OrgId, TenantId, UserId};
 use crate::role::{Permission, Permissions, Role};
 
@@ -40,6 +41,24 @@ impl Principal {
     /// The highest rung among the principal's roles; 0 without any.
     pub fn rank(&self) -> u8 {
         rank_of(&self.roles)
+    }
+
+    /// The value of a path in a policy; `None` when the principal has none.
+    pub fn value(&self, path: &PrincipalPath) -> Option<Value> {
+        let names = |names: &mut dyn Iterator<Item = &str>| Value::Array(names.map(Value::from).collect());
+        match path {
+            PrincipalPath::OrgId => Some(Value::from(self.org.as_str())),
+            PrincipalPath::TenantId => Some(Value::from(self.tenant.as_str())),
+            PrincipalPath::UserId => Some(Value::from(self.user.as_str())),
+            PrincipalPath::Roles => Some(names(&mut self.roles.iter().map(|role| role.name()))),
+            PrincipalPath::Permissions => Some(names(&mut self.permissions.iter().map(Permission::name))),
+            PrincipalPath::Attribute(path) => {
+                let (first, rest) = path.split_first()?;
+                let value =
+                    rest.iter().try_fold(self.attributes.get(first)?, |value, name| value.get(name))?;
+                Some(value.clone()).filter(|value| !value.is_null())
+            }
+        }
     }
 
     /// Whether the principal rules over every organization.

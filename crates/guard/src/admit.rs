@@ -1,0 +1,225 @@
+//! From text to one statement's tree: bounds, odd characters, and the parser.
+//!
+//! The parser runs on what the tokenizer read, after two corrections of what it would read otherwise than the database.
+
+use sqlparser::ast::Statement;
+use sqlparser::dialect::{Dialect as ParserDialect, PostgreSqlDialect, SQLiteDialect};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, Tokenizer, Whitespace, Word};
+
+use crate::dialect::Dialect;
+use crate::refusal::Refusal;
+use crate::statement::MAX_STATEMENT_BYTES;
+
+/// Deepest nesting of parentheses, brackets and CASE.
+const MAX_NESTING: usize = 64;
+/// Longest run of prefix operators (`- - -`, NOT NOT).
+const MAX_PREFIXES: usize = 48;
+/// Operators in one statement: each adds a level to the tree.
+const MAX_OPERATORS: usize = 4000;
+/// How deep the parser goes; its stack grows as it needs.
+const MAX_RECURSION: usize = 512;
+/// Highest number of a placeholder.
+const MAX_PLACEHOLDER: usize = 1000;
+
+/// A statement that was read.
+pub(crate) struct Read {
+    pub(crate) statement: Statement,
+    pub(crate) tokens: Vec<Token>,
+    /// The highest numbered placeholder, or how many there are.
+    pub(crate) placeholders: usize,
+}
+
+/// Reads exactly one statement.
+pub(crate) fn read(text: &str, dialect: &Dialect) -> Result<Read, Refusal> {
+    refuse_odd_characters(text)?;
+    let tokens = Tokenizer::new(parser_dialect(dialect), text)
+        .tokenize()
+        .map_err(|error| Refusal::Unreadable { message: error.to_string() })?;
+    let placeholders = inspect(&tokens)?;
+    let mut tokens: Vec<Token> =
+        tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
+    while tokens.last() == Some(&Token::SemiColon) {
+        tokens.pop();
+    }
+    if tokens.is_empty() {
+        return Err(Refusal::Empty);
+    }
+    if tokens.contains(&Token::SemiColon) {
+        return Err(Refusal::SeveralStatements);
+    }
+    if dialect.is_postgres() {
+        tokens = corrected(tokens);
+    }
+    let statement = parse(tokens.clone(), dialect)?;
+    Ok(Read { statement, tokens, placeholders })
+}
+
+pub(crate) fn parser_dialect(dialect: &Dialect) -> &'static dyn ParserDialect {
+    if dialect.is_postgres() { &PostgreSqlDialect {} } else { &SQLiteDialect {} }
+}
+
+pub(crate) fn parse(tokens: Vec<Token>, dialect: &Dialect) -> Result<Statement, Refusal> {
+    let mut parser =
+        Parser::new(parser_dialect(dialect)).with_recursion_limit(MAX_RECURSION).with_tokens(tokens);
+    let statement = parser.parse_statement().map_err(refusal)?;
+    let next = parser.peek_token().token;
+    if next == Token::EOF {
+        return Ok(statement);
+    }
+    Err(Refusal::Unreadable { message: format!("unexpected {next}") })
+}
+
+fn refusal(error: ParserError) -> Refusal {
+    match error {
+        ParserError::RecursionLimitExceeded => Refusal::TooDeep,
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
+            Refusal::Unreadable { message }
+        }
+    }
+}
+
+/// What databases read otherwise than the tokenizer: white space beyond ASCII, and control characters.
+fn refuse_odd_characters(text: &str) -> Result<(), Refusal> {
+    if text.len() > MAX_STATEMENT_BYTES {
+        return Err(Refusal::TooLong { limit: MAX_STATEMENT_BYTES });
+    }
+    if text.contains('\0') {
+        return Err(Refusal::NulByte);
+    }
+    let odd = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t' | '\r'))
+            || (!c.is_ascii() && c.is_whitespace())
+            || c == '\u{feff}'
+    };
+    if text.contains(odd) {
+        return Err(Refusal::NotAdmitted {
+            what: "white space other than blanks, tabs and line ends".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Bounds what the parser would build, and finds the placeholders.
+fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
+    let mut depth = 0_usize;
+    let mut prefixes = 0_usize;
+    let mut operators = 0_usize;
+    let mut placeholders = 0_usize;
+    for token in tokens {
+        match token {
+            Token::Whitespace(Whitespace::SingleLineComment { comment, .. }) if comment.contains('\r') => {
+                return Err(Refusal::NotAdmitted { what: "a carriage return in a comment".to_owned() });
+            }
+            Token::Whitespace(_) => continue,
+            Token::LParen | Token::LBracket | Token::LBrace => depth = depth.saturating_add(1),
+            Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
+            Token::Word(Word { keyword: Keyword::CASE, quote_style: None, .. }) => {
+                depth = depth.saturating_add(1)
+            }
+            Token::Word(Word { keyword: Keyword::END, quote_style: None, .. }) => {
+                depth = depth.saturating_sub(1)
+            }
+            Token::Placeholder(name) => placeholders = placeholder(name, placeholders)?,
+            _ => {}
+        }
+        let is_prefix = matches!(
+            token,
+            Token::Minus
+                | Token::Plus
+                | Token::Tilde
+                | Token::AtSign
+                | Token::Word(Word { keyword: Keyword::NOT, .. })
+        );
+        prefixes = if is_prefix { prefixes.saturating_add(1) } else { 0 };
+        operators = operators.saturating_add(usize::from(!matches!(
+            token,
+            Token::Word(_) | Token::Number(..) | Token::Comma | Token::SingleQuotedString(_)
+        )));
+        if depth > MAX_NESTING || prefixes > MAX_PREFIXES || operators > MAX_OPERATORS {
+            return Err(Refusal::TooDeep);
+        }
+    }
+    Ok(placeholders)
+}
+
+fn placeholder(name: &str, so_far: usize) -> Result<usize, Refusal> {
+    let number = match name.strip_prefix('$') {
+        Some(digits) => digits.parse().ok().filter(|number| (1..=MAX_PLACEHOLDER).contains(number)),
+        None if name == "?" => so_far.checked_add(1).filter(|number| *number <= MAX_PLACEHOLDER),
+        None => None,
+    };
+    let number = number.ok_or_else(|| Refusal::NotAdmitted { what: format!("the placeholder {name}") })?;
+    Ok(number.max(so_far))
+}
+
+/// `x ISNULL` and `x NOTNULL` as PostgreSQL reads them, and `top.x` as a column.
+fn corrected(tokens: Vec<Token>) -> Vec<Token> {
+    let mut corrected: Vec<Token> = Vec::with_capacity(tokens.len());
+    let mut rest = tokens.into_iter().peekable();
+    while let Some(token) = rest.next() {
+        let after_operand = corrected.last().is_some_and(ends_operand);
+        match token {
+            Token::Word(word) if word.quote_style.is_none() && after_operand && is(&word, "isnull") => {
+                corrected.extend(["IS", "NULL"].map(Token::make_keyword));
+            }
+            Token::Word(word) if word.quote_style.is_none() && after_operand && is(&word, "notnull") => {
+                corrected.extend(["IS", "NOT", "NULL"].map(Token::make_keyword));
+            }
+            Token::Word(word)
+                if word.quote_style.is_none()
+                    && word.keyword == Keyword::TOP
+                    && rest.peek() == Some(&Token::Period) =>
+            {
+                corrected.push(Token::make_word(&word.value.to_ascii_lowercase(), Some('"')));
+            }
+            other => corrected.push(other),
+        }
+    }
+    corrected
+}
+
+fn is(word: &Word, text: &str) -> bool {
+    word.value.eq_ignore_ascii_case(text)
+}
+
+/// Whether an expression can end here, so that a postfix operator may follow.
+fn ends_operand(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => {
+            word.quote_style.is_some()
+                || matches!(
+                    word.keyword,
+                    Keyword::NoKeyword | Keyword::NULL | Keyword::TRUE | Keyword::FALSE | Keyword::END
+                )
+                || !sqlparser::keywords::RESERVED_FOR_COLUMN_ALIAS.contains(&word.keyword)
+                    && !matches!(
+                        word.keyword,
+                        Keyword::SELECT
+                            | Keyword::WHERE
+                            | Keyword::AND
+                            | Keyword::OR
+                            | Keyword::NOT
+                            | Keyword::AS
+                            | Keyword::BY
+                            | Keyword::ON
+                            | Keyword::WHEN
+                            | Keyword::THEN
+                            | Keyword::ELSE
+                            | Keyword::CASE
+                            | Keyword::DISTINCT
+                            | Keyword::ALL
+                            | Keyword::HAVING
+                            | Keyword::SET
+                            | Keyword::IN
+                    )
+        }
+        Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::RParen
+        | Token::RBracket
+        | Token::Placeholder(_) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,64 @@
+//! What differs between databases, as data: quoting and case, functions, operators, types, the barrier.
+
+mod mysql;
+mod postgres;
+mod sqlite;
+
+use ringfence_policy::ConnectionKind;
+
+/// A kind of SQL.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Dialect {
+    pub(crate) kind: ConnectionKind,
+    /// What identifiers are quoted with.
+    pub(crate) quote: char,
+    /// Longest identifier in bytes; longer ones would be cut, and then mean another.
+    pub(crate) identifier_bytes: usize,
+    /// Whether names written without quotes become lower case.
+    pub(crate) folds: bool,
+    /// Whether column names are the same in upper and lower case.
+    pub(crate) caseless: bool,
+    /// The schema that the database's own functions are named with, so that no other is found.
+    pub(crate) function_schema: Option<&'static str>,
+    /// Ends a derived table that the planner must not look into.
+    pub(crate) barrier: &'static str,
+    /// Whether placeholders are numbered (`$1`) or stand in order (`?`).
+    pub(crate) numbered: bool,
+    /// Whether every common table expression of a WITH sees the others without RECURSIVE.
+    pub(crate) always_recursive: bool,
+    /// Functions that may be called, in order of name.
+    pub(crate) functions: &'static [&'static str],
+    /// Functions that are words of the grammar: they take no schema, and some no parentheses.
+    pub(crate) keywords: &'static [&'static str],
+    /// Functions without parentheses.
+    pub(crate) bare: &'static [&'static str],
+    /// Operators, as they are written, that may be used.
+    pub(crate) operators: &'static [&'static str],
+    /// Types that a cast may name, beyond those of the grammar.
+    pub(crate) types: &'static [&'static str],
+    /// Columns that every table has and that nobody made.
+    pub(crate) system_columns: &'static [&'static str],
+}
+
+impl Dialect {
+    /// The dialect of a kind of connection; `None` when it takes no statements.
+    pub(crate) fn of(kind: ConnectionKind) -> Option<&'static Self> {
+        match kind {
+            ConnectionKind::Postgresql => Some(&postgres::DIALECT),
+            ConnectionKind::Sqlite => Some(&sqlite::DIALECT),
+            ConnectionKind::Push => None,
+        }
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        self.kind == ConnectionKind::Postgresql
+    }
+
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.kind == ConnectionKind::Sqlite
+    }
+
+    pub(crate) fn is_function(&self, name: &str) -> bool {
+        self.functions.contains(&name)
+    }
+}

@@ -1,0 +1,616 @@
+//! Expressions: what they may be made of, and how they are printed.
+
+use ringfence_policy::RelationName;
+use sqlparser::ast::{
+    AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DateTimeField, DollarQuotedString,
+    Expr, ExtractSyntax, Ident, Interval, Subscript, TrimWhereField, TypedString, UnaryOperator, Value,
+    ValueWithSpan,
+};
+
+use crate::refusal::Refusal;
+use crate::relations::Meaning;
+use crate::rewrite::{Writer, not_admitted};
+
+/// How the relation that a statement changes is called in it.
+pub(crate) const TARGET: &str = "_rf_t";
+
+impl Writer<'_> {
+    pub(crate) fn expression(&mut self, expression: &Expr) -> Result<(), Refusal> {
+        self.nested(|writer| writer.expression_node(expression))
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one flat match over the kinds of expressions")]
+    fn expression_node(&mut self, expression: &Expr) -> Result<(), Refusal> {
+        match expression {
+            Expr::Identifier(name) => self.column(std::slice::from_ref(name)),
+            Expr::CompoundIdentifier(parts) => self.column(parts),
+            Expr::Value(value) => self.value(value),
+            Expr::Nested(inner) => self.expression(inner),
+            Expr::BinaryOp { left, op, right } => self.binary(left, op, right),
+            Expr::UnaryOp { op, expr } => self.unary(*op, expr),
+            Expr::IsNull(operand) => self.test(operand, " IS NULL)"),
+            Expr::IsNotNull(operand) => self.test(operand, " IS NOT NULL)"),
+            Expr::IsTrue(operand) => self.test(operand, " IS TRUE)"),
+            Expr::IsNotTrue(operand) => self.test(operand, " IS NOT TRUE)"),
+            Expr::IsFalse(operand) => self.test(operand, " IS FALSE)"),
+            Expr::IsNotFalse(operand) => self.test(operand, " IS NOT FALSE)"),
+            Expr::IsUnknown(operand) if self.dialect.is_postgres() => self.test(operand, " IS UNKNOWN)"),
+            Expr::IsNotUnknown(operand) if self.dialect.is_postgres() => {
+                self.test(operand, " IS NOT UNKNOWN)")
+            }
+            Expr::IsDistinctFrom(left, right) => self.infix(left, " IS DISTINCT FROM ", right),
+            Expr::IsNotDistinctFrom(left, right) => self.infix(left, " IS NOT DISTINCT FROM ", right),
+            Expr::InList { expr, list, negated } => {
+                self.compared(expr, list);
+                self.text("(");
+                self.expression(expr)?;
+                self.text(if *negated { " NOT IN (" } else { " IN (" });
+                self.list(list, |writer, item| writer.expression(item))?;
+                self.text("))");
+                Ok(())
+            }
+            Expr::InSubquery { expr, subquery, negated } => {
+                self.raises();
+                self.text("(");
+                self.expression(expr)?;
+                self.text(if *negated { " NOT IN (" } else { " IN (" });
+                self.early(|writer| writer.query(subquery))?;
+                self.text("))");
+                Ok(())
+            }
+            Expr::Between { expr, negated, low, high } => {
+                self.compared(expr, &[low.as_ref().clone(), high.as_ref().clone()]);
+                self.text("(");
+                self.expression(expr)?;
+                self.text(if *negated { " NOT BETWEEN " } else { " BETWEEN " });
+                self.expression(low)?;
+                self.text(" AND ");
+                self.expression(high)?;
+                self.text(")");
+                Ok(())
+            }
+            Expr::Like { negated, any: false, expr, pattern, escape_char } => {
+                self.like(expr, if *negated { " NOT LIKE " } else { " LIKE " }, pattern, escape_char.as_ref())
+            }
+            Expr::ILike { negated, any: false, expr, pattern, escape_char } if self.dialect.is_postgres() => {
+                self.like(
+                    expr,
+                    if *negated { " NOT ILIKE " } else { " ILIKE " },
+                    pattern,
+                    escape_char.as_ref(),
+                )
+            }
+            Expr::SimilarTo { negated, expr, pattern, escape_char } if self.dialect.is_postgres() => {
+                let word = if *negated { " NOT SIMILAR TO " } else { " SIMILAR TO " };
+                self.like(expr, word, pattern, escape_char.as_ref())
+            }
+            Expr::AnyOp { left, compare_op, right, is_some: _ } => {
+                self.quantified(left, compare_op, " ANY (", right)
+            }
+            Expr::AllOp { left, compare_op, right } => self.quantified(left, compare_op, " ALL (", right),
+            Expr::Cast {
+                kind: CastKind::Cast | CastKind::DoubleColon,
+                expr,
+                data_type,
+                array: false,
+                format: None,
+            } => {
+                if !is_constant(expr) {
+                    self.raises();
+                }
+                self.text("CAST(");
+                self.expression(expr)?;
+                self.text(" AS ");
+                self.data_type(data_type)?;
+                self.text(")");
+                Ok(())
+            }
+            Expr::AtTimeZone { timestamp, time_zone } if self.dialect.is_postgres() => {
+                self.raises();
+                self.infix(timestamp, " AT TIME ZONE ", time_zone)
+            }
+            Expr::Extract { field, syntax: ExtractSyntax::From, expr } if self.dialect.is_postgres() => {
+                self.raises();
+                self.text("EXTRACT(");
+                self.date_time_field(field)?;
+                self.text(" FROM ");
+                self.expression(expr)?;
+                self.text(")");
+                Ok(())
+            }
+            Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
+                self.special_call("ceil", &[expr])
+            }
+            Expr::Floor { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
+                self.special_call("floor", &[expr])
+            }
+            Expr::Position { expr, r#in } if self.dialect.is_postgres() => {
+                self.special_call("strpos", &[r#in, expr])
+            }
+            Expr::Substring { expr, substring_from, substring_for, special: _, shorthand: _ } => {
+                let from = substring_from.as_deref();
+                let length = substring_for.as_deref();
+                match (from, length) {
+                    (Some(from), Some(length)) => self.special_call("substr", &[expr, from, length]),
+                    // FROM a pattern is another function of the same words.
+                    (Some(from), None) if !is_text(from) => self.special_call("substr", &[expr, from]),
+                    (Some(from), None) => self.special_call("substring", &[expr, from]),
+                    (None, Some(length)) => {
+                        let one = Expr::Value(Value::Number("1".to_owned(), false).into());
+                        self.special_call("substr", &[expr, &one, length])
+                    }
+                    (None, None) => Err(not_admitted("this form of SUBSTRING")),
+                }
+            }
+            Expr::Trim { trim_where, trim_what, expr, trim_characters } => {
+                self.trim(trim_where.as_ref(), trim_what.as_deref(), expr, trim_characters.as_deref())
+            }
+            Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } if self.dialect.is_postgres() => {
+                let mut arguments = vec![expr.as_ref(), overlay_what.as_ref(), overlay_from.as_ref()];
+                arguments.extend(overlay_for.as_deref());
+                self.special_call("overlay", &arguments)
+            }
+            Expr::Collate { expr, collation } => {
+                self.text("(");
+                self.expression(expr)?;
+                self.text(" COLLATE ");
+                self.collation(collation)?;
+                self.text(")");
+                Ok(())
+            }
+            Expr::TypedString(TypedString { data_type, value, uses_odbc_syntax: false }) => {
+                self.text("CAST(");
+                self.value(value)?;
+                self.text(" AS ");
+                self.data_type(data_type)?;
+                self.text(")");
+                Ok(())
+            }
+            Expr::Function(function) => self.function(function),
+            Expr::Case { case_token: _, end_token: _, operand, conditions, else_result } => {
+                self.case(operand.as_deref(), conditions, else_result.as_deref())
+            }
+            Expr::Exists { subquery, negated } => {
+                self.text(if *negated { "(NOT EXISTS (" } else { "(EXISTS (" });
+                self.early(|writer| writer.query(subquery))?;
+                self.text("))");
+                Ok(())
+            }
+            Expr::Subquery(query) => {
+                self.raises();
+                self.text("(");
+                self.early(|writer| writer.query(query))?;
+                self.text(")");
+                Ok(())
+            }
+            Expr::Tuple(items) if !items.is_empty() => {
+                self.raises();
+                self.text(if self.dialect.is_postgres() { "ROW(" } else { "(" });
+                self.list(items, |writer, item| writer.expression(item))?;
+                self.text(")");
+                Ok(())
+            }
+            Expr::Array(Array { elem, named: true }) if self.dialect.is_postgres() => {
+                self.text("ARRAY[");
+                self.list(elem, |writer, item| writer.array_item(item))?;
+                self.text("]");
+                Ok(())
+            }
+            Expr::Interval(interval) if self.dialect.is_postgres() => self.interval(interval),
+            Expr::CompoundFieldAccess { root, access_chain } if self.dialect.is_postgres() => {
+                self.access(root, access_chain)
+            }
+            _ => Err(not_admitted("this kind of expression")),
+        }
+    }
+
+    /// A column: as it is written when it is behind a fence, and what the policy makes of it in the changed relation.
+    fn column(&mut self, parts: &[Ident]) -> Result<(), Refusal> {
+        let names = parts.iter().map(|part| self.folded(part)).collect::<Result<Vec<_>, _>>()?;
+        let (alias, name) = match names.as_slice() {
+            [name] => (None, name.clone()),
+            [alias, name] => (Some(alias.clone()), name.clone()),
+            [schema, relation, name] => {
+                let relation = RelationName::new(schema, relation);
+                let alias = self.names.alias_of(&relation).map(str::to_owned);
+                let unknown = || Refusal::UnknownRelation { name: relation.to_string() };
+                (Some(alias.ok_or_else(unknown)?), name.clone())
+            }
+            _ => return Err(not_admitted("a name of so many parts")),
+        };
+        let meaning = match &alias {
+            Some(alias) => self.names.qualified(alias, &name, self.same),
+            None => self.names.unqualified(&name, self.same, self.dialect.system_columns),
+        };
+        match meaning {
+            Meaning::Target(target) => self.target_column(&target, &name),
+            Meaning::Visible(_) | Meaning::WholeRow => {
+                if let Some(alias) = &alias {
+                    self.name(alias);
+                    self.text(".");
+                }
+                self.name(&name);
+                Ok(())
+            }
+            Meaning::Unknown => Err(Refusal::UnknownColumn { name }),
+            Meaning::Unclear => Err(not_admitted("a column name that could mean two things: qualify it")),
+        }
+    }
+
+    /// A column of the relation that is changed, which stands there raw.
+    pub(crate) fn target_column(
+        &mut self,
+        target: &ringfence_policy::Entitlement,
+        name: &str,
+    ) -> Result<(), Refusal> {
+        let column = target.columns.iter().find(|column| (self.same)(&column.name, name));
+        let column = column.ok_or_else(|| Refusal::UnknownColumn { name: name.to_owned() })?;
+        match &column.mask {
+            None => {
+                self.qualified(TARGET, &column.name);
+                Ok(())
+            }
+            Some(mask) => {
+                self.text("(");
+                self.policy(mask, TARGET)?;
+                self.text(")");
+                Ok(())
+            }
+        }
+    }
+
+    fn binary(&mut self, left: &Expr, operator: &BinaryOperator, right: &Expr) -> Result<(), Refusal> {
+        let printed =
+            crate::operators::binary(operator).filter(|printed| self.dialect.operators.contains(printed));
+        let printed = printed.ok_or_else(|| not_admitted(&format!("the operator {operator}")))?;
+        match printed {
+            "AND" | "OR" => {}
+            "=" | "<>" | "<" | "<=" | ">" | ">=" => self.compared(left, std::slice::from_ref(right)),
+            _ => self.raises(),
+        }
+        self.text("(");
+        self.expression(left)?;
+        self.text(" ");
+        self.text(printed);
+        self.text(" ");
+        self.expression(right)?;
+        self.text(")");
+        Ok(())
+    }
+
+    fn unary(&mut self, operator: UnaryOperator, operand: &Expr) -> Result<(), Refusal> {
+        let (printed, raises) = match operator {
+            UnaryOperator::Not => ("NOT ", false),
+            UnaryOperator::Minus => ("- ", !is_number(operand)),
+            UnaryOperator::Plus => ("+ ", !is_number(operand)),
+            UnaryOperator::BitwiseNot => ("~ ", true),
+            UnaryOperator::PGAbs if self.dialect.is_postgres() => ("@ ", true),
+            UnaryOperator::PGSquareRoot if self.dialect.is_postgres() => ("|/ ", true),
+            UnaryOperator::PGCubeRoot if self.dialect.is_postgres() => ("||/ ", true),
+            _ => return Err(not_admitted("this operator")),
+        };
+        if raises {
+            self.raises();
+        }
+        self.text("(");
+        self.text(printed);
+        self.expression(operand)?;
+        self.text(")");
+        Ok(())
+    }
+
+    /// Comparing raises no error when both sides have one type, which is known for columns and constants.
+    fn compared(&mut self, left: &Expr, others: &[Expr]) {
+        let is_safe = others.iter().all(|right| match (self.plain_type(left), self.plain_type(right)) {
+            (Some(left), Some(right)) => left == right,
+            (Some(_), None) => is_constant(right),
+            (None, Some(_)) => is_constant(left),
+            (None, None) => is_constant(left) && is_constant(right),
+        });
+        if !is_safe {
+            self.raises();
+        }
+    }
+
+    /// The declared type of a plain column.
+    pub(crate) fn plain_type(&self, expression: &Expr) -> Option<String> {
+        let path = self.column_path(expression)?;
+        let meaning = match path.as_slice() {
+            [name] => self.names.unqualified(name, self.same, self.dialect.system_columns),
+            [alias, name] => self.names.qualified(alias, name, self.same),
+            _ => return None,
+        };
+        match meaning {
+            Meaning::Visible(data_type) => data_type,
+            _ => None,
+        }
+    }
+
+    fn test(&mut self, operand: &Expr, test: &str) -> Result<(), Refusal> {
+        self.text("(");
+        self.expression(operand)?;
+        self.text(test);
+        Ok(())
+    }
+
+    fn infix(&mut self, left: &Expr, word: &str, right: &Expr) -> Result<(), Refusal> {
+        self.compared(left, std::slice::from_ref(right));
+        self.text("(");
+        self.expression(left)?;
+        self.text(word);
+        self.expression(right)?;
+        self.text(")");
+        Ok(())
+    }
+
+    fn like(
+        &mut self,
+        operand: &Expr,
+        word: &str,
+        pattern: &Expr,
+        escape: Option<&ValueWithSpan>,
+    ) -> Result<(), Refusal> {
+        self.raises();
+        self.text("(");
+        self.expression(operand)?;
+        self.text(word);
+        self.expression(pattern)?;
+        if let Some(escape) = escape {
+            self.text(" ESCAPE ");
+            self.value(escape)?;
+        }
+        self.text(")");
+        Ok(())
+    }
+
+    fn quantified(
+        &mut self,
+        left: &Expr,
+        operator: &BinaryOperator,
+        word: &str,
+        right: &Expr,
+    ) -> Result<(), Refusal> {
+        let printed = crate::operators::binary(operator)
+            .filter(|printed| self.dialect.is_postgres() && self.dialect.operators.contains(printed));
+        let printed = printed.ok_or_else(|| not_admitted("this operator with ANY or ALL"))?;
+        self.raises();
+        self.text("(");
+        self.expression(left)?;
+        self.text(" ");
+        self.text(printed);
+        self.text(word);
+        match right {
+            Expr::Subquery(query) => self.early(|writer| writer.query(query)).map(drop)?,
+            right => self.expression(right)?,
+        }
+        self.text("))");
+        Ok(())
+    }
+
+    fn array_item(&mut self, item: &Expr) -> Result<(), Refusal> {
+        match item {
+            Expr::Array(Array { elem, named: _ }) => {
+                self.text("[");
+                self.list(elem, |writer, item| writer.array_item(item))?;
+                self.text("]");
+                Ok(())
+            }
+            other => self.expression(other),
+        }
+    }
+
+    fn interval(&mut self, interval: &Interval) -> Result<(), Refusal> {
+        let Interval {
+            value,
+            leading_field,
+            leading_precision: None,
+            last_field: None,
+            fractional_seconds_precision: None,
+        } = interval
+        else {
+            return Err(not_admitted("this form of INTERVAL"));
+        };
+        let Expr::Value(value) = value.as_ref() else {
+            return Err(not_admitted("this form of INTERVAL"));
+        };
+        self.text("(INTERVAL ");
+        self.value(value)?;
+        if let Some(field) = leading_field {
+            self.text(" ");
+            self.date_time_field(field)?;
+        }
+        self.text(")");
+        Ok(())
+    }
+
+    /// `array[1]`, `array[1:2]`, `json['a']`, `(row).field`.
+    fn access(&mut self, root: &Expr, chain: &[AccessExpr]) -> Result<(), Refusal> {
+        self.raises();
+        self.text("(");
+        self.expression(root)?;
+        self.text(")");
+        for access in chain {
+            match access {
+                AccessExpr::Dot(Expr::Identifier(name)) => {
+                    self.text(".");
+                    self.identifier(name)?;
+                }
+                AccessExpr::Subscript(Subscript::Index { index }) => {
+                    self.text("[");
+                    self.expression(index)?;
+                    self.text("]");
+                }
+                AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None }) => {
+                    self.text("[");
+                    if let Some(bound) = lower_bound {
+                        self.expression(bound)?;
+                    }
+                    self.text(":");
+                    if let Some(bound) = upper_bound {
+                        self.expression(bound)?;
+                    }
+                    self.text("]");
+                }
+                AccessExpr::Dot(_) | AccessExpr::Subscript(Subscript::Slice { .. }) => {
+                    return Err(not_admitted("this kind of access"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn trim(
+        &mut self,
+        place: Option<&TrimWhereField>,
+        what: Option<&Expr>,
+        operand: &Expr,
+        characters: Option<&[Expr]>,
+    ) -> Result<(), Refusal> {
+        let function = match place {
+            None | Some(TrimWhereField::Both) if self.dialect.is_postgres() => "btrim",
+            None | Some(TrimWhereField::Both) => "trim",
+            Some(TrimWhereField::Leading) => "ltrim",
+            Some(TrimWhereField::Trailing) => "rtrim",
+        };
+        match (what, characters) {
+            (None, None) => self.special_call(function, &[operand]),
+            (Some(what), None) => self.special_call(function, &[operand, what]),
+            (None, Some([characters])) => self.special_call(function, &[operand, characters]),
+            _ => Err(not_admitted("this form of TRIM")),
+        }
+    }
+
+    fn case(
+        &mut self,
+        operand: Option<&Expr>,
+        conditions: &[CaseWhen],
+        otherwise: Option<&Expr>,
+    ) -> Result<(), Refusal> {
+        self.text("(CASE");
+        if let Some(operand) = operand {
+            self.raises();
+            self.text(" ");
+            self.expression(operand)?;
+        }
+        for CaseWhen { condition, result } in conditions {
+            self.text(" WHEN ");
+            self.expression(condition)?;
+            self.text(" THEN ");
+            self.expression(result)?;
+        }
+        if let Some(otherwise) = otherwise {
+            self.text(" ELSE ");
+            self.expression(otherwise)?;
+        }
+        self.text(" END)");
+        Ok(())
+    }
+
+    pub(crate) fn value(&mut self, value: &ValueWithSpan) -> Result<(), Refusal> {
+        let ValueWithSpan { value, span: _ } = value;
+        match value {
+            Value::Number(number, false) if is_plain_number(number) => self.text(number),
+            Value::SingleQuotedString(text)
+            | Value::EscapedStringLiteral(text)
+            | Value::UnicodeStringLiteral(text)
+            | Value::DollarQuotedString(DollarQuotedString { value: text, tag: _ }) => self.string(text),
+            Value::SingleQuotedByteStringLiteral(bits)
+                if self.dialect.is_postgres() && bits.chars().all(|bit| matches!(bit, '0' | '1')) =>
+            {
+                self.text("B'");
+                self.text(bits);
+                self.text("'");
+            }
+            Value::HexStringLiteral(digits)
+                if self.dialect.is_sqlite() && digits.chars().all(|digit| digit.is_ascii_hexdigit()) =>
+            {
+                self.text("X'");
+                self.text(digits);
+                self.text("'");
+            }
+            Value::Boolean(true) => self.text("TRUE"),
+            Value::Boolean(false) => self.text("FALSE"),
+            Value::Null => self.text("NULL"),
+            Value::Placeholder(name) => self.caller_placeholder(name)?,
+            _ => return Err(not_admitted("this kind of constant")),
+        }
+        Ok(())
+    }
+
+    /// A text: no backslash escapes anything in it, by the settings of the sessions that it is sent on.
+    pub(crate) fn string(&mut self, text: &str) {
+        self.out.push('\'');
+        for character in text.chars() {
+            if character == '\'' {
+                self.out.push('\'');
+            }
+            self.out.push(character);
+        }
+        self.out.push('\'');
+    }
+}
+
+/// The columns that an expression names outside of sub-queries and aggregates' own orders; more than it uses does no harm.
+pub(crate) fn column_paths(writer: &Writer<'_>, expression: &Expr, paths: &mut Vec<Vec<String>>) {
+    if let Some(path) = writer.column_path(expression) {
+        paths.push(path);
+        return;
+    }
+    let mut each = |inner: &Expr| column_paths(writer, inner, paths);
+    match expression {
+        Expr::BinaryOp { left, op: _, right } => {
+            each(left);
+            each(right);
+        }
+        Expr::UnaryOp { op: _, expr }
+        | Expr::Cast { expr, .. }
+        | Expr::Nested(expr)
+        | Expr::Collate { expr, .. } => each(expr),
+        Expr::IsNull(expr) | Expr::IsNotNull(expr) | Expr::IsTrue(expr) | Expr::IsFalse(expr) => each(expr),
+        Expr::Extract { expr, .. } | Expr::Like { expr, .. } | Expr::ILike { expr, .. } => each(expr),
+        Expr::AtTimeZone { timestamp, time_zone: _ } => each(timestamp),
+        Expr::InList { expr, list, negated: _ } => {
+            each(expr);
+            list.iter().for_each(each);
+        }
+        Expr::Tuple(items) => items.iter().for_each(each),
+        Expr::Case { operand, conditions, else_result, .. } => {
+            operand.iter().chain(else_result).for_each(|inner| each(inner));
+            for CaseWhen { condition, result } in conditions {
+                each(condition);
+                each(result);
+            }
+        }
+        Expr::Function(function) => crate::functions::plain_arguments(function).for_each(each),
+        _ => {}
+    }
+}
+
+fn is_constant(expression: &Expr) -> bool {
+    match expression {
+        Expr::Value(_) => true,
+        Expr::TypedString(_) => true,
+        Expr::Nested(inner) => is_constant(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => is_number(expr),
+        Expr::Cast { expr, .. } => is_constant(expr),
+        _ => false,
+    }
+}
+
+fn is_number(expression: &Expr) -> bool {
+    matches!(expression, Expr::Value(ValueWithSpan { value: Value::Number(..), span: _ }))
+}
+
+fn is_text(expression: &Expr) -> bool {
+    matches!(expression, Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), span: _ }))
+}
+
+/// Digits, a point, an exponent: nothing that one reader takes for more than another.
+fn is_plain_number(number: &str) -> bool {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).map_or((number, None), |(m, e)| (m, Some(e)));
+    let digits = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    let is_mantissa = (digits(whole) || (whole.is_empty() && digits(fraction)))
+        && (digits(fraction) || fraction.is_empty());
+    is_mantissa && exponent.is_none_or(|e| digits(e.strip_prefix(['+', '-']).unwrap_or(e)))
+}

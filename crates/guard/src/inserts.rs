@@ -1,0 +1,472 @@
+//! INSERT and MERGE.
+
+use std::sync::Arc;
+
+use ringfence_policy::{Entitlement, Expression, Permit};
+use sqlparser::ast::{
+    ConflictTarget, DoUpdate, Expr, Insert, Merge, MergeAction, MergeClause, MergeClauseKind,
+    MergeInsertExpr, MergeInsertKind, MergeUpdateExpr, ObjectName, OnConflict, OnConflictAction, OnInsert,
+    TableAliasWithoutColumns, TableObject, Values,
+};
+
+use crate::expressions::TARGET;
+use crate::refusal::Refusal;
+use crate::relations::{Outputs, Scope, Source};
+use crate::rewrite::{Writer, not_admitted};
+use crate::writes::{Target, is_default, plain_values, target_name, writable_rows};
+
+/// The columns of an INSERT: those that the statement names, and those that the policy adds.
+struct Columns {
+    given: Vec<String>,
+    /// Places in `auto_set` of the target.
+    added: Vec<usize>,
+}
+
+impl Writer<'_> {
+    pub(crate) fn insert(&mut self, insert: &Insert) -> Result<Outputs, Refusal> {
+        let Insert {
+            insert_token: _,
+            optimizer_hints: _,
+            or: None,
+            ignore: false,
+            into: _,
+            table: TableObject::TableName(name),
+            table_alias,
+            columns,
+            overwrite: false,
+            source,
+            assignments,
+            partitioned: None,
+            after_columns,
+            has_table_keyword: false,
+            on,
+            returning,
+            output: None,
+            replace_into: false,
+            priority: None,
+            insert_alias: None,
+            settings: None,
+            format_clause: None,
+            multi_table_insert_type: None,
+            multi_table_into_clauses,
+            multi_table_when_clauses,
+            multi_table_else_clause: None,
+        } = insert
+        else {
+            return Err(not_admitted("this form of INSERT"));
+        };
+        let is_plain = assignments.is_empty()
+            && after_columns.is_empty()
+            && multi_table_into_clauses.is_empty()
+            && multi_table_when_clauses.is_empty();
+        if !is_plain {
+            return Err(not_admitted("this form of INSERT"));
+        }
+        let alias = table_alias.as_ref().map(|TableAliasWithoutColumns { explicit: _, alias }| alias);
+        let target = self.target(name, alias, |entitled| entitled.writes.create, "INSERT")?;
+        let mut scope = Scope::default();
+        self.text("INSERT INTO ");
+        self.write_target(&target, &mut scope);
+        let width = source
+            .as_deref()
+            .and_then(plain_values)
+            .and_then(|values| values.rows.first())
+            .map(|row| row.content.len());
+        let columns = self.insert_columns(columns, &target.entitlement, source.is_some(), width)?;
+        self.insert_source(&columns, source.as_deref(), &target.entitlement)?;
+        self.names.scopes.push(scope);
+        self.on_conflict(on.as_ref(), &target)?;
+        let check = self.check_of_insert(&target.entitlement, &columns);
+        let outputs = self.returning(returning.as_deref(), &target, check.as_deref())?;
+        self.names.scopes.pop();
+        Ok(outputs)
+    }
+
+    /// Without a list of columns, values go to the visible ones in their order.
+    fn insert_columns(
+        &self,
+        named: &[ObjectName],
+        target: &Entitlement,
+        has_source: bool,
+        width: Option<usize>,
+    ) -> Result<Columns, Refusal> {
+        let given = if named.is_empty() && has_source {
+            let width = width.ok_or_else(|| not_admitted("INSERT of a query without a list of columns"))?;
+            let names =
+                target.columns.iter().take(width).map(|column| ObjectName::from(vec![quoted(&column.name)]));
+            names.map(|name| self.writable_column(&name, target)).collect::<Result<Vec<_>, _>>()?
+        } else {
+            named.iter().map(|name| self.writable_column(name, target)).collect::<Result<Vec<_>, _>>()?
+        };
+        let rules = &target.writes;
+        let is_set = |column: &String| rules.auto_set.iter().any(|(set, _)| set == column);
+        if let Some(column) = rules.required.iter().find(|column| !given.contains(column) && !is_set(column))
+        {
+            return Err(Refusal::FieldRequired { column: column.clone() });
+        }
+        let missing = |(_, (column, _)): &(usize, &(String, _))| !given.contains(column);
+        let added = rules.auto_set.iter().enumerate().filter(missing).map(|(index, _)| index).collect();
+        Ok(Columns { given, added })
+    }
+
+    fn insert_source(
+        &mut self,
+        columns: &Columns,
+        source: Option<&sqlparser::ast::Query>,
+        target: &Entitlement,
+    ) -> Result<(), Refusal> {
+        let added: Vec<_> =
+            columns.added.iter().filter_map(|index| target.writes.auto_set.get(*index)).collect();
+        if columns.given.is_empty() && added.is_empty() {
+            self.text(" DEFAULT VALUES");
+            return Ok(());
+        }
+        self.text(" (");
+        let names: Vec<&String> = columns.given.iter().chain(added.iter().map(|(name, _)| name)).collect();
+        self.list(&names, |writer, name| {
+            writer.name(name);
+            Ok(())
+        })?;
+        self.text(") ");
+        match source {
+            None => {
+                self.text("VALUES (");
+                self.list(&added, |writer, (_, set)| writer.policy(&set.value, TARGET))?;
+                self.text(")");
+                Ok(())
+            }
+            Some(query) => match plain_values(query) {
+                Some(values) => self.inserted_rows(values, columns, target),
+                None => self.inserted_query(query, &added),
+            },
+        }
+    }
+
+    fn inserted_rows(
+        &mut self,
+        values: &Values,
+        columns: &Columns,
+        target: &Entitlement,
+    ) -> Result<(), Refusal> {
+        let Values { explicit_row: false, value_keyword: false, rows } = values else {
+            return Err(not_admitted("this form of VALUES"));
+        };
+        let rules = &target.writes.auto_set;
+        self.text("VALUES ");
+        self.list(rows, |writer, row| {
+            if row.content.len() != columns.given.len() {
+                return Err(not_admitted("a row with another number of values than columns"));
+            }
+            writer.text("(");
+            let pairs: Vec<_> = row.content.iter().zip(&columns.given).collect();
+            writer.list(&pairs, |writer, (value, column)| {
+                let set = rules.iter().find(|(name, _)| name == *column).filter(|_| is_default(value));
+                match set {
+                    Some((_, set)) => writer.policy(&set.value, TARGET),
+                    None => writer.value_or_default(value),
+                }
+            })?;
+            for (index, (_, set)) in columns.added.iter().filter_map(|index| rules.get(*index)).enumerate() {
+                writer.text(if index > 0 || !pairs.is_empty() { ", " } else { "" });
+                writer.policy(&set.value, TARGET)?;
+            }
+            writer.text(")");
+            Ok(())
+        })
+    }
+
+    fn inserted_query(
+        &mut self,
+        query: &sqlparser::ast::Query,
+        added: &[&(String, ringfence_policy::AutoSet)],
+    ) -> Result<(), Refusal> {
+        if added.is_empty() {
+            return self.query(query).map(drop);
+        }
+        let alias = self.fresh_alias();
+        self.text("SELECT ");
+        self.name(&alias);
+        self.text(".*, ");
+        self.list(added, |writer, (_, set)| writer.policy(&set.value, TARGET))?;
+        self.text(" FROM (");
+        self.query(query)?;
+        self.text(") AS ");
+        self.name(&alias);
+        Ok(())
+    }
+
+    fn on_conflict(&mut self, on: Option<&OnInsert>, target: &Target) -> Result<(), Refusal> {
+        let (conflict_target, action) = match on {
+            None => return Ok(()),
+            Some(OnInsert::OnConflict(OnConflict { conflict_target, action })) => (conflict_target, action),
+            Some(_) => return Err(not_admitted("this form of INSERT")),
+        };
+        self.text(" ON CONFLICT");
+        match conflict_target {
+            None => {}
+            Some(ConflictTarget::Columns(columns)) => {
+                self.text(" (");
+                self.list(columns, |writer, column| {
+                    let name = ObjectName::from(vec![column.clone()]);
+                    let parts = writer.parts(&name)?;
+                    let known = parts.first().and_then(|name| {
+                        target.entitlement.columns.iter().find(|column| (writer.same)(&column.name, name))
+                    });
+                    let known = known.ok_or_else(|| Refusal::UnknownColumn { name: parts.join(".") })?;
+                    writer.name(&known.name);
+                    Ok(())
+                })?;
+                self.text(")");
+            }
+            Some(ConflictTarget::OnConstraint(_)) => {
+                return Err(not_admitted("ON CONSTRAINT: name the columns"));
+            }
+        }
+        match action {
+            OnConflictAction::DoNothing => {
+                self.text(" DO NOTHING");
+                Ok(())
+            }
+            OnConflictAction::DoUpdate(DoUpdate { assignments, selection }) => {
+                self.conflict_update(assignments, selection.as_ref(), target)
+            }
+        }
+    }
+
+    /// The row in the way may be one that the principal does not see: then it stays as it is.
+    fn conflict_update(
+        &mut self,
+        assignments: &[sqlparser::ast::Assignment],
+        selection: Option<&Expr>,
+        target: &Target,
+    ) -> Result<(), Refusal> {
+        let entitlement = Arc::clone(&target.entitlement);
+        match entitlement.writes.update {
+            Permit::Allow => {}
+            Permit::Approval | Permit::Deny => {
+                let relation = entitlement.relation.name.clone();
+                return Err(Refusal::WriteDenied { action: "UPDATE", relation });
+            }
+        }
+        let excluded = Source {
+            alias: "excluded".to_owned(),
+            unaliased: None,
+            columns: Self::outputs_of(&entitlement),
+            entitlement: None,
+            is_target: false,
+        };
+        let mut scope = Scope::default();
+        scope.sources.push(Self::target_source(&target.alias, None, &entitlement));
+        // Its columns are never found by a name alone: those are the changed relation's.
+        self.names.scopes.push(Scope { sources: vec![excluded] });
+        self.names.scopes.push(scope);
+        self.text(" DO UPDATE SET ");
+        self.assignments(assignments, &entitlement)?;
+        let rows = writable_rows(&entitlement);
+        if rows != Expression::truth(true) || selection.is_some() {
+            self.text(" WHERE ");
+            self.policy(&rows, TARGET)?;
+            if let Some(selection) = selection {
+                self.text(" AND ");
+                self.after_rows(&rows, selection)?;
+            }
+        }
+        self.names.scopes.pop();
+        self.names.scopes.pop();
+        Ok(())
+    }
+
+    /// The new row must be one that the principal sees, with the values that the policy sets, and refer to rows that it
+    /// sees.
+    fn check_of_insert(&mut self, target: &Entitlement, columns: &Columns) -> Option<Vec<Expression>> {
+        let mut check = Vec::new();
+        let rows = writable_rows(target);
+        if rows != Expression::truth(true) {
+            check.push(rows);
+        }
+        for (column, set) in &target.writes.auto_set {
+            if columns.given.contains(column) && !check.contains(&set.accepts) {
+                check.push(set.accepts.clone());
+            }
+        }
+        let auto: Vec<String> = target.writes.auto_set.iter().map(|(column, _)| column.clone()).collect();
+        check.extend(self.references(target, |columns| !columns.iter().all(|column| auto.contains(column))));
+        (!check.is_empty()).then_some(check)
+    }
+
+    /// MERGE returns nothing that could be checked, so that a new row must be right by the way it is made.
+    pub(crate) fn merge(&mut self, merge: &Merge) -> Result<(), Refusal> {
+        let Merge { merge_token: _, optimizer_hints: _, into: _, table, source, on, clauses, output: None } =
+            merge
+        else {
+            return Err(not_admitted("this clause of MERGE"));
+        };
+        if !self.dialect.is_postgres() {
+            return Err(not_admitted("MERGE"));
+        }
+        let (name, alias) = target_name(table)?;
+        // Any of the three may be asked of it; each clause asks for its own.
+        let target = self.target(name, alias, |_| Permit::Allow, "MERGE")?;
+        self.returns_rows = false;
+        let rows = writable_rows(&target.entitlement);
+        let mut scope = Scope::default();
+        self.text("MERGE INTO ");
+        self.write_target(&target, &mut scope);
+        self.text(" USING ");
+        let mut sources = Scope::default();
+        self.early(|writer| writer.table_factor(source, &mut sources))?;
+        if sources.sources.iter().any(|source| source.alias == target.alias) {
+            return Err(not_admitted("two relations of one name: give one an alias"));
+        }
+        scope.sources.append(&mut sources.sources);
+        self.names.scopes.push(scope);
+        self.text(" ON ");
+        self.policy(&target.entitlement.rows, TARGET)?;
+        self.text(" AND ");
+        self.after_rows(&target.entitlement.rows.clone(), on)?;
+        for clause in clauses {
+            self.merge_clause(clause, &target, &rows)?;
+        }
+        self.names.scopes.pop();
+        Ok(())
+    }
+
+    fn merge_clause(
+        &mut self,
+        clause: &MergeClause,
+        target: &Target,
+        rows: &Expression,
+    ) -> Result<(), Refusal> {
+        let MergeClause { when_token: _, clause_kind, predicate, action } = clause;
+        let is_matched = match clause_kind {
+            MergeClauseKind::Matched => true,
+            MergeClauseKind::NotMatched => false,
+            MergeClauseKind::NotMatchedByTarget | MergeClauseKind::NotMatchedBySource => {
+                return Err(not_admitted("this clause of MERGE"));
+            }
+        };
+        self.text(if is_matched { " WHEN MATCHED" } else { " WHEN NOT MATCHED" });
+        if is_matched && (target.entitlement.writes.rows.is_some() || predicate.is_some()) {
+            self.text(" AND ");
+            self.policy(rows, TARGET)?;
+            if let Some(predicate) = predicate {
+                self.text(" AND ");
+                self.after_rows(rows, predicate)?;
+            }
+        } else if let Some(predicate) = predicate {
+            self.text(" AND ");
+            self.early(|writer| writer.expression(predicate))?;
+        }
+        self.text(" THEN ");
+        let entitlement = Arc::clone(&target.entitlement);
+        match action {
+            MergeAction::Delete { delete_token: _ } => {
+                self.permitted(entitlement.writes.delete, "DELETE", &entitlement)?;
+                self.text("DELETE");
+                Ok(())
+            }
+            MergeAction::Update(MergeUpdateExpr {
+                update_token: _,
+                assignments,
+                update_predicate: None,
+                delete_predicate: None,
+            }) => {
+                self.permitted(entitlement.writes.update, "UPDATE", &entitlement)?;
+                self.text("UPDATE SET ");
+                let assigned = self.assignments(assignments, &entitlement)?;
+                let matters = crate::conditions::names_any(rows, &assigned)
+                    || !self
+                        .references(&entitlement, |columns| columns.iter().any(|c| assigned.contains(c)))
+                        .is_empty();
+                if matters {
+                    return Err(not_admitted("changing such a column by MERGE: use UPDATE"));
+                }
+                Ok(())
+            }
+            MergeAction::Insert(insert) => {
+                self.permitted(entitlement.writes.create, "INSERT", &entitlement)?;
+                self.merge_insert(insert, &entitlement, rows)
+            }
+            MergeAction::Update(_) => Err(not_admitted("this clause of MERGE")),
+        }
+    }
+
+    fn permitted(&self, permit: Permit, action: &'static str, target: &Entitlement) -> Result<(), Refusal> {
+        let relation = || target.relation.name.clone();
+        match permit {
+            Permit::Allow => Ok(()),
+            Permit::Approval => Err(Refusal::ApprovalRequired { action, relation: relation() }),
+            Permit::Deny => Err(Refusal::WriteDenied { action, relation: relation() }),
+        }
+    }
+
+    fn merge_insert(
+        &mut self,
+        insert: &MergeInsertExpr,
+        target: &Entitlement,
+        rows: &Expression,
+    ) -> Result<(), Refusal> {
+        let MergeInsertExpr {
+            insert_token: _,
+            columns,
+            kind_token: _,
+            kind: MergeInsertKind::Values(Values { explicit_row: false, value_keyword: _, rows: values }),
+            insert_predicate: None,
+        } = insert
+        else {
+            return Err(not_admitted("this form of INSERT in MERGE"));
+        };
+        let [values] = values.as_slice() else {
+            return Err(not_admitted("this form of INSERT in MERGE"));
+        };
+        let columns = self.insert_columns(columns, target, true, Some(values.content.len()))?;
+        // The row is seen because of what the policy sets, and of nothing else.
+        let auto: Vec<String> = target.writes.auto_set.iter().map(|(column, _)| column.clone()).collect();
+        let is_implied = crate::conditions::names_only(rows, &auto)
+            && self
+                .references(target, |columns| !columns.iter().all(|column| auto.contains(column)))
+                .is_empty();
+        if !is_implied || values.content.len() != columns.given.len() {
+            return Err(not_admitted("inserting such a row by MERGE: use INSERT"));
+        }
+        let added: Vec<_> =
+            columns.added.iter().filter_map(|index| target.writes.auto_set.get(*index)).collect();
+        self.text("INSERT (");
+        let names: Vec<&String> = columns.given.iter().chain(added.iter().map(|(name, _)| name)).collect();
+        self.list(&names, |writer, name| {
+            writer.name(name);
+            Ok(())
+        })?;
+        self.text(") VALUES (");
+        let pairs: Vec<_> = values.content.iter().zip(&columns.given).collect();
+        self.list(&pairs, |writer, (value, column)| {
+            let set = target.writes.auto_set.iter().find(|(name, _)| name == *column);
+            match set {
+                None => writer.value_or_default(value),
+                Some((_, set)) if is_default(value) => writer.policy(&set.value, TARGET),
+                // Another value than the policy's becomes NULL, which the column does not take.
+                Some((_, set)) if !target.nullable.contains(*column) => {
+                    writer.text("CASE WHEN (");
+                    writer.expression(value)?;
+                    writer.text(" = ");
+                    writer.policy(&set.value, TARGET)?;
+                    writer.text(") THEN ");
+                    writer.policy(&set.value, TARGET)?;
+                    writer.text(" END");
+                    Ok(())
+                }
+                Some(_) => Err(not_admitted("giving such a column by MERGE: leave it out")),
+            }
+        })?;
+        for (index, (_, set)) in added.iter().enumerate() {
+            self.text(if index > 0 || !pairs.is_empty() { ", " } else { "" });
+            self.policy(&set.value, TARGET)?;
+        }
+        self.text(")");
+        Ok(())
+    }
+}
+
+fn quoted(name: &str) -> sqlparser::ast::Ident {
+    sqlparser::ast::Ident::with_quote('"', name)
+}

@@ -1,0 +1,626 @@
+//! Queries: WITH, SELECT, set operations, FROM and what may stand there.
+
+use ringfence_policy::Permit;
+use sqlparser::ast::{
+    Cte, CteAsMaterialized, Distinct, Expr, Fetch, GroupByExpr, GroupByWithModifier, Join, JoinConstraint,
+    JoinOperator, LimitClause, LockClause, LockType, NamedWindowDefinition, NamedWindowExpr, NonBlock,
+    Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectFlavor, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias, TableWithJoins, Values,
+    WildcardAdditionalOptions, With,
+};
+
+use crate::refusal::Refusal;
+use crate::relations::{CommonTable, Output, Outputs, Scope};
+use crate::rewrite::{OWN_ALIAS, Writer, not_admitted};
+
+impl Writer<'_> {
+    /// A query; answers its columns.
+    pub(crate) fn query(&mut self, query: &Query) -> Result<Outputs, Refusal> {
+        self.nested(|writer| {
+            let known = writer.names.common.len();
+            let outputs = writer.query_parts(query);
+            writer.names.common.truncate(known);
+            outputs
+        })
+    }
+
+    fn query_parts(&mut self, query: &Query) -> Result<Outputs, Refusal> {
+        let Query {
+            with,
+            body,
+            order_by,
+            limit_clause,
+            fetch,
+            locks,
+            for_clause: None,
+            settings: None,
+            format_clause: None,
+            pipe_operators,
+        } = query
+        else {
+            return Err(not_admitted("this clause of a query"));
+        };
+        if !pipe_operators.is_empty() {
+            return Err(not_admitted("the pipe syntax"));
+        }
+        if let Some(with) = with {
+            self.with(with)?;
+        }
+        let relations_before = self.relations.len();
+        // ORDER BY of a SELECT sees its FROM: so the scope stays until after it.
+        let outputs = match body.as_ref() {
+            SetExpr::Select(select) => {
+                let outputs = self.select(select, order_by.as_ref())?;
+                self.order_by(order_by.as_ref())?;
+                self.names.scopes.pop();
+                outputs
+            }
+            SetExpr::Insert(statement)
+            | SetExpr::Update(statement)
+            | SetExpr::Delete(statement)
+            | SetExpr::Merge(statement)
+                if self.is_outermost()
+                    && order_by.is_none()
+                    && limit_clause.is_none()
+                    && fetch.is_none()
+                    && locks.is_empty() =>
+            {
+                self.change(statement)?;
+                None
+            }
+            body => {
+                let outputs = self.set_expression(body)?;
+                self.order_by(order_by.as_ref())?;
+                outputs
+            }
+        };
+        self.limits(limit_clause.as_ref(), fetch.as_ref())?;
+        self.locks(locks, relations_before)?;
+        Ok(outputs)
+    }
+
+    pub(crate) fn with(&mut self, with: &With) -> Result<(), Refusal> {
+        let With { with_token: _, recursive, cte_tables } = with;
+        self.text(if *recursive { "WITH RECURSIVE " } else { "WITH " });
+        if *recursive || self.dialect.always_recursive {
+            for Cte { alias, .. } in cte_tables {
+                let name = self.folded(&alias.name)?;
+                self.names.common.push(CommonTable { name, columns: None });
+            }
+        }
+        self.list(cte_tables, |writer, table| writer.common_table(table))?;
+        self.text(" ");
+        Ok(())
+    }
+
+    fn common_table(&mut self, table: &Cte) -> Result<(), Refusal> {
+        let Cte { alias, query, from: None, materialized, closing_paren_token: _ } = table else {
+            return Err(not_admitted("this form of WITH"));
+        };
+        let TableAlias { explicit: _, name, columns, at: None } = alias else {
+            return Err(not_admitted("this form of an alias"));
+        };
+        if self.folded(name)?.starts_with(OWN_ALIAS) {
+            return Err(not_admitted("a name like that in WITH"));
+        }
+        self.identifier(name)?;
+        self.alias_columns(columns)?;
+        self.text(match materialized {
+            None => " AS (",
+            Some(CteAsMaterialized::Materialized) => " AS MATERIALIZED (",
+            Some(CteAsMaterialized::NotMaterialized) => " AS NOT MATERIALIZED (",
+        });
+        // A common table stands alone: it sees no FROM around it, but the planner may inline it anywhere.
+        let outputs = match query.body.as_ref() {
+            SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) => {
+                self.changing_common_table(query, statement)?
+            }
+            _ => self.early(|writer| writer.query(query))?,
+        };
+        self.text(")");
+        let columns = self.renamed(outputs, columns)?;
+        let name = self.folded(name)?;
+        self.names.common.push(CommonTable { name, columns });
+        Ok(())
+    }
+
+    fn set_expression(&mut self, body: &SetExpr) -> Result<Outputs, Refusal> {
+        self.nested(|writer| match body {
+            SetExpr::Select(select) => {
+                let outputs = writer.select(select, None)?;
+                writer.names.scopes.pop();
+                Ok(outputs)
+            }
+            SetExpr::Query(query) => {
+                writer.text("(");
+                let outputs = writer.query(query)?;
+                writer.text(")");
+                Ok(outputs)
+            }
+            SetExpr::SetOperation { left, op, set_quantifier, right } => {
+                let outputs = writer.operand(left)?;
+                writer.text(match op {
+                    SetOperator::Union => " UNION ",
+                    SetOperator::Except => " EXCEPT ",
+                    SetOperator::Intersect => " INTERSECT ",
+                    SetOperator::Minus => return Err(not_admitted("MINUS")),
+                });
+                writer.text(match set_quantifier {
+                    SetQuantifier::All => "ALL ",
+                    SetQuantifier::Distinct | SetQuantifier::None => "",
+                    _ => return Err(not_admitted("this form of a set operation")),
+                });
+                // In a recursive common table the right side is not parenthesised unless it must be.
+                writer.operand(right)?;
+                Ok(outputs)
+            }
+            SetExpr::Values(values) => writer.values(values),
+            SetExpr::Table(table) => writer.whole_table(table),
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                Err(not_admitted("a statement that changes rows inside of a query"))
+            }
+        })
+    }
+
+    /// A side of a set operation: set operations in it are parenthesised, so that no precedence matters.
+    fn operand(&mut self, body: &SetExpr) -> Result<Outputs, Refusal> {
+        if !matches!(body, SetExpr::SetOperation { .. }) {
+            return self.set_expression(body);
+        }
+        if self.dialect.is_sqlite() {
+            return Err(not_admitted("more than one set operation in a query"));
+        }
+        self.text("(");
+        let outputs = self.set_expression(body)?;
+        self.text(")");
+        Ok(outputs)
+    }
+
+    pub(crate) fn values(&mut self, values: &Values) -> Result<Outputs, Refusal> {
+        let Values { explicit_row: false, value_keyword: false, rows } = values else {
+            return Err(not_admitted("this form of VALUES"));
+        };
+        self.text("VALUES ");
+        self.list(rows, |writer, row| {
+            writer.text("(");
+            writer.list(&row.content, |writer, value| writer.expression(value))?;
+            writer.text(")");
+            Ok(())
+        })?;
+        let width = rows.first().map_or(0, |row| row.content.len());
+        let name = |index: usize| Output { name: format!("column{index}"), data_type: None };
+        Ok(Some((1..=width).map(name).collect()))
+    }
+
+    /// `TABLE name`, written as the SELECT that it is.
+    fn whole_table(&mut self, table: &sqlparser::ast::Table) -> Result<Outputs, Refusal> {
+        use sqlparser::ast::{Ident, ObjectName};
+        let sqlparser::ast::Table { table_name, schema_name } = table;
+        // The parser keeps no quotes here, so that a name in quotes can't be told from one without: both must agree.
+        let part = |name: &String| {
+            let is_plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            if is_plain {
+                Ok(Ident::new(name))
+            } else {
+                Err(not_admitted("TABLE with such a name: use SELECT * FROM"))
+            }
+        };
+        let names =
+            [schema_name, table_name].into_iter().flatten().map(part).collect::<Result<Vec<_>, _>>()?;
+        self.text("SELECT * FROM ");
+        let mut scope = Scope::default();
+        self.named_relation(&ObjectName::from(names), None, &mut scope)?;
+        Ok(scope.sources.into_iter().next().and_then(|source| source.columns))
+    }
+
+    /// A SELECT without its ORDER BY. Its scope stays on the stack for the caller to take.
+    fn select(&mut self, select: &Select, order_by: Option<&OrderBy>) -> Result<Outputs, Refusal> {
+        let Select {
+            select_token: _,
+            optimizer_hints: _,
+            distinct,
+            select_modifiers: None,
+            top: None,
+            top_before_distinct: false,
+            projection,
+            exclude: None,
+            into: None,
+            from,
+            lateral_views,
+            prewhere: None,
+            selection,
+            connect_by,
+            group_by,
+            cluster_by,
+            distribute_by,
+            sort_by,
+            having,
+            named_window,
+            qualify: None,
+            window_before_qualify: false,
+            value_table_mode: None,
+            flavor: SelectFlavor::Standard,
+        } = select
+        else {
+            return Err(not_admitted("this clause of SELECT"));
+        };
+        let is_plain = lateral_views.is_empty()
+            && connect_by.is_empty()
+            && cluster_by.is_empty()
+            && distribute_by.is_empty()
+            && sort_by.is_empty();
+        if !is_plain {
+            return Err(not_admitted("this clause of SELECT"));
+        }
+        // FROM is written first, because the names in the list before it mean what FROM says; then it is moved behind.
+        let start = self.out.len();
+        let before = self.place();
+        let scope = self.early(|writer| writer.from(from))?;
+        let from_text = self.out.split_off(start);
+        let after = self.place();
+        self.names.scopes.push(scope);
+        self.text("SELECT ");
+        self.distinct(distinct.as_ref())?;
+        let outputs = self.projection(projection)?;
+        self.move_behind(before, after, start);
+        self.out.push_str(&from_text);
+        if let Some(selection) = selection {
+            self.text(" WHERE ");
+            self.early(|writer| writer.expression(selection))?;
+        }
+        self.group_by(group_by, projection, having.as_ref(), order_by)?;
+        if let Some(having) = having {
+            self.text(" HAVING ");
+            self.early(|writer| writer.expression(having))?;
+        }
+        if !named_window.is_empty() {
+            self.text(" WINDOW ");
+            self.list(named_window, |writer, window| writer.named_window(window))?;
+        }
+        Ok(outputs)
+    }
+
+    fn distinct(&mut self, distinct: Option<&Distinct>) -> Result<(), Refusal> {
+        match distinct {
+            None => {}
+            Some(Distinct::All) => self.text("ALL "),
+            Some(Distinct::Distinct) => self.text("DISTINCT "),
+            Some(Distinct::On(expressions)) => {
+                self.text("DISTINCT ON (");
+                self.list(expressions, |writer, expression| writer.expression(expression))?;
+                self.text(") ");
+            }
+        }
+        Ok(())
+    }
+
+    fn projection(&mut self, items: &[SelectItem]) -> Result<Outputs, Refusal> {
+        let mut outputs = Some(Vec::new());
+        self.list(items, |writer, item| {
+            let more = writer.select_item(item)?;
+            outputs = match (outputs.take(), more) {
+                (Some(mut all), Some(more)) => {
+                    all.extend(more);
+                    Some(all)
+                }
+                _ => None,
+            };
+            Ok(())
+        })?;
+        Ok(outputs)
+    }
+
+    pub(crate) fn select_item(&mut self, item: &SelectItem) -> Result<Outputs, Refusal> {
+        match item {
+            SelectItem::UnnamedExpr(expression) => {
+                self.expression(expression)?;
+                Ok(self.unnamed_output(expression)?.map(|output| vec![output]))
+            }
+            SelectItem::ExprWithAlias { expr, alias } => {
+                self.expression(expr)?;
+                self.text(" AS ");
+                self.identifier(alias)?;
+                let data_type = self.plain_type(expr);
+                Ok(Some(vec![Output { name: self.folded(alias)?, data_type }]))
+            }
+            SelectItem::Wildcard(options) => {
+                plain_wildcard(options)?;
+                self.text("*");
+                let scope = self.names.scopes.last().cloned().unwrap_or_default();
+                let columns =
+                    scope.sources.into_iter().map(|source| source.columns).collect::<Option<Vec<_>>>();
+                Ok(columns.map(|columns| columns.into_iter().flatten().collect()))
+            }
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), options) => {
+                plain_wildcard(options)?;
+                let alias = self.wildcard_alias(&self.parts(name)?)?;
+                self.name(&alias);
+                self.text(".*");
+                Ok(self.names.source(&alias, self.same).and_then(|source| source.columns.clone()))
+            }
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(_), _)
+            | SelectItem::ExprWithAliases { .. } => Err(not_admitted("this item of a SELECT list")),
+        }
+    }
+
+    /// What `alias.*` or `schema.relation.*` stands for.
+    pub(crate) fn wildcard_alias(&self, parts: &[String]) -> Result<String, Refusal> {
+        match parts {
+            [alias] => match self.names.source(alias, self.same) {
+                Some(source) if source.is_target => Err(not_admitted("the whole row of what is changed")),
+                _ => Ok(alias.clone()),
+            },
+            [schema, relation] => {
+                let relation = ringfence_policy::RelationName::new(schema, relation);
+                let alias = self.names.alias_of(&relation).map(str::to_owned);
+                alias.ok_or_else(|| Refusal::UnknownRelation { name: relation.to_string() })
+            }
+            _ => Err(not_admitted("a name of so many parts")),
+        }
+    }
+
+    /// The column that an expression without an alias makes, where its name is plain to see.
+    fn unnamed_output(&self, expression: &Expr) -> Result<Option<Output>, Refusal> {
+        let name = match expression {
+            Expr::Identifier(name) => self.folded(name)?,
+            Expr::CompoundIdentifier(parts) => {
+                parts.last().map(|name| self.folded(name)).transpose()?.unwrap_or_default()
+            }
+            Expr::Function(function) => self.parts(&function.name)?.pop().unwrap_or_default(),
+            _ => return Ok(None),
+        };
+        Ok(Some(Output { name, data_type: self.plain_type(expression) }))
+    }
+
+    fn named_window(&mut self, window: &NamedWindowDefinition) -> Result<(), Refusal> {
+        let NamedWindowDefinition(name, definition) = window;
+        self.identifier(name)?;
+        self.text(" AS ");
+        match definition {
+            NamedWindowExpr::NamedWindow(other) => self.identifier(other),
+            NamedWindowExpr::WindowSpec(specification) => self.window_specification(specification),
+        }
+    }
+
+    fn group_by(
+        &mut self,
+        group_by: &GroupByExpr,
+        projection: &[SelectItem],
+        having: Option<&Expr>,
+        order_by: Option<&OrderBy>,
+    ) -> Result<(), Refusal> {
+        let GroupByExpr::Expressions(expressions, modifiers) = group_by else {
+            return Err(not_admitted("GROUP BY ALL"));
+        };
+        if modifiers.iter().any(|modifier| !matches!(modifier, GroupByWithModifier::GroupingSets(_))) {
+            return Err(not_admitted("this form of GROUP BY"));
+        }
+        if expressions.is_empty() && modifiers.is_empty() {
+            return Ok(());
+        }
+        self.text(" GROUP BY ");
+        self.list(expressions, |writer, expression| writer.grouping(expression))?;
+        for modifier in modifiers {
+            if let GroupByWithModifier::GroupingSets(sets) = modifier {
+                self.grouping(sets)?;
+            }
+        }
+        for (alias, column) in self.dependent_columns(expressions, projection, having, order_by)? {
+            self.text(", ");
+            self.qualified(&alias, &column);
+        }
+        Ok(())
+    }
+
+    fn grouping(&mut self, expression: &Expr) -> Result<(), Refusal> {
+        let (word, sets) = match expression {
+            Expr::GroupingSets(sets) => ("GROUPING SETS (", sets),
+            Expr::Cube(sets) => ("CUBE (", sets),
+            Expr::Rollup(sets) => ("ROLLUP (", sets),
+            Expr::Tuple(items) if items.is_empty() => {
+                self.text("()");
+                return Ok(());
+            }
+            other => return self.expression(other),
+        };
+        self.text(word);
+        self.list(sets, |writer, set| {
+            writer.text("(");
+            writer.list(set, |writer, item| writer.expression(item))?;
+            writer.text(")");
+            Ok(())
+        })?;
+        self.text(")");
+        Ok(())
+    }
+
+    fn order_by(&mut self, order_by: Option<&OrderBy>) -> Result<(), Refusal> {
+        let Some(OrderBy { kind, interpolate: None }) = order_by else {
+            return if order_by.is_none() { Ok(()) } else { Err(not_admitted("INTERPOLATE")) };
+        };
+        let OrderByKind::Expressions(expressions) = kind else {
+            return Err(not_admitted("ORDER BY ALL"));
+        };
+        self.text(" ORDER BY ");
+        self.list(expressions, |writer, expression| writer.order_by_item(expression))
+    }
+
+    pub(crate) fn order_by_item(&mut self, item: &OrderByExpr) -> Result<(), Refusal> {
+        let OrderByExpr { expr, options: OrderByOptions { asc, nulls_first }, with_fill: None } = item else {
+            return Err(not_admitted("WITH FILL"));
+        };
+        self.expression(expr)?;
+        match asc {
+            Some(true) => self.text(" ASC"),
+            Some(false) => self.text(" DESC"),
+            None => {}
+        }
+        match nulls_first {
+            Some(true) => self.text(" NULLS FIRST"),
+            Some(false) => self.text(" NULLS LAST"),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn limits(&mut self, limit: Option<&LimitClause>, fetch: Option<&Fetch>) -> Result<(), Refusal> {
+        match limit {
+            None => {}
+            Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
+                if let Some(limit) = limit {
+                    self.text(" LIMIT ");
+                    self.expression(limit)?;
+                }
+                if let Some(Offset { value, rows: _ }) = offset {
+                    self.text(" OFFSET ");
+                    self.expression(value)?;
+                }
+            }
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) if !self.dialect.is_postgres() => {
+                self.text(" LIMIT ");
+                self.expression(limit)?;
+                self.text(" OFFSET ");
+                self.expression(offset)?;
+            }
+            Some(_) => return Err(not_admitted("this form of LIMIT")),
+        }
+        match fetch {
+            None => Ok(()),
+            Some(Fetch { with_ties, percent: false, quantity }) if self.dialect.is_postgres() => {
+                self.text(" FETCH FIRST ");
+                if let Some(quantity) = quantity {
+                    self.expression(quantity)?;
+                }
+                self.text(if *with_ties { " ROWS WITH TIES" } else { " ROWS ONLY" });
+                Ok(())
+            }
+            Some(_) => Err(not_admitted("this form of FETCH")),
+        }
+    }
+
+    /// FOR UPDATE locks rows, so only who may change them may ask for it.
+    fn locks(&mut self, locks: &[LockClause], relations_before: usize) -> Result<(), Refusal> {
+        for LockClause { lock_type, of, nonblock } in locks {
+            let locked = self.relations.iter().skip(relations_before).find(|relation| {
+                self.view
+                    .relations
+                    .get(*relation)
+                    .is_none_or(|entitled| entitled.writes.update != Permit::Allow)
+            });
+            if let Some(relation) = locked {
+                return Err(Refusal::WriteDenied { action: "locking rows", relation: relation.name.clone() });
+            }
+            self.writes = true;
+            self.text(match lock_type {
+                LockType::Update => " FOR UPDATE",
+                LockType::Share => " FOR SHARE",
+            });
+            if let Some(name) = of {
+                self.text(" OF ");
+                let alias = self.parts(name)?.pop().unwrap_or_default();
+                self.name(&alias);
+            }
+            match nonblock {
+                None => {}
+                Some(NonBlock::Nowait) => self.text(" NOWAIT"),
+                Some(NonBlock::SkipLocked) => self.text(" SKIP LOCKED"),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn from(&mut self, tables: &[TableWithJoins]) -> Result<Scope, Refusal> {
+        let mut scope = Scope::default();
+        if tables.is_empty() {
+            return Ok(scope);
+        }
+        self.text(" FROM ");
+        self.list(tables, |writer, table| writer.joined(table, &mut scope))?;
+        Ok(scope)
+    }
+
+    pub(crate) fn joined(&mut self, table: &TableWithJoins, scope: &mut Scope) -> Result<(), Refusal> {
+        let TableWithJoins { relation, joins } = table;
+        self.table_factor(relation, scope)?;
+        for Join { relation, global, join_operator } in joins {
+            if *global {
+                return Err(not_admitted("GLOBAL JOIN"));
+            }
+            let (word, constraint) = match join_operator {
+                JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => ("JOIN ", constraint),
+                JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => {
+                    ("LEFT JOIN ", constraint)
+                }
+                JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => {
+                    ("RIGHT JOIN ", constraint)
+                }
+                JoinOperator::FullOuter(constraint) => ("FULL JOIN ", constraint),
+                JoinOperator::CrossJoin(JoinConstraint::None) => ("CROSS JOIN ", &JoinConstraint::None),
+                _ => return Err(not_admitted("this kind of join")),
+            };
+            self.text(if matches!(constraint, JoinConstraint::Natural) { " NATURAL " } else { " " });
+            self.text(word);
+            self.table_factor(relation, scope)?;
+            self.join_constraint(constraint, scope)?;
+        }
+        Ok(())
+    }
+
+    fn join_constraint(&mut self, constraint: &JoinConstraint, scope: &Scope) -> Result<(), Refusal> {
+        match constraint {
+            JoinConstraint::Natural | JoinConstraint::None => Ok(()),
+            JoinConstraint::On(condition) => {
+                self.text(" ON ");
+                self.names.scopes.push(scope.clone());
+                let done = self.expression(condition);
+                self.names.scopes.pop();
+                done
+            }
+            JoinConstraint::Using(columns) => {
+                self.text(" USING (");
+                self.list(columns, |writer, column| match writer.parts(column)?.as_slice() {
+                    [name] => {
+                        writer.name(name);
+                        Ok(())
+                    }
+                    _ => Err(not_admitted("a qualified name in USING")),
+                })?;
+                self.text(")");
+                Ok(())
+            }
+        }
+    }
+
+    /// The columns of an alias, under the names that the alias gives them.
+    pub(crate) fn renamed(
+        &self,
+        outputs: Outputs,
+        columns: &[sqlparser::ast::TableAliasColumnDef],
+    ) -> Result<Outputs, Refusal> {
+        let Some(mut outputs) = outputs else { return Ok(None) };
+        for (output, column) in outputs.iter_mut().zip(columns) {
+            output.name = self.folded(&column.name)?;
+        }
+        Ok(Some(outputs))
+    }
+
+    pub(crate) fn entitled_alias(&self, alias: Option<&TableAlias>, name: &str) -> Result<String, Refusal> {
+        alias.map_or_else(|| Ok(name.to_owned()), |alias| self.folded(&alias.name))
+    }
+}
+
+fn plain_wildcard(options: &WildcardAdditionalOptions) -> Result<(), Refusal> {
+    let WildcardAdditionalOptions {
+        wildcard_token: _,
+        opt_ilike: None,
+        opt_exclude: None,
+        opt_except: None,
+        opt_replace: None,
+        opt_rename: None,
+        opt_alias: None,
+    } = options
+    else {
+        return Err(not_admitted("this form of *"));
+    };
+    Ok(())
+}

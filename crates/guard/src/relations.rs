@@ -1,0 +1,159 @@
+//! Which relation and which column a name means: the scopes of a statement.
+
+use std::sync::Arc;
+
+use ringfence_policy::{Entitlement, RelationName};
+
+/// A column that something in FROM has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) name: String,
+    /// The declared type of a plain column; `None` for what was computed.
+    pub(crate) data_type: Option<String>,
+}
+
+/// The columns of a query's result, as far as they can be told; `None` when they can't.
+pub(crate) type Outputs = Option<Vec<Output>>;
+
+/// Something that FROM names.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// How the statement calls it.
+    pub(crate) alias: String,
+    /// The relation, when it stands there without an alias of its own: columns may then be named with the schema.
+    pub(crate) unaliased: Option<RelationName>,
+    pub(crate) columns: Outputs,
+    /// The entitlement, when it is a relation and not a query.
+    pub(crate) entitlement: Option<Arc<Entitlement>>,
+    /// Whether it is the relation that the statement changes, which is not fenced: each of its columns is looked up.
+    pub(crate) is_target: bool,
+}
+
+/// What FROM names at one level of a query.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Scope {
+    pub(crate) sources: Vec<Source>,
+}
+
+/// A common table expression that may be named.
+#[derive(Debug, Clone)]
+pub(crate) struct CommonTable {
+    pub(crate) name: String,
+    pub(crate) columns: Outputs,
+}
+
+/// Everything that can be named at a point of the statement; the innermost is last.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) common: Vec<CommonTable>,
+}
+
+/// What a column's name means.
+#[derive(Debug, Clone)]
+pub(crate) enum Meaning {
+    /// A column of something fenced, or of a query: it stands as it is written. Its type, when that is known.
+    Visible(Option<String>),
+    /// A column of the relation that is changed.
+    Target(Arc<Entitlement>),
+    /// The row as a whole of something fenced.
+    WholeRow,
+    /// Nothing that the principal can see.
+    Unknown,
+    /// It can't be told, and the relation that is changed has something of that name.
+    Unclear,
+}
+
+impl Names {
+    pub(crate) fn common_table(&self, name: &str) -> Option<&CommonTable> {
+        self.common.iter().rev().find(|table| table.name == name)
+    }
+
+    /// What a name alone means. `system` are the columns that every table has.
+    pub(crate) fn unqualified(&self, name: &str, same: Same, system: &[&str]) -> Meaning {
+        let mut is_opaque_before = false;
+        for scope in self.scopes.iter().rev() {
+            for source in &scope.sources {
+                if let Some(meaning) = source.meaning(name, same, system, is_opaque_before) {
+                    return meaning;
+                }
+            }
+            is_opaque_before |= scope.sources.iter().any(|source| source.columns.is_none());
+        }
+        let row = self
+            .scopes
+            .iter()
+            .rev()
+            .flat_map(|scope| &scope.sources)
+            .find(|source| same(&source.alias, name));
+        match row {
+            // The row of what is changed holds what is hidden.
+            Some(source) if source.is_target => Meaning::Unknown,
+            Some(_) => Meaning::WholeRow,
+            None => Meaning::Visible(None),
+        }
+    }
+
+    /// What `alias.name` means.
+    pub(crate) fn qualified(&self, alias: &str, name: &str, same: Same) -> Meaning {
+        let sources = self.scopes.iter().rev().flat_map(|scope| &scope.sources);
+        match sources.clone().find(|source| same(&source.alias, alias)) {
+            Some(Source { is_target: true, entitlement: Some(target), .. }) => {
+                Meaning::Target(Arc::clone(target))
+            }
+            Some(Source { columns: Some(columns), .. }) => columns
+                .iter()
+                .find(|column| same(&column.name, name))
+                .map_or(Meaning::Unknown, |column| Meaning::Visible(column.data_type.clone())),
+            Some(_) | None => Meaning::Visible(None),
+        }
+    }
+
+    /// The alias under which `schema.relation` stands.
+    pub(crate) fn alias_of(&self, relation: &RelationName) -> Option<&str> {
+        let sources = self.scopes.iter().rev().flat_map(|scope| &scope.sources);
+        sources
+            .clone()
+            .find(|source| source.unaliased.as_ref() == Some(relation))
+            .map(|source| source.alias.as_str())
+    }
+
+    pub(crate) fn source(&self, alias: &str, same: Same) -> Option<&Source> {
+        self.scopes.iter().rev().flat_map(|scope| &scope.sources).find(|source| same(&source.alias, alias))
+    }
+}
+
+/// Whether two names are the same in a dialect.
+pub(crate) type Same = fn(&str, &str) -> bool;
+
+pub(crate) fn same_exactly(left: &str, right: &str) -> bool {
+    left == right
+}
+
+pub(crate) fn same_without_case(left: &str, right: &str) -> bool {
+    left.eq_ignore_ascii_case(right)
+}
+
+impl Source {
+    fn meaning(&self, name: &str, same: Same, system: &[&str], is_opaque_before: bool) -> Option<Meaning> {
+        let has = |columns: &[Output]| {
+            columns.iter().find(|column| same(&column.name, name)).map(|column| column.data_type.clone())
+        };
+        if !self.is_target {
+            return self.columns.as_deref().and_then(has).map(Meaning::Visible);
+        }
+        let target = self.entitlement.as_ref()?;
+        let visible = target.columns.iter().find(|column| same(&column.name, name));
+        let exists = visible.is_some()
+            || target.hidden.iter().any(|hidden| same(hidden, name))
+            || system.iter().any(|column| same(column, name));
+        match visible {
+            _ if !exists => None,
+            Some(column) if is_opaque_before && column.mask.is_some() => Some(Meaning::Unclear),
+            Some(_) if is_opaque_before => Some(Meaning::Visible(None)),
+            Some(_) => Some(Meaning::Target(Arc::clone(target))),
+            None if is_opaque_before => Some(Meaning::Unclear),
+            None => Some(Meaning::Unknown),
+        }
+    }
+}

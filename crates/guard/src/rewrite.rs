@@ -1,0 +1,349 @@
+//! The writer of guarded SQL: one walk over the statement's tree that admits, fences and prints.
+//!
+//! What the walk does not know it refuses, so nothing is printed that was not looked at: each match is exhaustive or ends
+//! in a refusal, and struct patterns name every field. It prints canonical text: identifiers quoted, strings in one form,
+//! every sub-expression in parentheses, no comments.
+
+use std::sync::Arc;
+
+use ringfence_policy::expression::{PrincipalPath, PrincipalValue};
+use ringfence_policy::{Denial, Entitlement, RelationName, View};
+use sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
+
+use crate::admit::Read;
+use crate::dialect::Dialect;
+use crate::refusal::Refusal;
+use crate::relations::{Names, Same, same_exactly, same_without_case};
+
+/// What a placeholder of the printed statement stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Slot {
+    /// The caller's parameter of that number, from 1.
+    Caller(usize),
+    /// A value of the principal.
+    Principal(PrincipalValue),
+    /// A list of the principal, as one array.
+    PrincipalList(PrincipalPath),
+}
+
+/// What was printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) sql: String,
+    pub(crate) slots: Vec<Slot>,
+    /// The relations behind fences, and those that are changed.
+    pub(crate) relations: Vec<RelationName>,
+    pub(crate) functions: Vec<String>,
+    pub(crate) writes: bool,
+    pub(crate) check_column: bool,
+    pub(crate) returns_rows: bool,
+    pub(crate) max_rows: Option<u64>,
+    /// Whether fences have the barrier: something in the statement may raise an error that depends on a row.
+    pub(crate) has_barrier: bool,
+    /// Row policies that lifted the scope of a relation.
+    pub(crate) bypasses: Vec<(RelationName, String)>,
+}
+
+/// Begins the aliases that are our own: nobody else may use them.
+pub(crate) const OWN_ALIAS: &str = "_rf_";
+
+/// How deep the walk goes: the parser allows more than the stack of this walk should bear.
+const MAX_DEPTH: usize = 200;
+
+pub(crate) struct Writer<'a> {
+    pub(crate) dialect: &'static Dialect,
+    pub(crate) view: &'a View,
+    pub(crate) names: Names,
+    pub(crate) same: Same,
+    pub(crate) out: String,
+    pub(crate) slots: Vec<Slot>,
+    /// Numbered placeholders of the caller come first.
+    caller_placeholders: usize,
+    /// Where a barrier would go, in bytes of `out`.
+    barriers: Vec<usize>,
+    /// Whether what is being written is only ever computed for rows that passed every condition.
+    pub(crate) is_final: bool,
+    /// Something was written that may raise an error, where a planner may run it before our conditions.
+    pub(crate) may_raise: bool,
+    pub(crate) relations: Vec<RelationName>,
+    pub(crate) functions: Vec<String>,
+    pub(crate) writes: bool,
+    pub(crate) check_column: bool,
+    pub(crate) returns_rows: bool,
+    pub(crate) max_rows: Option<u64>,
+    pub(crate) bypasses: Vec<(RelationName, String)>,
+    /// Numbers aliases of our own.
+    fresh: usize,
+    depth: usize,
+}
+
+/// The statement, guarded.
+pub(crate) fn rewrite(read: &Read, view: &View, dialect: &'static Dialect) -> Result<Written, Refusal> {
+    let mut writer = Writer {
+        dialect,
+        view,
+        names: Names::default(),
+        same: if dialect.caseless { same_without_case } else { same_exactly },
+        out: String::with_capacity(512),
+        slots: if dialect.numbered {
+            (1..=read.placeholders).map(Slot::Caller).collect()
+        } else {
+            Vec::new()
+        },
+        caller_placeholders: 0,
+        barriers: Vec::new(),
+        is_final: true,
+        may_raise: false,
+        relations: Vec::new(),
+        functions: Vec::new(),
+        writes: false,
+        check_column: false,
+        returns_rows: true,
+        max_rows: None,
+        bypasses: Vec::new(),
+        fresh: 0,
+        depth: 0,
+    };
+    writer.statement(&read.statement)?;
+    Ok(writer.finish())
+}
+
+impl Writer<'_> {
+    fn statement(&mut self, statement: &Statement) -> Result<(), Refusal> {
+        match statement {
+            Statement::Query(query) => self.query(query).map(drop),
+            other => self.change(other).map(drop),
+        }
+    }
+
+    /// Puts the barriers in, when they are needed, from the last to the first so that places stay right.
+    fn finish(mut self) -> Written {
+        if self.may_raise {
+            self.barriers.sort_unstable();
+            for place in self.barriers.iter().rev() {
+                self.out.insert_str(*place, self.dialect.barrier);
+            }
+        }
+        Written {
+            has_barrier: self.may_raise && !self.barriers.is_empty(),
+            sql: self.out,
+            slots: self.slots,
+            relations: self.relations,
+            functions: self.functions,
+            writes: self.writes,
+            check_column: self.check_column,
+            returns_rows: self.returns_rows,
+            max_rows: self.max_rows,
+            bypasses: self.bypasses,
+        }
+    }
+
+    pub(crate) fn text(&mut self, text: &str) {
+        self.out.push_str(text);
+    }
+
+    /// Separates what is written for each item.
+    pub(crate) fn list<T>(
+        &mut self,
+        items: &[T],
+        mut write: impl FnMut(&mut Self, &T) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                self.text(", ");
+            }
+            write(self, item)?;
+        }
+        Ok(())
+    }
+
+    /// Runs what may nest.
+    pub(crate) fn nested<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        self.depth = self.depth.saturating_add(1);
+        if self.depth > MAX_DEPTH {
+            return Err(Refusal::TooDeep);
+        }
+        let done = run(self);
+        self.depth = self.depth.saturating_sub(1);
+        done
+    }
+
+    /// Writes what a planner may run before our conditions.
+    pub(crate) fn early<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let was_final = std::mem::replace(&mut self.is_final, false);
+        let done = run(self);
+        self.is_final = was_final;
+        done
+    }
+
+    /// What was just written may raise an error.
+    pub(crate) fn raises(&mut self) {
+        self.may_raise |= !self.is_final;
+    }
+
+    /// Whether this is the statement itself, not a query in it.
+    pub(crate) fn is_outermost(&self) -> bool {
+        self.depth <= 1
+    }
+
+    pub(crate) fn mark_barrier(&mut self) {
+        self.barriers.push(self.out.len());
+    }
+
+    /// How many barriers and slots there are.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        (self.barriers.len(), self.slots.len())
+    }
+
+    /// What was written between two places moves to the end of the text; it began at that byte.
+    pub(crate) fn move_behind(&mut self, from: (usize, usize), to: (usize, usize), start: usize) {
+        let distance = self.out.len().saturating_sub(start);
+        for barrier in self.barriers.iter_mut().take(to.0).skip(from.0) {
+            *barrier = barrier.saturating_add(distance);
+        }
+        if !self.dialect.numbered
+            && let Some(slots) = self.slots.get_mut(from.1..)
+        {
+            slots.rotate_left(to.1.saturating_sub(from.1).min(slots.len()));
+        }
+    }
+
+    pub(crate) fn fresh_alias(&mut self) -> String {
+        self.fresh = self.fresh.saturating_add(1);
+        format!("{OWN_ALIAS}{}", self.fresh)
+    }
+
+    /// A name in quotes.
+    pub(crate) fn name(&mut self, name: &str) {
+        let quote = self.dialect.quote;
+        self.out.push(quote);
+        for character in name.chars() {
+            if character == quote {
+                self.out.push(quote);
+            }
+            self.out.push(character);
+        }
+        self.out.push(quote);
+    }
+
+    pub(crate) fn relation_name(&mut self, relation: &RelationName) {
+        self.name(&relation.schema);
+        self.text(".");
+        self.name(&relation.name);
+    }
+
+    pub(crate) fn identifier(&mut self, identifier: &Ident) -> Result<(), Refusal> {
+        let name = self.folded(identifier)?;
+        self.name(&name);
+        Ok(())
+    }
+
+    /// The name as the database reads it.
+    pub(crate) fn folded(&self, identifier: &Ident) -> Result<String, Refusal> {
+        let Ident { value, quote_style, span: _ } = identifier;
+        if value.is_empty() || value.len() > self.dialect.identifier_bytes {
+            return Err(not_admitted("a name that is empty or too long"));
+        }
+        match quote_style {
+            None if self.dialect.folds => Ok(value.to_ascii_lowercase()),
+            None | Some('"' | '`') => Ok(value.clone()),
+            Some(_) => Err(not_admitted("this way of quoting names")),
+        }
+    }
+
+    /// The parts of a qualified name.
+    pub(crate) fn parts(&self, name: &ObjectName) -> Result<Vec<String>, Refusal> {
+        name.0
+            .iter()
+            .map(|part| match part {
+                ObjectNamePart::Identifier(identifier) => self.folded(identifier),
+                ObjectNamePart::Function(_) => Err(not_admitted("a computed name")),
+            })
+            .collect()
+    }
+
+    /// What the principal may do with the relation of that name.
+    pub(crate) fn entitlement(&self, name: &ObjectName) -> Result<Arc<Entitlement>, Refusal> {
+        let parts = self.parts(name)?;
+        let unknown = || Refusal::UnknownRelation { name: parts.join(".") };
+        let found = match parts.as_slice() {
+            [name] => self.view.search.iter().find_map(|schema| self.lookup(schema, name)),
+            [schema, name] => self.lookup(schema, name),
+            _ => None,
+        };
+        match found {
+            Some(Ok(entitlement)) => Ok(entitlement),
+            Some(Err(Denial::ScopeRequired { attribute })) => {
+                Err(Refusal::ScopeRequired { relation: parts.join("."), attribute })
+            }
+            Some(Err(Denial::Invisible(_))) | None => Err(unknown()),
+        }
+    }
+
+    fn lookup(&self, schema: &str, name: &str) -> Option<Result<Arc<Entitlement>, Denial>> {
+        let key = RelationName::new(schema, name);
+        let found = |key: &RelationName| {
+            let entitled = self.view.relations.get(key).map(|entitlement| Ok(Arc::clone(entitlement)));
+            entitled.or_else(|| self.view.unresolved.get(key).map(|denial| Err(denial.clone())))
+        };
+        found(&key).or_else(|| {
+            // Where case does not matter, the stored spelling is looked for.
+            let all = self.view.relations.keys().chain(self.view.unresolved.keys());
+            let caseless = self.dialect.caseless;
+            let mut all = all.filter(|_| caseless);
+            all.find(|known| (self.same)(&known.schema, schema) && (self.same)(&known.name, name))
+                .and_then(found)
+        })
+    }
+
+    /// A placeholder for what the slot stands for.
+    pub(crate) fn placeholder(&mut self, slot: Slot) {
+        if !self.dialect.numbered {
+            self.slots.push(slot);
+            self.text("?");
+            return;
+        }
+        let place = self.slots.iter().position(|known| *known == slot);
+        let place = place.unwrap_or_else(|| {
+            self.slots.push(slot);
+            self.slots.len().saturating_sub(1)
+        });
+        self.text("$");
+        let number = place.saturating_add(1).to_string();
+        self.text(&number);
+    }
+
+    /// The caller's placeholder.
+    pub(crate) fn caller_placeholder(&mut self, name: &str) -> Result<(), Refusal> {
+        let number = match name.strip_prefix('$') {
+            Some(digits) => digits.parse().map_err(|_| not_admitted("this placeholder"))?,
+            None => {
+                self.caller_placeholders = self.caller_placeholders.saturating_add(1);
+                self.caller_placeholders
+            }
+        };
+        self.placeholder(Slot::Caller(number));
+        Ok(())
+    }
+
+    /// Remembers that the statement reads or changes the relation.
+    pub(crate) fn note_relation(&mut self, entitlement: &Entitlement) {
+        if !self.relations.contains(&entitlement.relation) {
+            self.relations.push(entitlement.relation.clone());
+            if let Some(policy) = &entitlement.bypass {
+                self.bypasses.push((entitlement.relation.clone(), policy.clone()));
+            }
+        }
+    }
+}
+
+/// Refuses what is not on a list.
+pub(crate) fn not_admitted(what: &str) -> Refusal {
+    Refusal::NotAdmitted { what: what.to_owned() }
+}

@@ -1,0 +1,381 @@
+//! What may stand in FROM: relations behind their fence, common tables, sub-queries, functions, joins in parentheses.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ringfence_policy::RelationName;
+use sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, OrderBy, OrderByKind, SelectItem, TableAlias,
+    TableAliasColumnDef, TableFactor, TableFunctionArgs,
+};
+
+use crate::refusal::Refusal;
+use crate::relations::{Output, Outputs, Scope, Source};
+use crate::rewrite::{OWN_ALIAS, Writer, not_admitted};
+
+impl Writer<'_> {
+    pub(crate) fn table_factor(&mut self, factor: &TableFactor, scope: &mut Scope) -> Result<(), Refusal> {
+        self.nested(|writer| match factor {
+            TableFactor::Table {
+                name,
+                alias,
+                args,
+                with_hints,
+                version: None,
+                with_ordinality,
+                partitions,
+                json_path: None,
+                sample: None,
+                index_hints,
+            } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => match args {
+                Some(TableFunctionArgs { args, settings: None }) => {
+                    writer.function_source(false, name, args, *with_ordinality, alias.as_ref(), scope)
+                }
+                Some(_) => Err(not_admitted("this form of a function in FROM")),
+                None if *with_ordinality => Err(not_admitted("WITH ORDINALITY without a function")),
+                None => writer.named_relation(name, alias.as_ref(), scope),
+            },
+            TableFactor::Derived { lateral, subquery, alias, sample: None } => {
+                let (outputs, alias) = writer.derived(*lateral, subquery, alias.as_ref(), scope)?;
+                scope.sources.push(Source {
+                    alias,
+                    unaliased: None,
+                    columns: outputs,
+                    entitlement: None,
+                    is_target: false,
+                });
+                Ok(())
+            }
+            TableFactor::Function { lateral, name, args, with_ordinality, alias } => {
+                writer.function_source(*lateral, name, args, *with_ordinality, alias.as_ref(), scope)
+            }
+            TableFactor::UNNEST {
+                alias,
+                array_exprs,
+                with_offset: false,
+                with_offset_alias: None,
+                with_ordinality,
+            } => writer.unnest(array_exprs, *with_ordinality, alias.as_ref(), scope),
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                writer.text("(");
+                let mut inner = Scope::default();
+                writer.joined(table_with_joins, &mut inner)?;
+                writer.text(")");
+                let Some(alias) = alias else {
+                    scope.sources.extend(inner.sources);
+                    return Ok(());
+                };
+                let alias = writer.alias(alias)?;
+                scope.sources.push(Source {
+                    alias,
+                    unaliased: None,
+                    columns: None,
+                    entitlement: None,
+                    is_target: false,
+                });
+                Ok(())
+            }
+            _ => Err(not_admitted("this item of FROM")),
+        })
+    }
+
+    /// A common table, or a relation behind its fence.
+    pub(crate) fn named_relation(
+        &mut self,
+        name: &ObjectName,
+        alias: Option<&TableAlias>,
+        scope: &mut Scope,
+    ) -> Result<(), Refusal> {
+        let parts = self.parts(name)?;
+        let common = match parts.as_slice() {
+            [name] => self.names.common_table(name).cloned(),
+            _ => None,
+        };
+        if let Some(table) = common {
+            self.name(&table.name);
+            let called = match alias {
+                None => table.name,
+                Some(alias) => self.alias(alias)?,
+            };
+            let columns = self.renamed(table.columns, alias.map_or(&[], |alias| &alias.columns))?;
+            scope.sources.push(Source {
+                alias: called,
+                unaliased: None,
+                columns,
+                entitlement: None,
+                is_target: false,
+            });
+            return Ok(());
+        }
+        let entitlement = self.entitlement(name)?;
+        self.fence(&entitlement)?;
+        let called = match alias {
+            Some(alias) => self.alias(alias)?,
+            None => {
+                let own = parts.last().cloned().unwrap_or_default();
+                self.text(" AS ");
+                self.name(&own);
+                own
+            }
+        };
+        let columns =
+            self.renamed(Self::outputs_of(&entitlement), alias.map_or(&[], |alias| &alias.columns))?;
+        let unaliased = alias.is_none().then(|| entitlement.relation.clone());
+        scope.sources.push(Source {
+            alias: called,
+            unaliased,
+            columns,
+            entitlement: Some(entitlement),
+            is_target: false,
+        });
+        Ok(())
+    }
+
+    fn derived(
+        &mut self,
+        lateral: bool,
+        query: &sqlparser::ast::Query,
+        alias: Option<&TableAlias>,
+        scope: &Scope,
+    ) -> Result<(Outputs, String), Refusal> {
+        self.text(if lateral { "LATERAL (" } else { "(" });
+        if lateral {
+            self.names.scopes.push(scope.clone());
+        }
+        let outputs = self.query(query);
+        if lateral {
+            self.names.scopes.pop();
+        }
+        let outputs = outputs?;
+        self.text(")");
+        let Some(alias) = alias else {
+            let fresh = self.fresh_alias();
+            self.text(" AS ");
+            self.name(&fresh);
+            return Ok((outputs, fresh));
+        };
+        let called = self.alias(alias)?;
+        Ok((self.renamed(outputs, &alias.columns)?, called))
+    }
+
+    /// Functions in FROM see what stands before them.
+    fn function_source(
+        &mut self,
+        lateral: bool,
+        name: &ObjectName,
+        arguments: &[FunctionArg],
+        with_ordinality: bool,
+        alias: Option<&TableAlias>,
+        scope: &mut Scope,
+    ) -> Result<(), Refusal> {
+        self.text(if lateral { "LATERAL " } else { "" });
+        self.names.scopes.push(scope.clone());
+        let written = self.plain_call(name, arguments);
+        self.names.scopes.pop();
+        let function = written?;
+        self.function_alias(function, with_ordinality, alias, scope)
+    }
+
+    fn unnest(
+        &mut self,
+        arrays: &[Expr],
+        with_ordinality: bool,
+        alias: Option<&TableAlias>,
+        scope: &mut Scope,
+    ) -> Result<(), Refusal> {
+        let arguments: Vec<FunctionArg> =
+            arrays.iter().map(|array| FunctionArg::Unnamed(FunctionArgExpr::Expr(array.clone()))).collect();
+        if let [_] = arguments.as_slice() {
+            let name = ObjectName::from(vec![Ident::new("unnest")]);
+            return self.function_source(false, &name, &arguments, with_ordinality, alias, scope);
+        }
+        // With several arrays it is a word of the grammar, which takes no schema.
+        self.raises();
+        self.text("UNNEST(");
+        self.names.scopes.push(scope.clone());
+        let written = self.list(arrays, |writer, array| writer.expression(array));
+        self.names.scopes.pop();
+        written?;
+        self.text(")");
+        self.function_alias("unnest".to_owned(), with_ordinality, alias, scope)
+    }
+
+    fn function_alias(
+        &mut self,
+        function: String,
+        with_ordinality: bool,
+        alias: Option<&TableAlias>,
+        scope: &mut Scope,
+    ) -> Result<(), Refusal> {
+        if with_ordinality {
+            self.text(" WITH ORDINALITY");
+        }
+        let (called, columns) = match alias {
+            None => (function, None),
+            Some(alias) => {
+                let called = self.alias(alias)?;
+                let named = alias
+                    .columns
+                    .iter()
+                    .map(|column| self.folded(&column.name).map(|name| Output { name, data_type: None }));
+                let named = named.collect::<Result<Vec<_>, _>>()?;
+                (called, if named.is_empty() { None } else { Some(named) })
+            }
+        };
+        scope.sources.push(Source {
+            alias: called,
+            unaliased: None,
+            columns,
+            entitlement: None,
+            is_target: false,
+        });
+        Ok(())
+    }
+
+    /// ` AS alias (columns)`; answers the name.
+    pub(crate) fn alias(&mut self, alias: &TableAlias) -> Result<String, Refusal> {
+        let TableAlias { explicit: _, name, columns, at: None } = alias else {
+            return Err(not_admitted("this form of an alias"));
+        };
+        let called = self.folded(name)?;
+        if called.starts_with(OWN_ALIAS) {
+            return Err(not_admitted("an alias of that name"));
+        }
+        self.text(" AS ");
+        self.name(&called);
+        self.alias_columns(columns)?;
+        Ok(called)
+    }
+
+    pub(crate) fn alias_columns(&mut self, columns: &[TableAliasColumnDef]) -> Result<(), Refusal> {
+        if columns.is_empty() {
+            return Ok(());
+        }
+        self.text(" (");
+        self.list(columns, |writer, TableAliasColumnDef { name, data_type }| {
+            writer.identifier(name)?;
+            if let Some(data_type) = data_type {
+                writer.text(" ");
+                writer.data_type(data_type)?;
+            }
+            Ok(())
+        })?;
+        self.text(")");
+        Ok(())
+    }
+
+    /// Grouped by a relation's primary key, its other columns may be named without an aggregate. A fence has no key, so
+    /// that those which are named are grouped by as well: it makes no difference to the groups.
+    pub(crate) fn dependent_columns(
+        &self,
+        grouped: &[Expr],
+        projection: &[SelectItem],
+        having: Option<&Expr>,
+        order_by: Option<&OrderBy>,
+    ) -> Result<BTreeSet<(String, String)>, Refusal> {
+        let mut dependent = BTreeSet::new();
+        let scope = self.names.scopes.last().cloned().unwrap_or_default();
+        let grouped: Vec<Vec<String>> =
+            grouped.iter().filter_map(|expression| self.column_path(expression)).collect();
+        if grouped.is_empty() || grouped.len() > 64 {
+            return Ok(dependent);
+        }
+        let mut named = Vec::new();
+        for item in projection {
+            if let SelectItem::UnnamedExpr(expression)
+            | SelectItem::ExprWithAlias { expr: expression, alias: _ } = item
+            {
+                named.push(expression);
+            }
+        }
+        named.extend(having);
+        if let Some(OrderBy { kind: OrderByKind::Expressions(items), interpolate: _ }) = order_by {
+            named.extend(items.iter().map(|item| &item.expr));
+        }
+        let mut paths = Vec::new();
+        for expression in named {
+            crate::expressions::column_paths(self, expression, &mut paths);
+        }
+        for source in &scope.sources {
+            let Some(entitlement) = &source.entitlement else { continue };
+            if !self.is_grouped_by_key(source, &scope, &grouped) {
+                continue;
+            }
+            for path in &paths {
+                let column = self.column_of(source, &scope, path);
+                let column = column.filter(|column| {
+                    !grouped.iter().any(|grouped| self.column_of(source, &scope, grouped) == Some(column))
+                });
+                let has = |name: &&str| entitlement.columns.iter().any(|column| column.name == **name);
+                if let Some(column) = column.filter(|name| has(name)) {
+                    dependent.insert((source.alias.clone(), column.to_owned()));
+                }
+            }
+        }
+        Ok(dependent)
+    }
+
+    fn is_grouped_by_key(&self, source: &Source, scope: &Scope, grouped: &[Vec<String>]) -> bool {
+        source.entitlement.as_ref().is_some_and(|entitlement| {
+            let is_plain = |key: &String| {
+                entitlement.columns.iter().any(|column| column.name == *key && column.mask.is_none())
+            };
+            !entitlement.key.is_empty()
+                && entitlement.key.iter().all(|key| {
+                    is_plain(key)
+                        && grouped
+                            .iter()
+                            .any(|path| self.column_of(source, scope, path) == Some(key.as_str()))
+                })
+        })
+    }
+
+    /// The column of the source that a path names, when it can be no other's.
+    fn column_of<'p>(&self, source: &'p Source, scope: &Scope, path: &[String]) -> Option<&'p str> {
+        let columns = source.columns.as_deref()?;
+        let name = match path {
+            [name] => {
+                let others = scope.sources.iter().filter(|other| other.alias != source.alias);
+                let mut others = others.map(|other| other.columns.as_deref());
+                let is_only = others.all(|columns| {
+                    columns
+                        .is_some_and(|columns| !columns.iter().any(|column| (self.same)(&column.name, name)))
+                });
+                is_only.then_some(name)?
+            }
+            [alias, name] if (self.same)(alias, &source.alias) => name,
+            [schema, relation, name]
+                if source.unaliased.as_ref() == Some(&RelationName::new(schema, relation)) =>
+            {
+                name
+            }
+            _ => return None,
+        };
+        columns.iter().find(|column| (self.same)(&column.name, name)).map(|column| column.name.as_str())
+    }
+
+    /// The names of a column reference; `None` for every other expression.
+    pub(crate) fn column_path(&self, expression: &Expr) -> Option<Vec<String>> {
+        match expression {
+            Expr::Identifier(name) => Some(vec![self.folded(name).ok()?]),
+            Expr::CompoundIdentifier(parts) => parts.iter().map(|part| self.folded(part).ok()).collect(),
+            Expr::Nested(inner) => self.column_path(inner),
+            _ => None,
+        }
+    }
+
+    /// The relation that a statement changes, as a source of names. Its row is not fenced.
+    pub(crate) fn target_source(
+        alias: &str,
+        unaliased: Option<RelationName>,
+        target: &Arc<ringfence_policy::Entitlement>,
+    ) -> Source {
+        Source {
+            alias: alias.to_owned(),
+            unaliased,
+            columns: Self::outputs_of(target),
+            entitlement: Some(Arc::clone(target)),
+            is_target: true,
+        }
+    }
+}
