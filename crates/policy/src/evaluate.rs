@@ -8,7 +8,9 @@ mod datum;
 
 use std::collections::BTreeMap;
 
-use crate::expression::{BinaryOperator, Expression, IsTest, Literal, PrincipalPath, RelationName, SubQuery};
+use crate::expression::{
+    BinaryOperator, Expression, IsTest, Literal, PrincipalPath, PrincipalValue, RelationName, SubQuery,
+};
 use crate::principal::Principal;
 
 pub use datum::Datum;
@@ -74,9 +76,11 @@ impl<'a> Evaluation<'a> {
             }
             Expression::InPrincipal { operand, path, values: _, negated } => {
                 let operand = self.value(operand)?;
-                match list_of(self.world.principal, path) {
-                    None => Ok(Datum::Null),
-                    Some(list) => contains(&operand, &list, *negated),
+                match values_of(self.world.principal, path) {
+                    Values::Missing => Ok(Datum::Null),
+                    Values::One(value) => contains(&operand, &[value], *negated),
+                    Values::List(list) => contains(&operand, &list, *negated),
+                    Values::Structure => Err(Unsupported("a structure as a list")),
                 }
             }
             Expression::InQuery { operand, query, negated } => {
@@ -140,10 +144,29 @@ impl<'a> Evaluation<'a> {
                     (Ok(_), Ok(_)) => Ok(Datum::Null),
                 }
             }
+            BinaryOperator::Equal | BinaryOperator::NotEqual => {
+                let negated = operator == BinaryOperator::NotEqual;
+                // An attribute that holds a list is equal to what is one of it, as when it is resolved.
+                match (self.list(left), self.list(right)) {
+                    (None, Some(list)) => contains(&self.value(left)?, &list, negated),
+                    (Some(list), None) => contains(&self.value(right)?, &list, negated),
+                    (None, None) | (Some(_), Some(_)) => {
+                        self.value(left)?.combined(operator, &self.value(right)?)
+                    }
+                }
+            }
             _ => {
                 let (left, right) = (self.value(left)?, self.value(right)?);
                 left.combined(operator, &right)
             }
+        }
+    }
+
+    fn list(&self, expression: &Expression) -> Option<Vec<Datum>> {
+        let Expression::Principal(PrincipalValue { path, item: None }) = expression else { return None };
+        match values_of(self.world.principal, path) {
+            Values::List(list) => Some(list),
+            Values::Missing | Values::One(_) | Values::Structure => None,
         }
     }
 
@@ -259,14 +282,6 @@ pub(crate) fn values_of(principal: &Principal, path: &PrincipalPath) -> Values {
             list.map_or(Values::Structure, Values::List)
         }
         Some(value) => Datum::from_json(value).map_or(Values::Structure, Values::One),
-    }
-}
-
-fn list_of(principal: &Principal, path: &PrincipalPath) -> Option<Vec<Datum>> {
-    match values_of(principal, path) {
-        Values::One(value) => Some(vec![value]),
-        Values::List(list) => Some(list),
-        Values::Missing | Values::Structure => None,
     }
 }
 
