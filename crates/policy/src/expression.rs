@@ -262,3 +262,16 @@ impl Expression {
         }
     }
 }
+
+impl fmt::Display for PrincipalPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OrgId => f.write_str("principal.org_id"),
+            Self::TenantId => f.write_str("principal.tenant_id"),
+            Self::UserId => f.write_str("principal.user_id"),
+            Self::Roles => f.write_str("principal.roles"),
+            Self::Permissions => f.write_str("principal.permissions"),
+            Self::Attribute(parts) => write!(f, "principal.attributes.{}", parts.join(".")),
+        }
+    }
+}

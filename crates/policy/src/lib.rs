@@ -1,27 +1,48 @@
 //! Who asks, and what they may: the pure floor of Ringfence.
 //!
-//! This crate holds the words everything above speaks (ids, roles, permissions, principals, catalogs) and
-//! decides with them. It does no IO, knows no clock and never waits; every input arrives as an argument.
+//! This crate holds the words everything above speaks (ids, roles, permissions, principals, catalogs), reads policy
+//! documents, and decides with them. It does no IO, knows no clock and never waits; every input arrives as an argument.
 //!
-//! Reading order: [`id`], [`role`], [`principal`], [`connection`], [`catalog`], [`filter`], [`access`], [`expression`],
-//! [`entitlement`].
+//! Reading order: [`id`], [`role`], [`principal`], [`connection`], [`catalog`], [`filter`], [`access`] for who and what;
+//! [`document`], [`policy`], [`parse`], [`mask`], [`rule`] for what is said; [`decide`], [`resolve`], [`evaluate`],
+//! [`reason`] for what follows from it; [`expression`] and [`entitlement`] for what the guard is told.
 
 pub mod access;
 pub mod catalog;
+mod compile;
 pub mod connection;
+pub mod decide;
+pub mod document;
 pub mod entitlement;
+pub mod evaluate;
 pub mod expression;
 pub mod filter;
 pub mod id;
+pub mod mask;
+pub mod parse;
+pub mod placed;
+pub mod policy;
 pub mod principal;
+pub mod problem;
+mod reading;
+pub mod reason;
+pub mod resolve;
 pub mod role;
+pub mod rule;
+mod walk;
 
 pub use access::{OpenAccess, RunMode};
 pub use catalog::{Catalog, Column, Constraint, Relation, RelationKind, Schema};
 pub use connection::{ConnectionKind, ConnectionSpec, KeyInvalid};
+pub use decide::{Question, decide, decide_with_reasons, view};
+pub use document::{Document, json_schema};
 pub use entitlement::{AutoSet, Denial, Entitlement, Permit, Reference, View, VisibleColumn, WriteRules};
 pub use expression::{Expression, RelationName};
 pub use filter::{ContentFilters, FilterInvalid};
 pub use id::{ConnectionKey, KeyName, NameInvalid, OrgId, QueryId, TenantId, TraceId, UserId};
+pub use policy::Policy;
 pub use principal::{Attributes, Principal};
+pub use problem::{PolicyInvalid, Problem};
+pub use reason::Reason;
 pub use role::{Permission, Permissions, Role, RoleUnknown};
+pub use rule::{AccessRule, RuleKind};

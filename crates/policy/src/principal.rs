@@ -24,6 +24,8 @@ pub struct Principal {
     pub name: String,
     /// The user's roles.
     pub roles: Vec<Role>,
+    /// Names of data roles, such as `ROLE_FRANCE`: they restrict what is seen, and policies may ask for them.
+    pub data_roles: Arc<[String]>,
     /// The union of what the roles permit.
     pub permissions: Permissions,
     /// Variables of organization, then tenant, then user; the narrower wins.
@@ -127,6 +129,7 @@ mod tests {
             user: UserId::new("u").unwrap(),
             name: "u".to_owned(),
             roles: roles.to_vec(),
+            data_roles: Arc::default(),
             permissions: permissions_of(roles),
             attributes: Arc::default(),
             acted_by: None,

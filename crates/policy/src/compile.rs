@@ -1,0 +1,210 @@
+//! From a [`Document`] to a [`Policy`]: what its texts mean, with every fault found in one go.
+
+mod models;
+mod names;
+mod relations;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use crate::connection::ConnectionKind;
+use crate::document::{Budget, Document, Text};
+use crate::expression::{Expression, PrincipalPath, RelationName};
+use crate::mask::MaskPattern;
+use crate::parse::{ParseInvalid, RESERVED_ATTRIBUTE, Scope, parse_condition, parse_expression};
+use crate::placed::{Place, Placed};
+use crate::policy::{Gate, Policy, QueriedAttribute, schema_of};
+use crate::problem::{PolicyInvalid, Problem};
+
+/// How long the answer of an attribute's query holds when the document does not say.
+const DEFAULT_TTL: Duration = Duration::from_secs(60);
+
+/// Makes a policy, or says all that is wrong.
+pub(crate) fn compile(
+    file: &str,
+    source: &str,
+    document: &Document,
+    kind: ConnectionKind,
+) -> Result<Policy, PolicyInvalid> {
+    let schema = schema_of(&document.search_schemas, kind);
+    let mut compiler = Compiler { file, source, kind, schema, problems: Vec::new() };
+    let (models, model_names) = compiler.models(document);
+    let joins = compiler.joins(&document.joins);
+    let restrictions = compiler.restrictions(document);
+    let policy = Policy {
+        kind,
+        connection: document.connection.clone(),
+        file: file.to_owned(),
+        default: document.default,
+        search: search(document, kind),
+        functions: compiler.functions(&document.functions),
+        attributes: compiler.attributes(document),
+        models,
+        model_names,
+        global_deny: document.global.deny.iter().map(|pattern| pattern.value.to_lowercase()).collect(),
+        global_mask: document.global.mask.iter().map(|pattern| global_mask(&pattern.value)).collect(),
+        joins,
+        restrictions,
+        budget: compiler.budget(document.budget.as_ref(), Place::default()),
+        cubes: document.cubes.clone(),
+    };
+    let mut problems = compiler.problems;
+    if problems.is_empty() {
+        Ok(policy)
+    } else {
+        problems.sort_by_key(|problem| (problem.line, problem.column));
+        Err(PolicyInvalid { problems })
+    }
+}
+
+struct Compiler<'a> {
+    file: &'a str,
+    source: &'a str,
+    kind: ConnectionKind,
+    schema: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Compiler<'_> {
+    fn problem(&mut self, place: Place, message: impl Into<String>) {
+        self.problems.push(Problem::new(self.file, place, message));
+    }
+
+    fn scope<'s>(&'s self, relation: Option<&'s RelationName>) -> Scope<'s> {
+        Scope { relation, kind: self.kind, schema: self.schema }
+    }
+
+    /// The condition for this kind of database.
+    fn condition(&mut self, text: &Placed<Text>, relation: Option<&RelationName>) -> Option<Expression> {
+        let (text, place) = self.of_kind(text)?;
+        let parsed = parse_condition(text, self.scope(relation));
+        self.parsed(parsed, text, place)
+    }
+
+    fn value(&mut self, text: &Placed<Text>, relation: Option<&RelationName>) -> Option<Expression> {
+        let (text, place) = self.of_kind(text)?;
+        let parsed = parse_expression(text, self.scope(relation));
+        self.parsed(parsed, text, place)
+    }
+
+    fn of_kind<'t>(&mut self, text: &'t Placed<Text>) -> Option<(&'t str, Place)> {
+        let found = text.of(self.kind);
+        if found.is_none() {
+            self.problem(text.place, "there is no text for this connection's kind of database");
+        }
+        found
+    }
+
+    fn parsed<T>(&mut self, parsed: Result<T, ParseInvalid>, text: &str, place: Place) -> Option<T> {
+        parsed
+            .map_err(|invalid| {
+                let place = names::within(self.source, place, text, invalid.line, invalid.column);
+                let mut problem = Problem::new(self.file, place, invalid.message);
+                problem.suggestion = invalid.suggestion;
+                self.problems.push(problem);
+            })
+            .ok()
+    }
+
+    fn relation(&mut self, name: &Placed<String>) -> Option<RelationName> {
+        match names::split(&name.value).as_deref() {
+            Some([table]) => Some(RelationName::new(self.schema, table)),
+            Some([schema, table]) => Some(RelationName::new(schema, table)),
+            _ => {
+                self.problem(
+                    name.place,
+                    "a table is named `schema.table` or `table`; quote parts that hold a dot",
+                );
+                None
+            }
+        }
+    }
+
+    fn relation_column(&mut self, name: &Placed<String>) -> Option<(RelationName, String)> {
+        match names::split(&name.value).as_deref() {
+            Some([table, column]) => Some((RelationName::new(self.schema, table), column.clone())),
+            Some([schema, table, column]) => Some((RelationName::new(schema, table), column.clone())),
+            _ => {
+                self.problem(name.place, "a column is named `schema.table.column` or `table.column`");
+                None
+            }
+        }
+    }
+
+    fn principal_path(&mut self, text: &Placed<String>) -> Option<PrincipalPath> {
+        // Parsed as the right side of IN, where lists may stand as well.
+        let parsed = parse_condition(&format!("1 IN {}", text.value), self.scope(None));
+        match parsed {
+            Ok(Expression::InPrincipal { path, .. }) => Some(path),
+            Ok(_) | Err(_) => {
+                let message = "a scope is a value of the principal, such as `principal.tenant_id`";
+                self.problem(text.place, message);
+                None
+            }
+        }
+    }
+
+    fn functions(&mut self, functions: &[Placed<String>]) -> Vec<(String, String)> {
+        let mut named = Vec::new();
+        for function in functions {
+            match names::split(&function.value).as_deref() {
+                Some([schema, name]) => named.push((schema.clone(), name.clone())),
+                _ => self.problem(function.place, "a function is named `schema.function`"),
+            }
+        }
+        named
+    }
+
+    fn attributes(&mut self, document: &Document) -> BTreeMap<String, QueriedAttribute> {
+        let mut attributes = BTreeMap::new();
+        for (name, attribute) in &document.attributes.0 {
+            if name.value == RESERVED_ATTRIBUTE {
+                self.problem(name.place, "attributes of this name are the server's own");
+            }
+            let ttl = match attribute.value.ttl.as_deref().map(names::duration) {
+                None => DEFAULT_TTL,
+                Some(Some(ttl)) => ttl,
+                Some(None) => {
+                    self.problem(attribute.place, "a time is a number and its unit: ms, s, m or h");
+                    DEFAULT_TTL
+                }
+            };
+            let query = attribute.value.query.clone();
+            attributes.insert(name.value.clone(), QueriedAttribute { query, ttl, place: attribute.place });
+        }
+        attributes
+    }
+
+    fn budget(&mut self, budget: Option<&Budget>, place: Place) -> Option<Budget> {
+        let timeout = budget.and_then(|budget| budget.statement_timeout.as_deref());
+        if timeout.is_some_and(|timeout| names::duration(timeout).is_none()) {
+            self.problem(place, "`statement_timeout` is a number and its unit: ms, s, m or h");
+        }
+        budget.cloned()
+    }
+}
+
+impl Budget {
+    /// How long a statement may run.
+    pub fn timeout(&self) -> Option<Duration> {
+        names::duration(self.statement_timeout.as_deref()?)
+    }
+}
+
+fn search(document: &Document, kind: ConnectionKind) -> Vec<String> {
+    if document.search_schemas.is_empty() {
+        vec![schema_of(&[], kind).to_owned()]
+    } else {
+        document.search_schemas.clone()
+    }
+}
+
+fn global_mask(pattern: &str) -> (String, MaskPattern) {
+    (pattern.to_lowercase(), MaskPattern::by_name(pattern))
+}
+
+fn gate(roles: Option<&Vec<String>>, except: &[String]) -> Gate {
+    Gate { roles: roles.cloned(), except: except.to_vec() }
+}
+
+type ByRelation<T> = HashMap<RelationName, T>;

@@ -1,0 +1,198 @@
+//! The law of access (DESIGN section 3): what one principal may do with one relation, and why.
+//!
+//! Reading order: this file says which relations are visible and puts the parts together; [`rows`] has the row
+//! predicate, [`columns`] the columns, [`writes`] the changes.
+
+mod columns;
+mod inherit;
+mod rows;
+mod writes;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::catalog::{Catalog, Constraint, Relation, RelationKind};
+use crate::document::DefaultAccess;
+use crate::entitlement::{Denial, Entitlement, Reference, View};
+use crate::evaluate::role_names;
+use crate::expression::RelationName;
+use crate::placed::Place;
+use crate::policy::{Model, Policy};
+use crate::principal::Principal;
+use crate::reason::{Effect, Reason, Subject};
+use crate::rule::{AccessRule, Ruling, ruling};
+
+/// Who asks of what: all that a decision depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The connection's policy.
+    pub policy: &'a Policy,
+    /// What the connection's content filters let through.
+    pub catalog: &'a Catalog,
+    /// What the connection holds.
+    pub unfiltered: &'a Catalog,
+    /// The connection's access rules.
+    pub rules: &'a [AccessRule],
+    /// Who asks.
+    pub principal: &'a Principal,
+}
+
+/// What the principal may do with the relation.
+pub fn decide(question: Question<'_>, relation: &RelationName) -> Result<Entitlement, Denial> {
+    Decision::new(question, false).decide(relation)
+}
+
+/// As [`decide`], and the rules that gave or took each column and row.
+pub fn decide_with_reasons(
+    question: Question<'_>,
+    relation: &RelationName,
+) -> (Result<Entitlement, Denial>, Vec<Reason>) {
+    let mut decision = Decision::new(question, true);
+    let decided = decision.decide(relation);
+    (decided, decision.reasons.unwrap_or_default())
+}
+
+/// All that the principal sees of the connection.
+pub fn view(question: Question<'_>) -> View {
+    let mut decision = Decision::new(question, false);
+    let mut relations = BTreeMap::new();
+    let mut unresolved = BTreeMap::new();
+    let mut types = Vec::new();
+    for schema in &question.catalog.schemas {
+        for relation in &schema.relations {
+            let name = RelationName::new(&schema.name, &relation.name);
+            match decision.decide_on(&name, relation) {
+                Ok(entitlement) => {
+                    types.extend(entitlement.columns.iter().filter_map(|column| own_type(&column.data_type)));
+                    relations.insert(name, Arc::new(entitlement));
+                }
+                Err(Denial::Invisible(_)) => {}
+                Err(denial @ Denial::ScopeRequired { .. }) => {
+                    unresolved.insert(name, denial);
+                }
+            }
+        }
+    }
+    types.sort();
+    types.dedup();
+    let policy = question.policy;
+    View { search: policy.search.clone(), relations, functions: policy.functions.clone(), types, unresolved }
+}
+
+/// A type of the connection's own, which the catalog names with its schema.
+fn own_type(data_type: &str) -> Option<(String, String)> {
+    if !data_type.contains('.') {
+        return None;
+    }
+    let (schema, name) = data_type.split_once('.')?;
+    let plain = |part: &str| part.trim_matches('"').to_owned();
+    (schema != "pg_catalog").then(|| (plain(schema), plain(name)))
+}
+
+/// A decision in the making.
+struct Decision<'a> {
+    question: Question<'a>,
+    roles: Vec<&'a str>,
+    /// What global patterns say of a column's name, remembered: names repeat.
+    globals: HashMap<String, columns::Verdict<'a>>,
+    reasons: Option<Vec<Reason>>,
+}
+
+impl<'a> Decision<'a> {
+    fn new(question: Question<'a>, explain: bool) -> Self {
+        let roles = role_names(question.principal).collect();
+        Self { question, roles, globals: HashMap::new(), reasons: explain.then(Vec::new) }
+    }
+
+    fn decide(&mut self, name: &RelationName) -> Result<Entitlement, Denial> {
+        let Some(relation) = self.question.catalog.relation(&name.schema, &name.name) else {
+            self.because(Subject::Relation, Effect::Takes, None, || {
+                "the content filters, or because there is no such relation".to_owned()
+            });
+            return Err(Denial::Invisible(name.clone()));
+        };
+        self.decide_on(name, relation)
+    }
+
+    fn decide_on(&mut self, name: &RelationName, relation: &Relation) -> Result<Entitlement, Denial> {
+        let model = self.visible(name)?;
+        let rows = self.rows(name, model)?;
+        let (columns, hidden) = self.columns(name, relation, model);
+        let is_table = match relation.kind {
+            RelationKind::Table | RelationKind::PartitionedTable | RelationKind::ForeignTable => true,
+            RelationKind::View | RelationKind::MaterializedView => false,
+        };
+        let writes = if is_table { self.writes(model) } else { crate::entitlement::WriteRules::default() };
+        let (key, references) = keys(relation);
+        Ok(Entitlement {
+            relation: name.clone(),
+            columns,
+            hidden,
+            rows: rows.condition,
+            key,
+            is_table,
+            references,
+            writes,
+            bypass: rows.bypass,
+        })
+    }
+
+    /// Whether the relation exists for the principal, and its model. The catalog has been asked before.
+    fn visible(&mut self, name: &RelationName) -> Result<Option<&'a Model>, Denial> {
+        let invisible = || Err(Denial::Invisible(name.clone()));
+        if let Ruling::Blocked(rule) = ruling(self.question.rules, name, self.question.principal) {
+            self.because(Subject::Relation, Effect::Takes, None, || format!("the block rule {}", rule.id));
+            return invisible();
+        }
+        let Some(model) = self.question.policy.models.get(name) else {
+            if self.question.policy.default == DefaultAccess::Allow {
+                self.because(Subject::Relation, Effect::Gives, None, || "default: allow".to_owned());
+                return Ok(None);
+            }
+            self.because(Subject::Relation, Effect::Takes, None, || "default: deny".to_owned());
+            return invisible();
+        };
+        if !model.allowed || !model.gate.admits(&self.roles) {
+            self.because(Subject::Relation, Effect::Takes, Some(model.place), || {
+                format!("the model {}, which is not for these roles", model.name)
+            });
+            return invisible();
+        }
+        self.because(Subject::Relation, Effect::Gives, Some(model.place), || {
+            format!("the model {}", model.name)
+        });
+        Ok(Some(model))
+    }
+
+    fn because(
+        &mut self,
+        subject: Subject,
+        effect: Effect,
+        place: Option<Place>,
+        rule: impl FnOnce() -> String,
+    ) {
+        if let Some(reasons) = &mut self.reasons {
+            reasons.push(Reason { subject, effect, rule: rule(), place });
+        }
+    }
+}
+
+/// The primary key and the foreign keys.
+fn keys(relation: &Relation) -> (Vec<String>, Vec<Reference>) {
+    let mut key = Vec::new();
+    let mut references = Vec::new();
+    for constraint in &relation.constraints {
+        match constraint {
+            Constraint::Primary { columns } => key.clone_from(columns),
+            Constraint::Unique { .. } => {}
+            Constraint::Foreign { columns, target_schema, target_relation, target_columns } => {
+                references.push(Reference {
+                    columns: columns.clone(),
+                    target: RelationName::new(target_schema, target_relation),
+                    target_columns: target_columns.clone(),
+                });
+            }
+        }
+    }
+    (key, references)
+}

@@ -1,0 +1,55 @@
+//! What the principal may change.
+
+use super::Decision;
+use crate::entitlement::{AutoSet, Denial, Permit, WriteRules};
+use crate::expression::{Expression, Literal};
+use crate::policy::Model;
+use crate::reason::{Effect, Subject};
+use crate::resolve::{resolve, resolve_filter};
+
+impl Decision<'_> {
+    /// The first write policy for the principal's roles; nothing may be changed without one.
+    pub(super) fn writes(&mut self, model: Option<&Model>) -> WriteRules {
+        let Some(rule) =
+            model.and_then(|model| model.writes.iter().find(|rule| rule.gate.admits(&self.roles)))
+        else {
+            self.because(Subject::Writes, Effect::Takes, None, || {
+                "having no write policy for these roles".to_owned()
+            });
+            return WriteRules::default();
+        };
+        match self.resolved_writes(&rule.rules) {
+            Ok(writes) => {
+                self.because(Subject::Writes, Effect::Gives, Some(rule.place), || {
+                    format!("the write policy {}", rule.gate.describe()).trim_end().to_owned()
+                });
+                writes
+            }
+            Err(denial) => {
+                self.because(Subject::Writes, Effect::Takes, Some(rule.place), || denial.to_string());
+                WriteRules::default()
+            }
+        }
+    }
+
+    fn resolved_writes(&self, rules: &WriteRules) -> Result<WriteRules, Denial> {
+        let principal = self.question.principal;
+        let mut writes = rules.clone();
+        if let Some(rows) = &rules.rows {
+            // TRUE stays: the guard need not ask twice.
+            writes.rows =
+                Some(resolve_filter(rows, principal)?).filter(|rows| *rows != Expression::truth(true));
+        }
+        writes.auto_set.clear();
+        for (column, AutoSet { value, accepts }) in &rules.auto_set {
+            let resolved =
+                AutoSet { value: resolve(value, principal)?, accepts: resolve_filter(accepts, principal)? };
+            // A value of the principal that is missing must not become NULL, which may mean "everybody's".
+            if resolved.value == Expression::Literal(Literal::Null) && *value != resolved.value {
+                writes.create = Permit::Deny;
+            }
+            writes.auto_set.push((column.clone(), resolved));
+        }
+        Ok(writes)
+    }
+}

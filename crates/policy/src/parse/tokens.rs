@@ -1,0 +1,52 @@
+//! The tokens of an expression, with `IN principal.roles` brought into the form that the SQL parser knows.
+
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+use super::{MAX_EXPRESSION_DEPTH, ParseInvalid};
+
+/// Reads the tokens, without white space and comments.
+///
+/// `x IN principal.attributes.a` is not SQL: a list stands in parentheses. They are added here.
+pub(super) fn prepare(text: &str) -> Result<Vec<TokenWithSpan>, ParseInvalid> {
+    let dialect = PostgreSqlDialect {};
+    let all = Tokenizer::new(&dialect, text)
+        .tokenize_with_location()
+        .map_err(|error| ParseInvalid::at(error.location, error.message))?;
+    let mut prepared: Vec<TokenWithSpan> = Vec::with_capacity(all.len());
+    let mut tokens = all.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).peekable();
+    let mut open = 0_usize;
+    while let Some(token) = tokens.next() {
+        open = match token.token {
+            Token::LParen => open.saturating_add(1),
+            Token::RParen => open.saturating_sub(1),
+            _ => open,
+        };
+        if open > MAX_EXPRESSION_DEPTH {
+            return Err(ParseInvalid::at(token.span.start, "the expression is nested too deeply"));
+        }
+        let is_in = matches!(&token.token, Token::Word(word) if word.keyword == Keyword::IN);
+        let span = token.span;
+        prepared.push(token);
+        if !is_in || !tokens.peek().is_some_and(|next| is_principal(&next.token)) {
+            continue;
+        }
+        prepared.push(TokenWithSpan { token: Token::LParen, span });
+        let mut wants_name = true;
+        while let Some(next) = tokens.next_if(|next| match next.token {
+            Token::Word(_) => wants_name,
+            Token::Period => !wants_name,
+            _ => false,
+        }) {
+            wants_name = !wants_name;
+            prepared.push(next);
+        }
+        prepared.push(TokenWithSpan { token: Token::RParen, span });
+    }
+    Ok(prepared)
+}
+
+fn is_principal(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("principal"))
+}

@@ -1,0 +1,75 @@
+//! Access rules: a filter or a block on one table, for an organization, a tenant, a user or anybody.
+
+use std::cmp::Reverse;
+
+use crate::expression::{Expression, RelationName};
+use crate::id::{OrgId, TenantId, UserId};
+use crate::principal::Principal;
+
+/// A rule on one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessRule {
+    /// Its id, for explanations.
+    pub id: String,
+    /// The table.
+    pub table: RelationName,
+    /// The organization; any when `None`.
+    pub org: Option<OrgId>,
+    /// The tenant; any when `None`.
+    pub tenant: Option<TenantId>,
+    /// The user; any when `None`.
+    pub user: Option<UserId>,
+    /// What it does.
+    pub kind: RuleKind,
+}
+
+/// What an access rule does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RuleKind {
+    /// Shows the rows for which the condition holds.
+    Filter(Expression),
+    /// Hides the table.
+    Block,
+}
+
+impl AccessRule {
+    /// Whether it is for this principal.
+    pub fn applies_to(&self, principal: &Principal) -> bool {
+        self.org.as_ref().is_none_or(|org| *org == principal.org)
+            && self.tenant.as_ref().is_none_or(|tenant| *tenant == principal.tenant)
+            && self.user.as_ref().is_none_or(|user| *user == principal.user)
+    }
+
+    /// User before tenant before organization before anybody.
+    fn tightness(&self) -> (bool, bool, bool) {
+        (self.user.is_some(), self.tenant.is_some(), self.org.is_some())
+    }
+}
+
+/// What the rules of a table come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ruling<'a> {
+    /// The table is hidden by this rule.
+    Blocked(&'a AccessRule),
+    /// The filters of the tightest scope: one, unless two have the same scope, when both count.
+    Filters(Vec<(&'a AccessRule, &'a Expression)>),
+}
+
+/// What the rules say of the table for the principal. Any block hides it; of the filters the tightest scope counts.
+pub(crate) fn ruling<'a>(rules: &'a [AccessRule], table: &RelationName, principal: &Principal) -> Ruling<'a> {
+    let applying = || rules.iter().filter(|rule| rule.table == *table && rule.applies_to(principal));
+    if let Some(block) = applying().find(|rule| rule.kind == RuleKind::Block) {
+        return Ruling::Blocked(block);
+    }
+    let mut filters: Vec<(&AccessRule, &Expression)> = applying()
+        .filter_map(|rule| match &rule.kind {
+            RuleKind::Filter(condition) => Some((rule, condition)),
+            RuleKind::Block => None,
+        })
+        .collect();
+    filters.sort_by_key(|(rule, _)| Reverse(rule.tightness()));
+    if let Some(tightest) = filters.first().map(|(rule, _)| rule.tightness()) {
+        filters.retain(|(rule, _)| rule.tightness() == tightest);
+    }
+    Ruling::Filters(filters)
+}

@@ -1,0 +1,95 @@
+//! Walking over the parts of an expression, sub-queries among them.
+
+use crate::expression::{Expression, SubQuery};
+
+impl Expression {
+    /// Calls the function with the expression and each part of it.
+    pub fn for_each_part(&self, visit: &mut dyn FnMut(&Self)) {
+        visit(self);
+        self.parts(&mut |part| part.for_each_part(visit));
+    }
+
+    /// Calls the function with the expression and each part of it, which it may change.
+    pub fn for_each_part_mut(&mut self, visit: &mut dyn FnMut(&mut Self)) {
+        visit(self);
+        self.parts_mut(&mut |part| part.for_each_part_mut(visit));
+    }
+
+    fn parts(&self, visit: &mut dyn FnMut(&Self)) {
+        match self {
+            Self::Column { .. } | Self::Principal(_) | Self::Literal(_) => {}
+            Self::Not(operand)
+            | Self::Negate(operand)
+            | Self::Is { operand, .. }
+            | Self::InPrincipal { operand, .. }
+            | Self::Cast { operand, .. } => visit(operand),
+            Self::Binary { left, operator: _, right } | Self::Like { operand: left, pattern: right, .. } => {
+                visit(left);
+                visit(right);
+            }
+            Self::InList { operand, list, negated: _ } => {
+                visit(operand);
+                list.iter().for_each(visit);
+            }
+            Self::InQuery { operand, query, negated: _ } => {
+                visit(operand);
+                query.parts(visit);
+            }
+            Self::Exists { query, negated: _ } => query.parts(visit),
+            Self::Call { function: _, arguments } => arguments.iter().for_each(visit),
+            Self::Case { operand, branches, otherwise } => {
+                operand.iter().for_each(|operand| visit(operand));
+                for (condition, result) in branches {
+                    visit(condition);
+                    visit(result);
+                }
+                otherwise.iter().for_each(|otherwise| visit(otherwise));
+            }
+        }
+    }
+
+    fn parts_mut(&mut self, visit: &mut dyn FnMut(&mut Self)) {
+        match self {
+            Self::Column { .. } | Self::Principal(_) | Self::Literal(_) => {}
+            Self::Not(operand)
+            | Self::Negate(operand)
+            | Self::Is { operand, .. }
+            | Self::InPrincipal { operand, .. }
+            | Self::Cast { operand, .. } => visit(operand),
+            Self::Binary { left, operator: _, right } | Self::Like { operand: left, pattern: right, .. } => {
+                visit(left);
+                visit(right);
+            }
+            Self::InList { operand, list, negated: _ } => {
+                visit(operand);
+                list.iter_mut().for_each(visit);
+            }
+            Self::InQuery { operand, query, negated: _ } => {
+                visit(operand);
+                query.parts_mut(visit);
+            }
+            Self::Exists { query, negated: _ } => query.parts_mut(visit),
+            Self::Call { function: _, arguments } => arguments.iter_mut().for_each(visit),
+            Self::Case { operand, branches, otherwise } => {
+                operand.iter_mut().for_each(|operand| visit(operand));
+                for (condition, result) in branches {
+                    visit(condition);
+                    visit(result);
+                }
+                otherwise.iter_mut().for_each(|otherwise| visit(otherwise));
+            }
+        }
+    }
+}
+
+impl SubQuery {
+    fn parts(&self, visit: &mut dyn FnMut(&Expression)) {
+        visit(&self.select);
+        self.condition.iter().for_each(visit);
+    }
+
+    fn parts_mut(&mut self, visit: &mut dyn FnMut(&mut Expression)) {
+        visit(&mut self.select);
+        self.condition.iter_mut().for_each(visit);
+    }
+}

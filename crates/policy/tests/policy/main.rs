@@ -1,0 +1,10 @@
+//! What a policy says and what follows from it, on rows in memory.
+
+mod corpus;
+mod documents;
+mod expressions;
+mod law;
+mod masks;
+mod properties;
+mod reference;
+mod world;
