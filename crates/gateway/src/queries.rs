@@ -5,6 +5,7 @@ mod compile;
 mod confine;
 mod observe;
 mod options;
+mod revoked;
 mod running;
 mod stream;
 mod submitted;
@@ -18,8 +19,9 @@ use serde_json::Map;
 
 use admit::Admitted;
 use observe::Observation;
+pub(crate) use revoked::start;
 use running::Permit;
-pub(crate) use running::{RunningQueries, start, stop_all};
+pub(crate) use running::{RunningQueries, stop_all};
 pub use stream::StreamedQuery;
 
 use crate::{Call, Gateway, Refused};
@@ -123,7 +125,7 @@ impl Gateway {
     }
 
     async fn run(&self, call: &Call, key: &str, request: &QueryRequest) -> Result<QueryOutcome, Refused> {
-        let permit = self.shared.running.enter(&call.principal().user)?;
+        let permit = self.enter(call).await?;
         let admitted = self.admit(call, key, request).await?;
         let id = crate::call::new_query_id();
         self.remember(&id, &admitted, request);

@@ -18,5 +18,5 @@ pub use catalog::{Catalog, Column, Constraint, Relation, RelationKind, Schema};
 pub use connection::{ConnectionKind, ConnectionSpec, KeyInvalid};
 pub use filter::{ContentFilters, FilterInvalid};
 pub use id::{ConnectionKey, KeyName, NameInvalid, OrgId, QueryId, TenantId, TraceId, UserId};
-pub use principal::{Attributes, Principal};
+pub use principal::{Attributes, Principal, Standing};
 pub use role::{Permission, Permissions, Role, RoleUnknown};

@@ -45,7 +45,7 @@ async fn begin(
     key: &str,
     request: &QueryRequest,
 ) -> Result<StreamedQuery, Refused> {
-    let permit = gateway.shared.running.enter(&call.principal().user)?;
+    let permit = gateway.enter(call).await?;
     let admitted = gateway.admit(call, key, request).await?;
     let id = crate::call::new_query_id();
     gateway.remember(&id, &admitted, request);
