@@ -93,6 +93,7 @@ struct Shared {
     connections: connections::ConnectionCache,
     probes: connections::Probes,
     catalogs: catalog::CatalogCache,
+    statements: queries::JudgedStatements,
     running: queries::RunningQueries,
     history: history::Writer,
     /// Held while one who rules over all organizations is removed or demoted.
@@ -137,6 +138,7 @@ impl Gateway {
             connections: connections::ConnectionCache::new(&config),
             probes: connections::Probes::default(),
             catalogs: catalog::CatalogCache::new(&config),
+            statements: queries::JudgedStatements::new(),
             running: queries::RunningQueries::new(&config),
             history: history::Writer::start(store.clone()),
             super_admins: tokio::sync::Mutex::default(),

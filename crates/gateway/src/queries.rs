@@ -3,6 +3,7 @@
 mod admit;
 mod compile;
 mod confine;
+mod judged;
 mod observe;
 mod options;
 mod revoked;
@@ -18,6 +19,7 @@ use ringfence_policy::filter::SearchContext;
 use serde_json::Map;
 
 use admit::Admitted;
+pub(crate) use judged::JudgedStatements;
 use observe::Observation;
 pub(crate) use revoked::start;
 use running::Permit;
@@ -136,7 +138,7 @@ impl Gateway {
 
     /// The step that reaches the database. The permit's token stops the statement there.
     async fn execute(&self, admitted: &Admitted, permit: &Permit) -> Result<ResultSet, Refused> {
-        let Admitted { address, query, options, .. } = admitted;
-        Ok(self.shared.engine.run(address, query, options, permit.cancel.clone()).await?)
+        let Admitted { address, options, .. } = admitted;
+        Ok(self.shared.engine.run(address, admitted.query(), options, permit.cancel.clone()).await?)
     }
 }

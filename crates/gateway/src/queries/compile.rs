@@ -26,9 +26,9 @@ pub(super) async fn compile(
         }
         confined => confined?,
     }
-    let Admitted { address, query, options, .. } = &admitted;
+    let Admitted { address, options, .. } = &admitted;
     let explained = tokio::select! {
-        explained = gateway.shared.engine.explain(address, query, options) => explained,
+        explained = gateway.shared.engine.explain(address, admitted.query(), options) => explained,
         () = permit.cancel.cancelled() => Err(SourceError::Cancelled),
     };
     match explained {

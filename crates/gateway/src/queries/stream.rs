@@ -49,7 +49,7 @@ async fn begin(
     let admitted = gateway.admit(call, key, request).await?;
     let id = crate::call::new_query_id();
     gateway.remember(&id, &admitted, request);
-    let (address, query, options) = (&admitted.address, &admitted.query, &admitted.options);
+    let (address, query, options) = (&admitted.address, admitted.query(), &admitted.options);
     let rows = gateway.shared.engine.stream(address, query, options, permit.cancel.clone()).await?;
     Ok(StreamedQuery {
         id,

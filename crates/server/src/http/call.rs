@@ -52,7 +52,7 @@ impl<E: From<Refused> + IntoResponse> FromRequestParts<AppState> for Caller<E> {
 }
 
 /// Which part of the HTTP interface a path belongs to. Each has its own form of refusals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum FrontEnd {
     Api,
     V1,
@@ -124,7 +124,8 @@ pub(crate) async fn identify(parts: &mut Parts, state: &AppState) -> Result<Call
 pub(crate) async fn attend(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let front_end = FrontEnd::of(request.uri().path());
-    let route = request.extensions().get::<MatchedPath>().map_or(UNMATCHED, MatchedPath::as_str).to_owned();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     let method = request.method().clone();
     let trace_id = trace_id_of(request.headers());
     let span = tracing::info_span!(
@@ -137,7 +138,7 @@ pub(crate) async fn attend(State(state): State<AppState>, mut request: Request, 
         "user.acting_for" = field::Empty,
     );
     let log = front_end.door().map(|door| {
-        let action = action_of(front_end, method.as_str(), &route);
+        let action = action_of(front_end, method.as_str(), route);
         state.gateway.begin(door, action, trace_id.clone())
     });
     if let Some(log) = &log {
@@ -148,7 +149,9 @@ pub(crate) async fn attend(State(state): State<AppState>, mut request: Request, 
     let mut response = attendance.finish_record(log, answer).instrument(span.clone()).await;
     add_headers(response.headers_mut(), front_end, &trace_id);
     span.record("http.status", response.status().as_u16());
-    measure(front_end, route, response.status(), started, &span);
+    let took = started.elapsed();
+    span.in_scope(|| tracing::info!(duration_ms = took.as_secs_f64() * 1000.0, "answered"));
+    state.measures.record(front_end, route, response.status(), took);
     response
 }
 
@@ -253,19 +256,6 @@ fn add_headers(headers: &mut HeaderMap, front_end: FrontEnd, trace_id: &TraceId)
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
     }
-}
-
-fn measure(front_end: FrontEnd, route: String, status: StatusCode, started: Instant, span: &Span) {
-    let duration = started.elapsed();
-    let door = match front_end {
-        FrontEnd::Api => "api",
-        FrontEnd::V1 => "v1",
-        FrontEnd::Documents => "documents",
-    };
-    span.in_scope(|| tracing::info!(duration_ms = duration.as_secs_f64() * 1000.0, "answered"));
-    let labels = [("door", door.to_owned()), ("route", route), ("status", status.as_str().to_owned())];
-    metrics::counter!("ringfence_http_requests_total", &labels).increment(1);
-    metrics::histogram!("ringfence_http_request_duration_seconds", &labels).record(duration.as_secs_f64());
 }
 
 fn peer_of(request: &Request) -> IpAddr {

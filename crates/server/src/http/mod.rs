@@ -9,6 +9,7 @@ pub(crate) mod docs;
 pub(crate) mod limits;
 mod held;
 mod listen;
+mod measures;
 pub(crate) mod openapi;
 pub(crate) mod places;
 pub(crate) mod problem;
@@ -34,6 +35,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use ringfence_gateway::{CallLog, Code, Gateway};
 use tokio_util::sync::CancellationToken;
 
+use measures::Measures;
 use places::{InFlight, PlaceLimits};
 use problem::Problem;
 use rate_limit::RateLimits;
@@ -70,6 +72,7 @@ pub(crate) struct AppState {
     pub(crate) gateway: Gateway,
     pub(crate) settings: Arc<HttpSettings>,
     pub(crate) in_flight: InFlight,
+    pub(crate) measures: Arc<Measures>,
     pub(crate) rate_limits: Option<Arc<RateLimits>>,
 }
 
@@ -97,6 +100,7 @@ pub(crate) async fn serve(
     let state = AppState {
         gateway,
         in_flight: InFlight::new(settings.places),
+        measures: Arc::default(),
         rate_limits: settings.rate_limit.and_then(RateLimits::new).map(Arc::new),
         settings: Arc::new(settings),
     };
