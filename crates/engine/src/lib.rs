@@ -5,6 +5,7 @@
 
 pub mod address;
 mod capacity;
+pub mod egress;
 pub mod limits;
 pub mod result;
 mod sources;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use address::SourceAddress;
+pub use egress::{Egress, HostRule};
 pub use limits::{EngineLimits, RunOptions, SessionParameter};
 pub use result::{ResultColumn, ResultSet, RowStream};
 pub use value::Value;
@@ -43,7 +45,7 @@ pub enum SourceError {
     /// The statement named a setting or schema that may not be set.
     #[error("{0}")]
     Option(String),
-    /// The address leads nowhere: refused, unknown host, not answering within the time for connecting.
+    /// The address leads nowhere: refused, unknown or not allowed host, not answering within the time for connecting.
     #[error("{0}")]
     Unreachable(String),
     /// The database did not accept the user and password.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::Egress;
+
 /// Limits for all sources together.
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "plain fields")]
@@ -20,6 +22,11 @@ pub struct EngineLimits {
     /// Directories whose `SQLite` files may be opened; links are resolved before the check. `{org}` in one stands for the
     /// organization that asks; one without is open to all of them.
     pub sqlite_directories: Vec<PathBuf>,
+    /// The largest value of `SQLite`, in bytes, where rows may be larger: one call of a function such as `instr` can't be
+    /// stopped, and takes time that grows with the square of this.
+    pub max_sqlite_value_bytes: usize,
+    /// Hosts that connections may lead to.
+    pub egress: Egress,
 }
 
 impl Default for EngineLimits {
@@ -33,7 +40,16 @@ impl Default for EngineLimits {
             max_row_bytes: 16 * 1024 * 1024,
             prepared_statements: 256,
             sqlite_directories: Vec::new(),
+            max_sqlite_value_bytes: 1024 * 1024,
+            egress: Egress::default(),
         }
+    }
+}
+
+impl EngineLimits {
+    /// The largest value, and the largest stored row, of a `SQLite` file.
+    pub(crate) fn sqlite_length(&self) -> usize {
+        self.max_row_bytes.min(self.max_sqlite_value_bytes)
     }
 }
 

@@ -59,7 +59,7 @@ impl Gateway {
         }
         let deleted = keys.delete(user, &present).await;
         // Forgets the user's other keys too: that costs one reading, and the deleted ones are certain to go.
-        self.shared.principals.forget_user(user);
+        self.shared.forget_user(user);
         Ok(deleted?)
     }
 }

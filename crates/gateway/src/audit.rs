@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use ringfence_store::Store;
 use ringfence_store::audit::AuditRecord;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::{AuditMode, Code, Refused};
 
 /// Records of one commit at most.
 const BATCH: usize = 512;
-/// How long a commit waits for company when nobody waits for it.
-const LINGER: Duration = Duration::from_millis(5);
+/// How long a commit waits for company when nobody waits for it. A commit has a price of its own (pages of the indexes, a
+/// sync), whatever the number of its records.
+const LINGER: Duration = Duration::from_millis(25);
 /// How long a call waits for a place in a full queue.
 const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
@@ -35,6 +36,8 @@ struct Health {
     failing: watch::Sender<bool>,
     /// Records that wait for a place in the queue, without a call that waits with them.
     overflow: AtomicUsize,
+    /// Ends the wait for company.
+    hurry: Notify,
 }
 
 enum Message {
@@ -109,7 +112,11 @@ impl Writer {
     /// Waits until everything handed over so far is durable. Answers whether it is, by the deadline.
     pub(crate) async fn flush(&self, deadline: Duration) -> bool {
         let (done, flushed) = oneshot::channel();
-        let flush = async { self.queue.send(Message::Flush(done)).await.is_ok() && flushed.await.is_ok() };
+        let flush = async {
+            let sent = self.queue.send(Message::Flush(done)).await;
+            self.health.hurry.notify_one();
+            sent.is_ok() && flushed.await.is_ok()
+        };
         let flushed = timeout(deadline, flush).await.unwrap_or(false);
         if !flushed {
             tracing::error!(audit.queue = self.length(), "audit records could not be written out in time");
@@ -127,6 +134,9 @@ impl Writer {
                 matches!(timeout(PATIENCE, has_place).await, Ok(Ok(())))
             }
         };
+        if self.queue.capacity() < self.queue.max_capacity() / 2 {
+            self.health.hurry.notify_one();
+        }
         self.gauge();
         if queued { Ok(()) } else { Err(unavailable()) }
     }
@@ -192,7 +202,8 @@ impl Task {
         while self.waiting.recv_many(&mut messages, BATCH).await > 0 {
             let hurries = messages.iter().any(|message| matches!(message, Message::Flush(_)));
             if self.lingers && !hurries && messages.len() < BATCH {
-                sleep(LINGER).await;
+                // One timer for all that come: a task that is woken by each record costs more than the record.
+                let _ = timeout(LINGER, self.health.hurry.notified()).await;
                 while messages.len() < BATCH
                     && let Ok(message) = self.waiting.try_recv()
                 {

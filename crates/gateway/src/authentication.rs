@@ -1,6 +1,7 @@
 //! Identify: from an access key, and perhaps a name to act for, to a principal.
 
 mod operator;
+pub(crate) mod standing;
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use moka::future::Cache;
 use ringfence_policy::principal::{may_impersonate, merge_attributes, permissions_of};
-use ringfence_policy::{Permission, Principal, UserId};
+use ringfence_policy::{Permission, Principal, Standing, UserId};
 use ringfence_store::access_keys::KeyHash;
 use ringfence_store::users::Account;
 use ringfence_store::{Store, StoreError};
@@ -69,13 +70,14 @@ impl Gateway {
             return Err(denied());
         }
         let target = UserId::new(target).map_err(|_| denied())?;
-        let target = match self.shared.principals.by_user(&self.shared.store, &target).await {
-            Ok(copy) => copy.principal,
+        let (target, acting) = match self.shared.principals.by_user(&self.shared.store, &target).await {
+            Ok(copy) => (copy.principal, copy.version),
             Err(Miss::Unknown { .. }) => return Err(denied()),
             Err(Miss::Failed(refused)) => return Err(refused),
         };
         may_impersonate(caller, &target).map_err(|_| denied())?;
-        Ok(Principal { acted_by: Some(caller.user.clone()), ..Principal::clone(&target) })
+        let standing = caller.standing.map(|standing| Standing { acting, ..standing });
+        Ok(Principal { acted_by: Some(caller.user.clone()), standing, ..Principal::clone(&target) })
     }
 }
 
@@ -204,6 +206,10 @@ impl PrincipalCache {
         if changes != self.versions.changes() && store.access_keys().find(hash).await? != Some(owner) {
             return Err(unknown);
         }
+        // Of its own for each key: what runs under one must end with that one.
+        let standing = Standing { key: hash.0, presented: [version, user.version], acting: user.version };
+        let principal = Principal { standing: Some(standing), ..Principal::clone(&user.principal) };
+        let user = UserCopy { principal: Arc::new(principal), version: user.version };
         Ok(KeyCopy { user, version })
     }
 
@@ -238,6 +244,7 @@ fn principal_of(account: Account) -> Principal {
         roles: user.roles,
         attributes: Arc::new(attributes),
         acted_by: None,
+        standing: None,
     }
 }
 

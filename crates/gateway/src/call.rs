@@ -158,10 +158,10 @@ impl CallLog {
     }
 
     /// Fingerprint of the statement and the relations it names.
-    pub fn set_statement(&self, fingerprint: &str, tables: Vec<String>) {
+    pub fn set_statement(&self, fingerprint: &str, tables: &[String]) {
         let mut draft = self.draft.lock();
         draft.statement = Some(plain(fingerprint));
-        draft.tables = tables.into_iter().take(MOST_TABLES).map(|table| plain(&table)).collect();
+        draft.tables = tables.iter().take(MOST_TABLES).map(|table| plain(table)).collect();
     }
 
     /// Rows that went to the caller.
@@ -270,7 +270,11 @@ fn without_password(key: &str) -> Cow<'_, str> {
 /// up every record behind it.
 fn plain(text: &str) -> String {
     let end = text.floor_char_boundary(LONGEST_TEXT.min(text.len()));
-    text[..end].chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let kept = &text[..end];
+    if !kept.chars().any(char::is_control) {
+        return kept.to_owned();
+    }
+    kept.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ impl Gateway {
     async fn shown_soon(&self, call: &Call, key: &str) -> Result<Option<Arc<Shown>>, Refused> {
         let deadline = Instant::now() + FIRST_INDEX_WAIT;
         let mut connection = self.connection_of(call, key).await?;
-        self.ask_for_proof(&connection);
+        self.ask_for_proof(call, &connection);
         loop {
             // Asked first, so that what is completed in between is not missed.
             let coming = self.is_coming(call, &connection).await?;
@@ -107,14 +107,14 @@ impl Gateway {
         call: &Call,
         connection: &Connection,
     ) -> Result<Option<Arc<Shown>>, Refused> {
-        self.ask_for_proof(connection);
+        self.ask_for_proof(call, connection);
         self.shown_if_proven(call, connection).await
     }
 
     /// Has credentials tried that wait for it: a node that went away may have left them.
-    fn ask_for_proof(&self, connection: &Connection) {
+    fn ask_for_proof(&self, call: &Call, connection: &Connection) {
         if connection.proof == Proof::Pending {
-            self.shared.indexer.enqueue(connection.source, Wish::Prove);
+            self.shared.indexer.enqueue(connection.source, &call.principal().org, Wish::Prove);
         }
     }
 

@@ -4,6 +4,7 @@ mod address;
 mod cache;
 mod checks;
 mod edit;
+mod probes;
 mod view;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use secrecy::SecretString;
 pub(crate) use address::address_of;
 pub(crate) use cache::ConnectionCache;
 pub(crate) use checks::has_nul;
+pub(crate) use probes::Probes;
 
 use crate::catalog::fold_name;
 use crate::indexing::Wish;
@@ -131,7 +133,7 @@ impl Gateway {
             store.connections().set_proof(&connection.user, &connection.key, &Proof::Pending).await?;
         }
         self.shared.catalogs.forget(connection.source);
-        self.shared.indexer.enqueue(connection.source, Wish::Introspect);
+        self.shared.indexer.enqueue(connection.source, &call.principal().org, Wish::Introspect);
         Ok(())
     }
 
@@ -184,7 +186,7 @@ impl Gateway {
     ) -> ConnectionView {
         if connection.proof == Proof::Pending {
             // Left behind by a node that went away, perhaps: whoever looks at the status sets it going again.
-            self.shared.indexer.enqueue(connection.source, Wish::Prove);
+            self.shared.indexer.enqueue(connection.source, &call.principal().org, Wish::Prove);
         }
         view::view(connection, source.filter(|source| source.org == call.principal().org))
     }

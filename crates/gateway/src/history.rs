@@ -8,8 +8,8 @@ use std::time::Duration;
 use ringfence_policy::{ConnectionKey, QueryId, UserId};
 use ringfence_store::Store;
 use ringfence_store::history::{HistoryEntry, HistoryPage};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 
 use crate::limits::given;
 use crate::{Call, Gateway, Refused};
@@ -18,9 +18,9 @@ use crate::{Call, Gateway, Refused};
 const QUEUE: usize = 4096;
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 /// Entries of one commit at most.
-const BATCH: usize = 256;
+const BATCH: usize = 512;
 /// How long a commit waits for company.
-const LINGER: Duration = Duration::from_millis(20);
+const LINGER: Duration = Duration::from_millis(50);
 const FLUSH_WAIT: Duration = Duration::from_secs(2);
 const ATTEMPTS: u32 = 5;
 const RETRY: Duration = Duration::from_millis(100);
@@ -41,6 +41,8 @@ const MAX_SCANNED: u32 = 100_000;
 pub(crate) struct Writer {
     queue: mpsc::Sender<Message>,
     bytes: Arc<AtomicUsize>,
+    /// Ends the wait for company.
+    hurry: Arc<Notify>,
 }
 
 enum Message {
@@ -53,9 +55,9 @@ impl Writer {
     /// Starts the task that writes. Needs a tokio runtime.
     pub(crate) fn start(store: Store) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let bytes = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(write_behind(store, waiting, bytes.clone()));
-        Self { queue, bytes }
+        let (bytes, hurry) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        tokio::spawn(write_behind(store, waiting, bytes.clone(), hurry.clone()));
+        Self { queue, bytes, hurry }
     }
 
     /// Takes an entry, without waiting.
@@ -74,6 +76,7 @@ impl Writer {
         let (done, flushed) = oneshot::channel();
         let flush = async {
             if self.queue.send(Message::Flush(done)).await.is_ok() {
+                self.hurry.notify_one();
                 let _ = flushed.await;
             }
         };
@@ -83,17 +86,25 @@ impl Writer {
     }
 }
 
-async fn write_behind(store: Store, mut waiting: mpsc::Receiver<Message>, bytes: Arc<AtomicUsize>) {
+async fn write_behind(
+    store: Store,
+    mut waiting: mpsc::Receiver<Message>,
+    bytes: Arc<AtomicUsize>,
+    hurry: Arc<Notify>,
+) {
     let mut messages = Vec::with_capacity(BATCH);
     let (mut since_pruning, mut grown) = (0, HashSet::new());
     while waiting.recv_many(&mut messages, BATCH).await > 0 {
-        // Gathers company, until somebody can't wait.
-        let until = Instant::now() + LINGER;
-        while messages.len() < BATCH
-            && !messages.iter().any(|message| matches!(message, Message::Flush(_)))
-            && let Ok(Some(message)) = timeout_at(until, waiting.recv()).await
-        {
-            messages.push(message);
+        // Gathers company, until somebody can't wait. One timer for all: a task that is woken by each entry costs more
+        // than the entry.
+        let hurries = messages.iter().any(|message| matches!(message, Message::Flush(_)));
+        if !hurries && messages.len() < BATCH {
+            let _ = timeout(LINGER, hurry.notified()).await;
+            while messages.len() < BATCH
+                && let Ok(message) = waiting.try_recv()
+            {
+                messages.push(message);
+            }
         }
         let (mut entries, mut flushes) = (Vec::new(), Vec::new());
         for message in messages.drain(..) {

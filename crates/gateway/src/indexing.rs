@@ -12,11 +12,11 @@ mod reading;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ringfence_policy::{Catalog, ContentFilters};
+use ringfence_policy::{Catalog, ContentFilters, OrgId};
 use ringfence_store::sources::{IndexReport, IndexStatus, SchemaProgress, Source, SourceId};
 
 pub(crate) use queue::Wish;
-use queue::{Job, Queue};
+use queue::{Ended, Job, Queue};
 
 use crate::{Gateway, GatewayConfig, Refused, Shared};
 
@@ -34,12 +34,14 @@ pub(crate) struct Indexer {
 impl Indexer {
     /// An indexer that does nothing until [`start`].
     pub(crate) fn new(config: &GatewayConfig) -> Self {
-        Self { queue: Arc::default(), workers: config.indexing_at_once.max(1) }
+        let workers = config.indexing_at_once.max(1);
+        // Databases that do not answer hold up their own organization, not the others.
+        Self { queue: Arc::new(Queue::new(workers / 2)), workers }
     }
 
     /// Asks for work on a source. Asking twice is asking once; the larger wish counts.
-    pub(crate) fn enqueue(&self, source: SourceId, wish: Wish) {
-        self.queue.push(source, wish);
+    pub(crate) fn enqueue(&self, source: SourceId, org: &OrgId, wish: Wish) {
+        self.queue.push(source, org, wish);
     }
 
     /// Ends the workers. Work under way is left for the next start, or for another node.
@@ -70,23 +72,24 @@ async fn work(queue: Arc<Queue>, shared: Weak<Shared>) {
     while let Some(job) = queue.next().await {
         let Some(shared) = shared.upgrade() else { return };
         let gateway = Gateway { shared };
-        run(&gateway, &job).await;
-        if queue.done(job.source) {
+        let ended = run(&gateway, &job).await;
+        if queue.done(job.source, ended) {
             metrics::counter!("ringfence_indexing_superseded_total").increment(1);
         }
     }
 }
 
-async fn run(gateway: &Gateway, job: &Job) {
+async fn run(gateway: &Gateway, job: &Job) -> Ended {
     let outcome = tokio::select! {
         biased;
-        () = job.superseded.cancelled() => return,
+        () = job.superseded.cancelled() => return Ended::Interrupted,
         outcome = job::run(gateway, job.source, job.wish) => outcome,
     };
-    if let Err(refused) = outcome {
+    outcome.unwrap_or_else(|refused| {
         // The store is away, most likely: the sweep finds the source again.
         tracing::warn!(source.id = job.source.0, error = %refused, "indexing was interrupted");
-    }
+        Ended::Interrupted
+    })
 }
 
 async fn sweep(queue: Arc<Queue>, shared: Weak<Shared>) {
@@ -99,7 +102,11 @@ async fn sweep(queue: Arc<Queue>, shared: Weak<Shared>) {
         }
         let Some(shared) = shared.upgrade() else { return };
         match shared.store.sources().unfinished().await {
-            Ok(unfinished) => unfinished.into_iter().for_each(|source| queue.push(source, Wish::Resume)),
+            Ok(unfinished) => {
+                for (source, org) in unfinished {
+                    queue.push(source, &org, Wish::Resume);
+                }
+            }
             Err(error) => tracing::warn!(%error, "unfinished indexing can't be looked up"),
         }
     }

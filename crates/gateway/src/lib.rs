@@ -30,6 +30,7 @@ use std::time::Duration;
 use ringfence_engine::Engine;
 use ringfence_policy::UserId;
 use ringfence_store::Store;
+use ringfence_store::access_keys::KeyHash;
 use ringfence_store::changes::Change;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -90,7 +91,9 @@ struct Shared {
     principals: authentication::PrincipalCache,
     indexer: indexing::Indexer,
     connections: connections::ConnectionCache,
+    probes: connections::Probes,
     catalogs: catalog::CatalogCache,
+    statements: queries::JudgedStatements,
     running: queries::RunningQueries,
     history: history::Writer,
     /// Held while one who rules over all organizations is removed or demoted.
@@ -104,6 +107,13 @@ impl Shared {
     fn forget_user(&self, user: &UserId) {
         self.principals.forget_user(user);
         self.connections.forget_user(user);
+        self.running.suspect_user(user);
+    }
+
+    /// The same for what rests on this key.
+    fn forget_key(&self, key: &KeyHash) {
+        self.principals.forget_key(key);
+        self.running.suspect_key(key);
     }
 }
 
@@ -126,7 +136,9 @@ impl Gateway {
             principals: authentication::PrincipalCache::new(&config),
             indexer: indexing::Indexer::new(&config),
             connections: connections::ConnectionCache::new(&config),
+            probes: connections::Probes::default(),
             catalogs: catalog::CatalogCache::new(&config),
+            statements: queries::JudgedStatements::new(),
             running: queries::RunningQueries::new(&config),
             history: history::Writer::start(store.clone()),
             super_admins: tokio::sync::Mutex::default(),
@@ -176,7 +188,7 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
         let Some(shared) = shared.upgrade() else { return };
         match change {
             Change::User(user) => shared.forget_user(&user),
-            Change::Key(key) => shared.principals.forget_key(&key),
+            Change::Key(key) => shared.forget_key(&key),
             Change::Directory => shared.principals.forget_all(),
             Change::Source(source) => {
                 shared.connections.forget_source(source);
@@ -186,6 +198,7 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
                 shared.principals.forget_all();
                 shared.connections.forget_all();
                 shared.catalogs.forget_all();
+                shared.running.suspect_everybody();
             }
         }
     }

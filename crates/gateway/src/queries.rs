@@ -3,8 +3,10 @@
 mod admit;
 mod compile;
 mod confine;
+mod judged;
 mod observe;
 mod options;
+mod revoked;
 mod running;
 mod stream;
 mod submitted;
@@ -17,9 +19,11 @@ use ringfence_policy::filter::SearchContext;
 use serde_json::Map;
 
 use admit::Admitted;
+pub(crate) use judged::JudgedStatements;
 use observe::Observation;
+pub(crate) use revoked::start;
 use running::Permit;
-pub(crate) use running::{RunningQueries, start, stop_all};
+pub(crate) use running::{RunningQueries, stop_all};
 pub use stream::StreamedQuery;
 
 use crate::{Call, Gateway, Refused};
@@ -123,7 +127,7 @@ impl Gateway {
     }
 
     async fn run(&self, call: &Call, key: &str, request: &QueryRequest) -> Result<QueryOutcome, Refused> {
-        let permit = self.shared.running.enter(&call.principal().user)?;
+        let permit = self.enter(call).await?;
         let admitted = self.admit(call, key, request).await?;
         let id = crate::call::new_query_id();
         self.remember(&id, &admitted, request);
@@ -134,7 +138,7 @@ impl Gateway {
 
     /// The step that reaches the database. The permit's token stops the statement there.
     async fn execute(&self, admitted: &Admitted, permit: &Permit) -> Result<ResultSet, Refused> {
-        let Admitted { address, query, options, .. } = admitted;
-        Ok(self.shared.engine.run(address, query, options, permit.cancel.clone()).await?)
+        let Admitted { address, options, .. } = admitted;
+        Ok(self.shared.engine.run(address, admitted.query(), options, permit.cancel.clone()).await?)
     }
 }

@@ -603,10 +603,6 @@ impl Writer<'_> {
         }
         Ok(Some(outputs))
     }
-
-    pub(crate) fn entitled_alias(&self, alias: Option<&TableAlias>, name: &str) -> Result<String, Refusal> {
-        alias.map_or_else(|| Ok(name.to_owned()), |alias| self.folded(&alias.name))
-    }
 }
 
 fn plain_wildcard(options: &WildcardAdditionalOptions) -> Result<(), Refusal> {

@@ -129,10 +129,6 @@ pub(crate) fn seal(statement: ReadStatement, source: ConnectionKind, access: Ope
 }
 
 /// Seals a statement that the guard has rewritten. The guard's list has only functions that leave nothing in a session.
-#[cfg_attr(
-    not(feature = "unsealed"),
-    expect(dead_code, reason = "guarded connections are not on the road yet")
-)]
 pub(crate) fn seal_fenced(statement: FencedStatement) -> GuardedQuery {
     let FencedStatement { sql, parameters, fence, fingerprint, named } = statement;
     GuardedQuery {

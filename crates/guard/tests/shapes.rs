@@ -27,15 +27,26 @@ fn view() -> View {
         mask: None,
         writable: true,
     };
-    let mut users = vec![visible("id", "integer"), visible("tenant_id", "integer"), visible("email", "text"), visible("name", "text")];
-    users[2].mask = Some(Expression::Call { function: "left".to_owned(), arguments: vec![column("email"), Expression::Literal(expression::Literal::Number("1".to_owned()))] });
+    let mut users = vec![
+        visible("id", "integer"),
+        visible("tenant_id", "integer"),
+        visible("email", "text"),
+        visible("name", "text"),
+    ];
+    users[2].mask = Some(Expression::Call {
+        function: "left".to_owned(),
+        arguments: vec![column("email"), Expression::Literal(expression::Literal::Number("1".to_owned()))],
+    });
     users[2].writable = false;
     let own = PrincipalValue { path: PrincipalPath::Attribute(vec!["tenant_id".to_owned()]), item: None };
     let writes = WriteRules {
         create: Permit::Allow,
         update: Permit::Allow,
         delete: Permit::Allow,
-        auto_set: vec![("tenant_id".to_owned(), AutoSet { value: Expression::Principal(own), accepts: tenant() })],
+        auto_set: vec![(
+            "tenant_id".to_owned(),
+            AutoSet { value: Expression::Principal(own), accepts: tenant() },
+        )],
         immutable: vec!["tenant_id".to_owned()],
         ..WriteRules::default()
     };

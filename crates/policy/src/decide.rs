@@ -129,6 +129,12 @@ impl<'a> Decision<'a> {
             columns,
             hidden,
             rows: rows.condition,
+            nullable: relation
+                .columns
+                .iter()
+                .filter(|column| column.nullable)
+                .map(|column| column.name.clone())
+                .collect(),
             key,
             is_table,
             references,

@@ -41,7 +41,7 @@ pub use expression::{Expression, RelationName};
 pub use filter::{ContentFilters, FilterInvalid};
 pub use id::{ConnectionKey, KeyName, NameInvalid, OrgId, QueryId, TenantId, TraceId, UserId};
 pub use policy::Policy;
-pub use principal::{Attributes, Principal};
+pub use principal::{Attributes, Principal, Standing};
 pub use problem::{PolicyInvalid, Problem};
 pub use reason::Reason;
 pub use role::{Permission, Permissions, Role, RoleUnknown};

@@ -1,5 +1,6 @@
 //! The principal: who is asking, resolved once per request.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -32,6 +33,26 @@ pub struct Principal {
     pub attributes: Arc<Attributes>,
     /// The administrator who acts for this user, when impersonating. Both names are recorded.
     pub acted_by: Option<UserId>,
+    /// The access key behind the request; `None` for the operator, who needs none.
+    pub standing: Option<Standing>,
+}
+
+/// What a principal rests on, as it was when it was resolved: so that what still runs can be ended when it changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The access key's hash.
+    pub key: [u8; 32],
+    /// Versions of the key and of who presented it, in the memory of the process that resolved them.
+    pub presented: [u64; 2],
+    /// The version of the user as whom the request runs.
+    pub acting: u64,
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A hash of a weak key could be guessed at, so that it is in no log.
+        f.debug_struct("Standing").finish_non_exhaustive()
+    }
 }
 
 impl Principal {
@@ -52,7 +73,10 @@ impl Principal {
             PrincipalPath::OrgId => Some(Value::from(self.org.as_str())),
             PrincipalPath::TenantId => Some(Value::from(self.tenant.as_str())),
             PrincipalPath::UserId => Some(Value::from(self.user.as_str())),
-            PrincipalPath::Roles => Some(names(&mut self.roles.iter().map(|role| role.name()))),
+            PrincipalPath::Roles => {
+                let product = self.roles.iter().map(|role| role.name());
+                Some(names(&mut product.chain(self.data_roles.iter().map(String::as_str))))
+            }
             PrincipalPath::Permissions => Some(names(&mut self.permissions.iter().map(Permission::name))),
             PrincipalPath::Attribute(path) => {
                 let (first, rest) = path.split_first()?;
@@ -133,6 +157,7 @@ mod tests {
             permissions: permissions_of(roles),
             attributes: Arc::default(),
             acted_by: None,
+            standing: None,
         }
     }
 

@@ -172,10 +172,10 @@ impl Sources<'_> {
     }
 
     /// Sources whose indexing has not ended, oldest first, to be taken up again after a restart.
-    pub async fn unfinished(&self) -> Result<Vec<SourceId>, StoreError> {
-        let select = "SELECT id FROM sources WHERE status IN ('not-started', 'indexing') ORDER BY id";
+    pub async fn unfinished(&self) -> Result<Vec<(SourceId, OrgId)>, StoreError> {
+        let select = "SELECT id, org_id FROM sources WHERE status IN ('not-started', 'indexing') ORDER BY id";
         let rows = self.0.inner.database.query(select, params![]).await?;
-        rows.iter().map(|row| row.integer(0).map(SourceId)).collect()
+        rows.iter().map(|row| Ok((SourceId(row.integer(0)?), row.id(1)?))).collect()
     }
 }
 

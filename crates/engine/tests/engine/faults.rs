@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringfence_engine::{EngineLimits, RunOptions, SourceAddress, SourceError};
+use ringfence_engine::{Egress, EngineLimits, RunOptions, SourceAddress, SourceError};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{World, address, open, run_at, timeout};
@@ -174,4 +174,27 @@ async fn sslmode_is_kept() {
     world.until_active("SELECT pg_sleep(608)", 0).await;
     let large = run_at(&world.engine, &at("require"), "SELECT repeat('x', 20000000)").await;
     assert!(matches!(large, Err(SourceError::TooLarge { .. })), "{large:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_connected_to_that_is_not_allowed() {
+    let world = World::with(EngineLimits {
+        egress: Egress { denied: vec!["loopback".parse().expect("a rule")], ..Egress::default() },
+        ..quick()
+    })
+    .await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
+    let port = listener.local_addr().expect("bound").port();
+    let mut answers = Vec::new();
+    for host in ["127.0.0.1", "localhost", "::1", "", "169.254.169.254", "does-not-exist.invalid"] {
+        let address = SourceAddress { host: host.to_owned(), ..address(port) };
+        let error = world.engine.probe(&address).await.expect_err(host);
+        assert!(matches!(error, SourceError::Unreachable(_)), "{host}: {error:?}");
+        let named = if host.is_empty() { "localhost" } else { host };
+        answers.push(error.to_string().replace(named, "HOST"));
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "whether a name exists is not told: {answers:?}");
+    let arrived = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+    assert!(arrived.is_err(), "a connection was made");
 }

@@ -26,7 +26,6 @@ impl Files {
         }
         let limits = EngineLimits {
             sqlite_directories: vec![root.path().join("missing"), inside.clone()],
-            max_row_bytes: 1024 * 1024,
             ..EngineLimits::default()
         };
         Self { _root: root, inside, outside, engine: Engine::new(limits) }
@@ -296,6 +295,21 @@ async fn column_names_are_bounded_and_count_for_each_row() {
     let small = RunOptions { max_bytes: 500_000, ..RunOptions::default() };
     assert!(matches!(files.run_with(&many, false, &small).await, Err(SourceError::TooLarge { .. })));
     assert_eq!(files.run(&many).await.map(|result| result.rows.len()).ok(), Some(1000));
+}
+
+/// A single call of a function can't be stopped: of long texts it would run for hours.
+#[tokio::test]
+async fn functions_get_no_texts_that_they_would_take_minutes_for() {
+    let files = Files::new();
+    let text = |bytes: usize| format!("replace(hex(zeroblob({})), '0', 'a')", bytes / 2);
+    let long = format!("SELECT instr({}, {} || 'b')", text(8_000_000), text(4_000_000));
+    let began = std::time::Instant::now();
+    let refused = files.run(&long).await;
+    assert!(matches!(refused, Err(SourceError::TooLarge { limit_bytes: 1_048_576 })), "{refused:?}");
+    let like = |bytes: usize| format!("SELECT 'a' LIKE {}", text(bytes));
+    assert!(files.run(&like(1000)).await.is_ok());
+    assert!(files.run(&like(1002)).await.is_err());
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -11,13 +11,13 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
 use super::address::{address, address_of};
+use super::probes::PER_ORGANIZATION;
 use super::{ConnectionEdits, NewConnection, checks};
 use crate::indexing::Wish;
 use crate::{Call, Code, Gateway, Refused};
 
 /// How long trying the credentials of one connection may take.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
-const PROBES_AT_ONCE: usize = 8;
 
 /// Whose list is changed.
 struct Owner {
@@ -222,12 +222,13 @@ async fn prove(gateway: &Gateway, org: &OrgId, planned: &mut [Planned]) -> Resul
         .map(|planned| address(&planned.upsert.spec, planned.upsert.password.clone(), org))
         .collect::<Result<Vec<_>, _>>()?;
     let probe = |address: SourceAddress| async move {
+        let _turn = gateway.shared.probes.turn(org).await?;
         match timeout(PROBE_LIMIT, gateway.shared.engine.probe(&address)).await {
             Ok(probed) => probed.map_err(Refused::from),
             Err(_) => Err(Refused::new(Code::SourceUnreachable, "the database did not answer in time")),
         }
     };
-    let mut probes = futures::stream::iter(addresses).map(probe).buffered(PROBES_AT_ONCE);
+    let mut probes = futures::stream::iter(addresses).map(probe).buffered(PER_ORGANIZATION);
     while let Some(probed) = probes.next().await {
         probed?;
     }
@@ -269,7 +270,7 @@ async fn save(
         if pushed {
             crate::indexing::complete_pushed(gateway, source).await?;
         } else {
-            gateway.shared.indexer.enqueue(source, wish);
+            gateway.shared.indexer.enqueue(source, &owner.org, wish);
         }
     }
     Ok(())

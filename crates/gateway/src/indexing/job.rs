@@ -7,7 +7,7 @@ use ringfence_policy::ConnectionKind;
 use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::sources::{IndexReport, IndexStatus, SchemaProgress, Source, SourceId};
 
-use super::queue::Wish;
+use super::queue::{Ended, Wish};
 use super::{complete_pushed, completed, proving, reading};
 use crate::{Gateway, Refused};
 
@@ -23,43 +23,44 @@ pub(super) enum Read {
     Failed(SourceError, BTreeMap<String, SchemaProgress>),
 }
 
-pub(super) async fn run(gateway: &Gateway, id: SourceId, wish: Wish) -> Result<(), Refused> {
+pub(super) async fn run(gateway: &Gateway, id: SourceId, wish: Wish) -> Result<Ended, Refused> {
     let connections = gateway.shared.store.connections().of_source(&id).await?;
     if connections.first().is_some_and(|connection| connection.spec.kind() == Ok(ConnectionKind::Push)) {
-        return complete_pushed(gateway, id).await;
+        return complete_pushed(gateway, id).await.map(|()| Ended::Well);
     }
     let proven = proving::prove_waiting(gateway, id, connections).await?;
     for round in 0..GENERATIONS {
         let Some(source) = gateway.shared.store.sources().get(id).await? else {
-            return Ok(());
+            return Ok(Ended::Well);
         };
         match source.status {
             IndexStatus::Failed if round == 0 && proven => {
                 // Somebody's credentials just worked: what failed before may succeed now.
                 gateway.shared.store.sources().restart(id).await?;
             }
-            IndexStatus::Completed | IndexStatus::Failed => return Ok(()),
+            IndexStatus::Completed => return Ok(Ended::Well),
+            IndexStatus::Failed => return Ok(Ended::Failed),
             IndexStatus::NotStarted | IndexStatus::Indexing => {
-                if !index(gateway, &source, wish).await? {
-                    return Ok(());
+                if let Some(ended) = index(gateway, &source, wish).await? {
+                    return Ok(ended);
                 }
             }
         }
     }
-    Ok(())
+    Ok(Ended::Interrupted)
 }
 
-/// Indexes one generation. Answers whether to look again.
-async fn index(gateway: &Gateway, source: &Source, wish: Wish) -> Result<bool, Refused> {
+/// Indexes one generation. Answers how it ended, or `None` to look again.
+async fn index(gateway: &Gateway, source: &Source, wish: Wish) -> Result<Option<Ended>, Refused> {
     let sources = gateway.shared.store.sources();
     if !reading::lease(gateway, source).await? {
-        return Ok(false);
+        return Ok(Some(Ended::Interrupted));
     }
     if wish == Wish::Filter
         && let Some((_, catalog)) = sources.catalog(source.id).await?
     {
         finish(gateway, source, &catalog).await?;
-        return Ok(true);
+        return Ok(None);
     }
     // How far the last attempt came.
     let (mut reason, mut reached) = (None, BTreeMap::new());
@@ -73,10 +74,10 @@ async fn index(gateway: &Gateway, source: &Source, wish: Wish) -> Result<bool, R
             Proof::Pending => continue,
         }
         match reading::read(gateway, source, &connection).await? {
-            Read::Passed => return Ok(true),
+            Read::Passed => return Ok(None),
             Read::Catalog(catalog) => {
                 finish(gateway, source, &catalog).await?;
-                return Ok(true);
+                return Ok(None);
             }
             Read::Failed(error, progress) => {
                 reached = progress;
@@ -92,7 +93,7 @@ async fn index(gateway: &Gateway, source: &Source, wish: Wish) -> Result<bool, R
     let report = IndexReport { status: IndexStatus::Failed, schemas: reached, diagnostics: Some(reason) };
     sources.report(source.id, source.generation, &report).await?;
     gateway.shared.catalogs.forget(source.id);
-    Ok(false)
+    Ok(Some(Ended::Failed))
 }
 
 async fn finish(

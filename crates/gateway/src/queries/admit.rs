@@ -4,25 +4,27 @@ use std::sync::Arc;
 
 use ringfence_engine::{RunOptions, SourceAddress};
 use ringfence_guard::GuardedQuery;
-use ringfence_policy::{ConnectionKind, OpenAccess, Permission, QueryId};
+use ringfence_policy::{OpenAccess, Permission, QueryId};
 use ringfence_store::connections::Connection;
 use ringfence_store::history::HistoryEntry;
-use sha2::{Digest as _, Sha256};
 
+use super::judged::Judged;
 use super::{QueryRequest, confine, options};
 use crate::connections::address_of;
 use crate::{Call, Gateway, Refused};
-
-/// Relations of one statement that the audit record names.
-const MAX_TABLES: usize = 64;
-const FINGERPRINT_BYTES: usize = 16;
 
 /// A statement that may run, where and how.
 pub(super) struct Admitted {
     pub(super) connection: Arc<Connection>,
     pub(super) address: SourceAddress,
-    pub(super) query: GuardedQuery,
+    statement: Arc<Judged>,
     pub(super) options: RunOptions,
+}
+
+impl Admitted {
+    pub(super) fn query(&self) -> &GuardedQuery {
+        &self.statement.query
+    }
 }
 
 impl Gateway {
@@ -50,10 +52,12 @@ impl Gateway {
         self.shared.audit.ready().await?;
         let kind = connection.spec.kind().map_err(|invalid| Refused::internal(&invalid))?;
         let access = OpenAccess { read_only: connection.spec.db_access_policy.read_only };
-        let query = guarded(call, &request.statement, kind, access)?;
+        let statement =
+            self.shared.statements.judge(&call.principal().tenant, &request.statement, kind, access)?;
+        call.log().set_statement(&statement.fingerprint, &statement.tables);
         let options = options::options(&self.shared.config, request)?;
         let address = address_of(&connection, &call.principal().org)?;
-        Ok(Admitted { connection, address, query, options })
+        Ok(Admitted { connection, address, statement, options })
     }
 
     /// History has the query before its answer, so that whoever has the id finds it.
@@ -66,26 +70,4 @@ impl Gateway {
             ran_at: jiff::Timestamp::now().as_millisecond(),
         });
     }
-}
-
-fn guarded(
-    call: &Call,
-    statement: &str,
-    kind: ConnectionKind,
-    access: OpenAccess,
-) -> Result<GuardedQuery, Refused> {
-    let query = ringfence_guard::open(statement, kind, access)?;
-    let named = query.named_relations().relations.iter().take(MAX_TABLES);
-    let tables = named.map(|relation| match &relation.schema {
-        Some(schema) => format!("{schema}.{}", relation.name),
-        None => relation.name.clone(),
-    });
-    call.log().set_statement(&fingerprint(query.fingerprint_text()), tables.collect());
-    Ok(query)
-}
-
-/// What alike statements have in common, without a literal in it.
-fn fingerprint(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    hex::encode(digest.iter().copied().take(FINGERPRINT_BYTES).collect::<Vec<u8>>())
 }

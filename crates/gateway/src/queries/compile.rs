@@ -2,7 +2,7 @@
 
 use ringfence_engine::{Explained, SourceError};
 
-use super::{Compiled, QueryRequest, confine};
+use super::{Admitted, Compiled, QueryRequest, confine};
 use crate::{Call, Code, Gateway, Refused};
 
 pub(super) async fn compile(
@@ -11,7 +11,7 @@ pub(super) async fn compile(
     key: &str,
     statement: &str,
 ) -> Result<Compiled, Refused> {
-    let _permit = gateway.shared.running.enter(&call.principal().user)?;
+    let permit = gateway.enter(call).await?;
     let request = QueryRequest { statement: statement.to_owned(), ..QueryRequest::default() };
     let admitted = match gateway.admit_for_planning(call, key, &request).await {
         Err(refused) if refused.code == Code::QueryRefused => {
@@ -26,7 +26,12 @@ pub(super) async fn compile(
         }
         confined => confined?,
     }
-    match gateway.shared.engine.explain(&admitted.address, &admitted.query, &admitted.options).await {
+    let Admitted { address, options, .. } = &admitted;
+    let explained = tokio::select! {
+        explained = gateway.shared.engine.explain(address, admitted.query(), options) => explained,
+        () = permit.cancel.cancelled() => Err(SourceError::Cancelled),
+    };
+    match explained {
         Ok(Explained::NoPlan) => Ok(Compiled { error: None, checked: false, tables: Vec::new() }),
         Ok(Explained::Plan(mut tables)) => {
             let proven = gateway.connection_of(call, admitted.connection.key.as_str()).await?;

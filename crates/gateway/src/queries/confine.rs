@@ -16,7 +16,8 @@ use crate::{Call, Code, Gateway, Refused};
 const SYNTAX_ERROR: &str = "42601";
 
 pub(super) async fn confine(gateway: &Gateway, call: &Call, admitted: &Admitted) -> Result<(), Refused> {
-    let Admitted { connection, address, query, options } = admitted;
+    let Admitted { connection, address, options, .. } = admitted;
+    let query = admitted.query();
     if connection.spec.db_access_policy.allow_access_beyond_db_content_filter {
         return Ok(());
     }

@@ -1,47 +1,63 @@
-//! What runs: a bounded number of queries per user, all stopped when the gateway stops.
+//! What runs: a bounded number of queries per user, all stopped when the gateway stops, and each when the key or the
+//! user that it runs for is no longer what it was.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use ringfence_policy::{ConnectionKey, UserId};
-use ringfence_store::Store;
-use ringfence_store::changes::Change;
+use ringfence_policy::{ConnectionKey, Principal, UserId};
 use tokio::sync::Notify;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::revoked::Suspects;
 use super::submitted::Submitted;
-use crate::{Code, Gateway, GatewayConfig, Refused, Shared};
+use crate::authentication::standing::may_still_query;
+use crate::{Call, Code, Gateway, GatewayConfig, Refused};
 
 /// How long stopping waits for statements to end in their databases.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-/// How often results that nobody may read any more are dropped.
-const PURGE_EVERY: Duration = Duration::from_secs(10);
 
 /// Submitted queries and results kept for reading, bounded.
 pub(crate) struct RunningQueries {
     active: Arc<Active>,
     pub(super) submitted: Mutex<Submitted>,
-    stopping: CancellationToken,
+    /// Whom news came about that may have to end.
+    pub(super) suspects: Suspects,
+    pub(super) stopping: CancellationToken,
     per_user: usize,
 }
 
 #[derive(Default)]
 struct Active {
-    users: Mutex<HashMap<UserId, usize>>,
+    users: Mutex<HashMap<UserId, Vec<Entry>>>,
+    next: AtomicU64,
     /// Told when nobody has anything running.
     idle: Notify,
+}
+
+/// A query, or somebody who waits for the result of one.
+struct Entry {
+    principal: Arc<Principal>,
+    cancel: CancellationToken,
+    kind: Kind,
+    number: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Query,
+    Wait,
 }
 
 /// A place among the queries that a user may have. Dropped, it stops the statement and frees the place.
 pub(super) struct Permit {
     pub(super) cancel: CancellationToken,
     active: Arc<Active>,
-    user: UserId,
+    principal: Arc<Principal>,
+    number: u64,
 }
 
 impl RunningQueries {
@@ -50,26 +66,55 @@ impl RunningQueries {
         Self {
             active: Arc::default(),
             submitted: Mutex::new(Submitted::new(config.result_memory, config.result_retention)),
+            suspects: Suspects::default(),
             stopping: CancellationToken::new(),
             per_user: config.queries_per_user,
         }
     }
 
-    /// A place for one more query of the user.
-    pub(super) fn enter(&self, user: &UserId) -> Result<Permit, Refused> {
-        if self.stopping.is_cancelled() {
+    fn register(&self, principal: &Arc<Principal>, kind: Kind) -> Result<Permit, Refused> {
+        if kind == Kind::Query && self.stopping.is_cancelled() {
             return Err(Refused::new(Code::ShuttingDown, "the server is shutting down: try again later"));
         }
         let mut users = self.active.users.lock();
-        let count = users.entry(user.clone()).or_default();
-        if *count >= self.per_user {
+        let entries = users.entry(principal.user.clone()).or_default();
+        let queries = entries.iter().filter(|entry| entry.kind == Kind::Query).count();
+        if kind == Kind::Query && queries >= self.per_user {
             return Err(Refused::new(
                 Code::TooManyQueries,
                 format!("too many queries at once: wait for one of your {} to end", self.per_user),
             ));
         }
-        *count += 1;
-        Ok(Permit { cancel: self.stopping.child_token(), active: self.active.clone(), user: user.clone() })
+        let cancel = match kind {
+            Kind::Query => self.stopping.child_token(),
+            // Stopping ends the query, and that ends the wait for it.
+            Kind::Wait => CancellationToken::new(),
+        };
+        let number = self.active.next.fetch_add(1, Ordering::Relaxed);
+        entries.push(Entry { principal: principal.clone(), cancel: cancel.clone(), kind, number });
+        Ok(Permit { cancel, active: self.active.clone(), principal: principal.clone(), number })
+    }
+
+    /// What runs under principals of which this holds. Each is named once.
+    pub(super) fn principals(&self, is_meant: impl Fn(&Principal) -> bool) -> Vec<Arc<Principal>> {
+        let users = self.active.users.lock();
+        let mut found: Vec<Arc<Principal>> = Vec::new();
+        for entry in users.values().flatten().filter(|entry| is_meant(&entry.principal)) {
+            if !found.iter().any(|known| Arc::ptr_eq(known, &entry.principal)) {
+                found.push(entry.principal.clone());
+            }
+        }
+        found
+    }
+
+    /// Stops what runs under this very principal.
+    pub(super) fn stop(&self, principal: &Arc<Principal>) {
+        let users = self.active.users.lock();
+        for entry in users.get(&principal.user).into_iter().flatten() {
+            if Arc::ptr_eq(&entry.principal, principal) {
+                entry.cancel.cancel();
+            }
+        }
     }
 
     /// Stops and forgets what was submitted on a connection that is no longer the user's.
@@ -83,27 +128,49 @@ impl RunningQueries {
     }
 }
 
+impl Gateway {
+    /// A place for one more query of the user.
+    pub(super) async fn enter(&self, call: &Call) -> Result<Permit, Refused> {
+        self.attend(call, Kind::Query).await
+    }
+
+    /// The same for one who waits for a query that has its place already.
+    pub(super) async fn wait_in_line(&self, call: &Call) -> Result<Permit, Refused> {
+        self.attend(call, Kind::Wait).await
+    }
+
+    /// INVARIANT: a change that comes between finding out who asks and this (while the body arrived, say) ends the call,
+    /// too: it is looked for after registering, and news look among the registered. Held by the test
+    /// `a_call_that_was_begun_before_its_key_went_runs_nothing`.
+    async fn attend(&self, call: &Call, kind: Kind) -> Result<Permit, Refused> {
+        let permit = self.shared.running.register(&call.principal, kind)?;
+        let unchanged = self.shared.principals.is_unchanged(&call.principal);
+        if !unchanged && !Box::pin(may_still_query(&self.shared.store, &call.principal)).await? {
+            return Err(revoked());
+        }
+        Ok(permit)
+    }
+}
+
+/// What a call hears whose key or user is no longer what it was.
+pub(super) fn revoked() -> Refused {
+    Refused::new(Code::QueryCancelled, "the access key or its user was changed: the query was cancelled")
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.cancel.cancel();
         let mut users = self.active.users.lock();
-        if let Some(count) = users.get_mut(&self.user) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                users.remove(&self.user);
+        if let Some(entries) = users.get_mut(&self.principal.user) {
+            entries.retain(|entry| entry.number != self.number);
+            if entries.is_empty() {
+                users.remove(&self.principal.user);
             }
         }
         if users.is_empty() {
             self.active.idle.notify_waiters();
         }
     }
-}
-
-/// Watches for users that go, and for results whose time is over.
-pub(crate) fn start(gateway: &Gateway) {
-    let news = gateway.shared.store.subscribe();
-    let stopping = gateway.shared.running.stopping.clone();
-    tokio::spawn(stopping.run_until_cancelled_owned(watch(news, Arc::downgrade(&gateway.shared))));
 }
 
 /// Takes no more queries, stops those that run, and ends indexing.
@@ -122,55 +189,5 @@ pub(crate) async fn stop_all(gateway: &Gateway) {
     };
     if timeout(STOP_LIMIT, ended).await.is_err() {
         tracing::warn!("some queries did not stop in time");
-    }
-}
-
-async fn watch(mut news: Receiver<Change>, shared: Weak<Shared>) {
-    let mut ticks = interval(PURGE_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let suspects = tokio::select! {
-            change = news.recv() => match change {
-                Ok(Change::User(user)) => Suspects::One(user),
-                Ok(Change::Everything) | Err(RecvError::Lagged(_)) => Suspects::All,
-                Ok(_) => continue,
-                Err(RecvError::Closed) => return,
-            },
-            _ = ticks.tick() => Suspects::None,
-        };
-        let Some(shared) = shared.upgrade() else { return };
-        let suspects = match suspects {
-            Suspects::None => Vec::new(),
-            Suspects::One(user) => vec![user],
-            Suspects::All => shared.running.submitted.lock().users(),
-        };
-        shared.running.submitted.lock().purge();
-        forget_gone(&shared.store, &shared.running, suspects).await;
-    }
-}
-
-enum Suspects {
-    None,
-    One(UserId),
-    All,
-}
-
-/// Asks for the connections, too: an id that was deleted and made again in between has none of the old ones.
-async fn forget_gone(store: &Store, running: &RunningQueries, users: Vec<UserId>) {
-    for user in users {
-        if !running.submitted.lock().has_any_of(&user) {
-            continue;
-        }
-        let (exists, kept) = (store.users().get(&user).await, store.connections().list(&user).await);
-        match (exists, kept) {
-            (Ok(None), _) => running.forget_user(&user),
-            (Ok(Some(_)), Ok(kept)) => {
-                let gone = |key: &ConnectionKey| !kept.iter().any(|connection| connection.key == *key);
-                running.submitted.lock().forget(|owner, key| *owner == user && gone(key));
-            }
-            (Err(error), _) | (_, Err(error)) => {
-                tracing::warn!(%error, user.id = %user, "whether results may be kept can't be looked up");
-            }
-        }
     }
 }

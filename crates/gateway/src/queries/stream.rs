@@ -45,11 +45,11 @@ async fn begin(
     key: &str,
     request: &QueryRequest,
 ) -> Result<StreamedQuery, Refused> {
-    let permit = gateway.shared.running.enter(&call.principal().user)?;
+    let permit = gateway.enter(call).await?;
     let admitted = gateway.admit(call, key, request).await?;
     let id = crate::call::new_query_id();
     gateway.remember(&id, &admitted, request);
-    let (address, query, options) = (&admitted.address, &admitted.query, &admitted.options);
+    let (address, query, options) = (&admitted.address, admitted.query(), &admitted.options);
     let rows = gateway.shared.engine.stream(address, query, options, permit.cancel.clone()).await?;
     Ok(StreamedQuery {
         id,

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::running::revoked;
 use super::{Observation, QueryOutcome, QueryRequest};
 use crate::{Call, Code, Gateway, Refused};
 
@@ -56,7 +57,7 @@ pub(super) async fn submit(
     let observation = Observation::begin();
     // How many rows are wanted is said when the result is read.
     request.max_rows = request.max_rows.or(Some(gateway.shared.config.max_rows));
-    let permit = gateway.shared.running.enter(&call.principal().user)?;
+    let permit = gateway.enter(call).await?;
     let admitted = gateway.admit(call, key, &request).await?;
     let id = crate::call::new_query_id();
     gateway.remember(&id, &admitted, &request);
@@ -89,7 +90,12 @@ pub(super) async fn result(
 ) -> Result<QueryOutcome, Refused> {
     let (id, mut submission) = find(gateway, call, key, id).await?;
     let lost = |_| Refused::internal(&"a submitted query ended without a result");
-    let ended = submission.end.wait_for(Option::is_some).await.map_err(lost)?.clone();
+    let turn = gateway.wait_in_line(call).await?;
+    let ended = tokio::select! {
+        biased;
+        ended = submission.end.wait_for(Option::is_some) => ended.map_err(lost)?.clone(),
+        () = turn.cancel.cancelled() => return Err(revoked()),
+    };
     // While this waited, the connection may have been taken away.
     find(gateway, call, key, id.as_str()).await?;
     let result = ended.unwrap_or_else(|| Err(Refused::internal(&"a submitted query has no result")))?;
@@ -174,11 +180,6 @@ impl Submitted {
         users.sort_unstable();
         users.dedup();
         users
-    }
-
-    /// Whether the user has something here.
-    pub(super) fn has_any_of(&self, user: &UserId) -> bool {
-        self.queries.values().any(|submission| submission.user == *user)
     }
 
     /// Drops what may no longer be read.

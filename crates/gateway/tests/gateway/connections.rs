@@ -1,5 +1,6 @@
 //! Lists of connections: who may change them, what they may hold, and what sharing by key shows to whom.
 
+mod probes;
 mod annotations;
 mod cached;
 mod descriptions;

@@ -1,6 +1,7 @@
 //! Queries: run, stream, submit, fetch, cancel, compile.
 
 mod confined;
+mod revoked;
 mod submitted;
 
 use std::time::Duration;

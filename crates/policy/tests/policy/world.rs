@@ -25,6 +25,7 @@ pub(crate) fn principal(tenant: &str, user: &str, roles: &[&str], attributes: Va
         data_roles: roles.iter().map(|&role| role.to_owned()).collect(),
         permissions: permissions_of(&[Role::ApiUser]),
         attributes: Arc::new(attributes),
+        standing: None,
         acted_by: None,
     }
 }

@@ -1,12 +1,15 @@
 //! From the configuration to the settings of the floors below.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use ringfence_engine::EngineLimits;
+use ringfence_engine::{Egress, EngineLimits};
 use ringfence_gateway::{AdminAccount, AuditMode, GatewayConfig};
 use ringfence_store::StoreLocation;
 
 use super::Config;
+use super::hosts::rules;
+use crate::http::places::PlaceLimits;
 use crate::http::{HttpSettings, TlsFiles};
 
 /// The embedded store's directory when none is named.
@@ -56,7 +59,22 @@ impl Config {
             request_timeout: server.request_timeout.duration(),
             drain_timeout: server.drain_timeout.duration(),
             rate_limit: server.rate_limit_per_minute.map(std::num::NonZeroU32::get),
-            max_in_flight: server.max_in_flight.get(),
+            places: self.places(),
+            stall_timeout: server.stall_timeout.duration(),
+        }
+    }
+
+    /// What one user, one organization and all strangers hold at most leaves places to others.
+    fn places(&self) -> PlaceLimits {
+        let total = self.server.max_in_flight.get();
+        let share = |given: Option<NonZeroUsize>, part: usize| {
+            given.map_or(total / part, NonZeroUsize::get).clamp(1, total)
+        };
+        PlaceLimits {
+            total,
+            per_user: share(self.limits.requests_per_user, 4),
+            per_organization: share(self.limits.requests_per_organization, 2),
+            unidentified: share(None, 4),
         }
     }
 
@@ -99,6 +117,11 @@ impl Config {
             max_row_bytes: memory(self.limits.max_row.bytes()),
             prepared_statements: self.pools.prepared_statements.get(),
             sqlite_directories: self.sqlite.directories.clone(),
+            max_sqlite_value_bytes: memory(self.sqlite.max_value.bytes()),
+            egress: Egress {
+                allowed: rules(&self.connections.allowed_hosts),
+                denied: rules(&self.connections.denied_hosts),
+            },
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub(crate) mod address;
 pub(crate) mod apply;
+pub(crate) mod hosts;
 pub(crate) mod invalid;
 pub(crate) mod keys;
 pub(crate) mod layers;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use hosts::Host;
 pub(crate) use invalid::ConfigInvalid;
 use quantity::{Size, Span};
 use secret::Secret;
@@ -35,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) admin: Admin,
     pub(crate) audit: Audit,
     pub(crate) limits: Limits,
+    pub(crate) connections: Connections,
     pub(crate) pools: Pools,
     pub(crate) sqlite: Sqlite,
     pub(crate) log: Log,
@@ -66,6 +69,8 @@ pub(crate) struct Server {
     pub(crate) max_in_flight: NonZeroUsize,
     /// Threads that serve requests. One per core when absent.
     pub(crate) worker_threads: Option<NonZeroUsize>,
+    /// How long a client may read nothing of its answer before the connection is ended.
+    pub(crate) stall_timeout: Span,
 }
 
 impl Default for Server {
@@ -80,6 +85,7 @@ impl Default for Server {
             rate_limit_per_minute: None,
             max_in_flight: count(1024),
             worker_threads: None,
+            stall_timeout: Span::seconds(30),
         }
     }
 }
@@ -190,7 +196,12 @@ pub(crate) struct Limits {
     pub(crate) result_memory: Size,
     /// Queries that one user may have running or waiting.
     pub(crate) queries_per_user: NonZeroUsize,
-    /// Connections that are indexed at once.
+    /// Requests that one user may have in work, waiting for results among them. A quarter of `server.max_in_flight` when
+    /// absent.
+    pub(crate) requests_per_user: Option<NonZeroUsize>,
+    /// The same for all users of one organization together. Half of `server.max_in_flight` when absent.
+    pub(crate) requests_per_organization: Option<NonZeroUsize>,
+    /// Connections that are indexed at once, at most half of them (but one) of one organization.
     pub(crate) indexing_at_once: NonZeroUsize,
     /// Principals kept in memory.
     pub(crate) principal_cache: u64,
@@ -208,10 +219,24 @@ impl Default for Limits {
             result_retention: Span::seconds(600),
             result_memory: Size::mebibytes(256),
             queries_per_user: count(16),
+            requests_per_user: None,
+            requests_per_organization: None,
             indexing_at_once: count(4),
             principal_cache: 10_000,
         }
     }
+}
+
+/// Hosts that registered connections may lead to. What a host name leads to is decided when it is connected to. Link-local
+/// addresses (where clouds have their metadata), multicast and the like are never connected to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Connections {
+    /// Only these hosts: names, `*.domain`, addresses, ranges such as `10.1.0.0/16`, and the words `loopback` and
+    /// `private`. All of them when empty.
+    pub(crate) allowed_hosts: Vec<Host>,
+    /// Not these hosts, whatever is allowed: `["loopback", "private"]` keeps connections out of the own network.
+    pub(crate) denied_hosts: Vec<Host>,
 }
 
 /// Pools of connections to the databases.
@@ -246,13 +271,22 @@ impl Default for Pools {
 }
 
 /// Connections of kind `sqlite`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Sqlite {
     /// Directories whose files may be opened; none when empty. `{org}` in one stands for the id of the organization that
     /// asks: use it when there is more than one, because files have no passwords, and who may add connections can open
     /// every file in the organization's directories. The data directory must not be inside one of them.
     pub(crate) directories: Vec<PathBuf>,
+    /// The largest value, and the largest stored row. One call of a function such as `instr` can't be stopped, and of two
+    /// values of this size it takes time that grows with the square of it: at 1 MiB some 15 seconds.
+    pub(crate) max_value: Size,
+}
+
+impl Default for Sqlite {
+    fn default() -> Self {
+        Self { directories: Vec::new(), max_value: Size::mebibytes(1) }
+    }
 }
 
 /// The log on standard error.

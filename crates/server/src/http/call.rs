@@ -6,20 +6,21 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use ringfence_gateway::{Call, CallLog, Code, Decision, Door, Refused};
 use ringfence_policy::TraceId;
 use tracing::{Instrument, Span, field};
 
 use super::actions::{UNMATCHED, action_of};
 use super::credentials::{impersonated_user, presented_key};
-use super::limits::{Lateness, Place, set_deadline};
+use super::held::hold_until_sent;
+use super::limits::{Lateness, set_deadline};
+use super::places::Place;
 use super::problem::Problem;
 use super::trace::trace_id_of;
 use super::{AppState, api};
@@ -51,7 +52,7 @@ impl<E: From<Refused> + IntoResponse> FromRequestParts<AppState> for Caller<E> {
 }
 
 /// Which part of the HTTP interface a path belongs to. Each has its own form of refusals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum FrontEnd {
     Api,
     V1,
@@ -108,6 +109,9 @@ pub(crate) async fn identify(parts: &mut Parts, state: &AppState) -> Result<Call
     }
     let call = identified?;
     let principal = call.principal();
+    if let Some(place) = parts.extensions.get::<Arc<Place>>() {
+        place.identify(principal)?;
+    }
     let span = Span::current();
     span.record("user.id", field::display(principal.authenticated_user()));
     if principal.acted_by.is_some() {
@@ -120,7 +124,8 @@ pub(crate) async fn identify(parts: &mut Parts, state: &AppState) -> Result<Call
 pub(crate) async fn attend(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let front_end = FrontEnd::of(request.uri().path());
-    let route = request.extensions().get::<MatchedPath>().map_or(UNMATCHED, MatchedPath::as_str).to_owned();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     let method = request.method().clone();
     let trace_id = trace_id_of(request.headers());
     let span = tracing::info_span!(
@@ -133,7 +138,7 @@ pub(crate) async fn attend(State(state): State<AppState>, mut request: Request, 
         "user.acting_for" = field::Empty,
     );
     let log = front_end.door().map(|door| {
-        let action = action_of(front_end, method.as_str(), &route);
+        let action = action_of(front_end, method.as_str(), route);
         state.gateway.begin(door, action, trace_id.clone())
     });
     if let Some(log) = &log {
@@ -144,7 +149,9 @@ pub(crate) async fn attend(State(state): State<AppState>, mut request: Request, 
     let mut response = attendance.finish_record(log, answer).instrument(span.clone()).await;
     add_headers(response.headers_mut(), front_end, &trace_id);
     span.record("http.status", response.status().as_u16());
-    measure(front_end, route, response.status(), started, &span);
+    let took = started.elapsed();
+    span.in_scope(|| tracing::info!(duration_ms = took.as_secs_f64() * 1000.0, "answered"));
+    state.measures.record(front_end, route, response.status(), took);
     response
 }
 
@@ -176,15 +183,15 @@ impl Attendance<'_> {
     }
 
     /// Runs the handler when there is a place for it.
-    async fn answer_with_place(&self, request: Request, next: Next) -> Response {
-        let place = match self.state.in_flight.enter() {
+    async fn answer_with_place(&self, mut request: Request, next: Next) -> Response {
+        let in_flight = &self.state.in_flight;
+        let is_ping = request.uri().path() == "/api/ping";
+        let place = match if is_ping { in_flight.enter_always() } else { in_flight.enter() } {
             Ok(place) => place,
-            Err(refused) => {
-                let mut response = self.refuse(refused);
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
-                return response;
-            }
+            Err(refused) => return ask_to_retry(self.refuse(refused)),
         };
+        // Whoever finds out who asks moves the place to that user's share.
+        request.extensions_mut().insert(place.clone());
         let lateness = Lateness::default();
         let request = set_deadline(request, self.state.settings.request_timeout, &lateness);
         // Its panics end here.
@@ -194,7 +201,10 @@ impl Attendance<'_> {
             let message = "the request did not arrive in time: send it again";
             return self.refuse(Refused::new(Code::RequestTimeout, message));
         }
-        hold_place(response, place)
+        if matches!(response.extensions().get(), Some(RefusedCode(Code::Overloaded))) {
+            return ask_to_retry(response);
+        }
+        hold_until_sent(response, place, self.state.settings.stall_timeout)
     }
 
     /// Ends the call's record. In strict mode an answer whose record can't be written is not given.
@@ -214,17 +224,9 @@ impl Attendance<'_> {
     }
 }
 
-/// A streamed answer keeps its request's place until the last row.
-fn hold_place(response: Response, place: Place) -> Response {
-    if response.extensions().get::<BodyFinishesLog>().is_none() {
-        return response;
-    }
-    response.map(|body| {
-        Body::from_stream(body.into_data_stream().inspect(move |_| {
-            // The closure lives as long as the stream, and so does the place.
-            let _held = &place;
-        }))
-    })
+fn ask_to_retry(mut response: Response) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(1));
+    response
 }
 
 fn decision_of(response: &Response) -> Decision {
@@ -254,19 +256,6 @@ fn add_headers(headers: &mut HeaderMap, front_end: FrontEnd, trace_id: &TraceId)
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
     }
-}
-
-fn measure(front_end: FrontEnd, route: String, status: StatusCode, started: Instant, span: &Span) {
-    let duration = started.elapsed();
-    let door = match front_end {
-        FrontEnd::Api => "api",
-        FrontEnd::V1 => "v1",
-        FrontEnd::Documents => "documents",
-    };
-    span.in_scope(|| tracing::info!(duration_ms = duration.as_secs_f64() * 1000.0, "answered"));
-    let labels = [("door", door.to_owned()), ("route", route), ("status", status.as_str().to_owned())];
-    metrics::counter!("ringfence_http_requests_total", &labels).increment(1);
-    metrics::histogram!("ringfence_http_request_duration_seconds", &labels).record(duration.as_secs_f64());
 }
 
 fn peer_of(request: &Request) -> IpAddr {

@@ -1,9 +1,9 @@
-//! How much a request may take: a place among those in flight, bytes of body, time to arrive.
+//! How much a request may take: bytes of body, time to arrive.
 
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -21,69 +21,6 @@ use super::HttpSettings;
 const LINGER_BYTES: usize = 64 * 1024 * 1024;
 /// What is set aside for a body before its first byte has come, whatever length was announced.
 const FIRST_ALLOCATION: usize = 16 * 1024;
-
-/// Counts requests that are being answered. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct InFlight {
-    shared: Arc<Counter>,
-}
-
-struct Counter {
-    running: AtomicUsize,
-    limit: usize,
-    draining: AtomicBool,
-}
-
-/// A request's place; given back when dropped.
-pub(crate) struct Place {
-    counter: Arc<Counter>,
-}
-
-impl InFlight {
-    pub(super) fn new(limit: usize) -> Self {
-        let shared = Counter { running: AtomicUsize::new(0), limit, draining: AtomicBool::new(false) };
-        Self { shared: Arc::new(shared) }
-    }
-
-    /// From here on new requests are refused.
-    pub(super) fn start_draining(&self) {
-        self.shared.draining.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.shared.draining.load(Ordering::Relaxed)
-    }
-
-    /// Requests that are being answered now.
-    pub(super) fn count(&self) -> usize {
-        self.shared.running.load(Ordering::Relaxed)
-    }
-
-    /// Takes a place, or says why there is none.
-    pub(super) fn enter(&self) -> Result<Place, Refused> {
-        if self.is_draining() {
-            return Err(Refused::new(
-                Code::ShuttingDown,
-                "the server is shutting down: send the request again",
-            ));
-        }
-        // The place comes first, so that its drop undoes the count in every case.
-        let place = Place { counter: self.shared.clone() };
-        if self.shared.running.fetch_add(1, Ordering::Relaxed) >= self.shared.limit {
-            return Err(Refused::new(
-                Code::Overloaded,
-                "the server is busy: too many requests at once, try again",
-            ));
-        }
-        Ok(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.counter.running.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// Whether a request's body missed its deadline. Whatever the handler made of the broken body, the answer is then 408.
 #[derive(Clone, Default)]
@@ -159,19 +96,6 @@ fn too_large(limit: usize) -> Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn places_are_counted_and_given_back() {
-        let in_flight = InFlight::new(1);
-        let place = in_flight.enter().unwrap();
-        assert_eq!(in_flight.enter().err().unwrap().code, Code::Overloaded);
-        assert_eq!(in_flight.count(), 1, "a refused request takes no place");
-        drop(place);
-        assert!(in_flight.enter().is_ok());
-        in_flight.start_draining();
-        assert_eq!(in_flight.enter().err().unwrap().code, Code::ShuttingDown);
-        assert_eq!(in_flight.count(), 0);
-    }
 
     #[tokio::test]
     async fn a_body_is_bounded() {

@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::stalls::Flowing;
+
 /// For a request's head to arrive; also how long a connection may stay idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest head of an HTTP/1.1 request in bytes, beyond which the answer is 431.
@@ -40,13 +42,15 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Serves `app` until `stop`, then lets running requests end for up to `drain`, then drops them.
+/// Serves `app` until `stop`, then lets running requests end for up to `drain`, then drops them. A connection
+/// whose peer takes nothing of what is written for `patience` is ended.
 pub(super) async fn serve(
     listener: TcpListener,
     tls: Option<RustlsConfig>,
     app: Router,
     stop: CancellationToken,
     drain: Duration,
+    patience: Duration,
 ) -> io::Result<()> {
     let handle = Handle::new();
     let stopper = tokio::spawn({
@@ -59,10 +63,11 @@ pub(super) async fn serve(
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
     set_limits(&mut server);
+    let flowing = Flowing { inner: NoDelayAcceptor::new(), patience };
     let outcome = match tls {
-        None => server.acceptor(Impatient(NoDelayAcceptor::new())).serve(app).await,
+        None => server.acceptor(Impatient(flowing)).serve(app).await,
         Some(config) => {
-            let acceptor = RustlsAcceptor::new(config).acceptor(NoDelayAcceptor::new());
+            let acceptor = RustlsAcceptor::new(config).acceptor(flowing);
             server.acceptor(Impatient(acceptor)).serve(app).await
         }
     };

@@ -7,10 +7,14 @@ pub(crate) mod call;
 mod credentials;
 pub(crate) mod docs;
 pub(crate) mod limits;
+mod held;
 mod listen;
+mod measures;
 pub(crate) mod openapi;
+pub(crate) mod places;
 pub(crate) mod problem;
 pub(crate) mod rate_limit;
+mod stalls;
 mod tls;
 mod trace;
 pub(crate) mod v1;
@@ -31,7 +35,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use ringfence_gateway::{CallLog, Code, Gateway};
 use tokio_util::sync::CancellationToken;
 
-use limits::InFlight;
+use measures::Measures;
+use places::{InFlight, PlaceLimits};
 use problem::Problem;
 use rate_limit::RateLimits;
 
@@ -49,7 +54,9 @@ pub(crate) struct HttpSettings {
     pub(crate) drain_timeout: Duration,
     /// Requests per minute and key; `None`: unlimited.
     pub(crate) rate_limit: Option<u32>,
-    pub(crate) max_in_flight: usize,
+    pub(crate) places: PlaceLimits,
+    /// How long a client may read nothing of its answer.
+    pub(crate) stall_timeout: Duration,
 }
 
 /// PEM files.
@@ -65,6 +72,7 @@ pub(crate) struct AppState {
     pub(crate) gateway: Gateway,
     pub(crate) settings: Arc<HttpSettings>,
     pub(crate) in_flight: InFlight,
+    pub(crate) measures: Arc<Measures>,
     pub(crate) rate_limits: Option<Arc<RateLimits>>,
 }
 
@@ -91,7 +99,8 @@ pub(crate) async fn serve(
     let admin = settings.admin_listen.map(listen::bind).transpose()?;
     let state = AppState {
         gateway,
-        in_flight: InFlight::new(settings.max_in_flight),
+        in_flight: InFlight::new(settings.places),
+        measures: Arc::default(),
         rate_limits: settings.rate_limit.and_then(RateLimits::new).map(Arc::new),
         settings: Arc::new(settings),
     };
@@ -101,11 +110,12 @@ pub(crate) async fn serve(
     let admin_stop = CancellationToken::new();
     let admin_served = admin.map(|listener| {
         let app = admin::router(&state, metrics);
-        tokio::spawn(listen::serve(listener, None, app, admin_stop.clone(), Duration::from_secs(1)))
+        let (stop, patience) = (admin_stop.clone(), state.settings.stall_timeout);
+        tokio::spawn(listen::serve(listener, None, app, stop, Duration::from_secs(1), patience))
     });
     let upkeep = tokio::spawn(rate_limit::forget_idle(state.rate_limits.clone()));
     let in_flight = state.in_flight.clone();
-    let drain_timeout = state.settings.drain_timeout;
+    let HttpSettings { drain_timeout, stall_timeout, .. } = *state.settings;
     let stopping = stop.clone();
     let announce = tokio::spawn(async move {
         stopping.cancelled().await;
@@ -113,7 +123,7 @@ pub(crate) async fn serve(
         tracing::info!(requests.in_flight = in_flight.count(), "draining");
     });
 
-    let served = listen::serve(main, tls, router(state), stop, drain_timeout).await;
+    let served = listen::serve(main, tls, router(state), stop, drain_timeout, stall_timeout).await;
 
     announce.abort();
     upkeep.abort();

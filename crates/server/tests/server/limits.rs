@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio_postgres::Client;
 
 use crate::process::{ADMIN_KEY, Server};
-use crate::world::{connect, make_database};
+use crate::world::{World, connect, make_database};
 
 #[tokio::test]
 async fn requests_are_counted_per_key() {
@@ -46,7 +46,7 @@ async fn a_full_server_says_so() {
     let quick = async {
         let deadline = Instant::now() + Duration::from_secs(2);
         loop {
-            let answer = server.send("ping", &[], "{}").await;
+            let answer = server.call(ADMIN_KEY, "get-user-info", &json!({})).await;
             if answer.status != 200 || Instant::now() > deadline {
                 return answer;
             }
@@ -57,6 +57,76 @@ async fn a_full_server_says_so() {
     assert_eq!(quick.status, 503, "{}", quick.text);
     assert_eq!(quick.header("retry-after"), "1");
     assert!(!quick.detail().is_empty());
+}
+
+#[tokio::test]
+async fn one_user_can_not_hold_all_places_and_who_does_not_read_holds_none() {
+    let postgres = Postgres::shared().await;
+    make_database(postgres, "share_db").await;
+    let limits = [("RINGFENCE_LIMITS__REQUESTS_PER_USER", "2"), ("RINGFENCE_SERVER__STALL_TIMEOUT", "1s")];
+    let server = Server::start_with(&limits).await;
+    let world = World::make(&server).await;
+    let scope = connect(&server, &world.banana, postgres, "share_db").await;
+    let slow = json!({ "scope": scope, "query": "SELECT pg_sleep(300)" });
+    let id = server.done(&world.banana, "submit-query", &slow).await["query_id"].clone();
+    // Waiting for a result is as good as a query.
+    let wait = json!({ "scope": scope, "query_id": id });
+    let waits = async { server.call(&world.banana, "get-query-result", &wait).await };
+    let others = async {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let refused = loop {
+            let answer = server.call(&world.banana, "get-user-info", &json!({})).await;
+            if answer.status != 200 || Instant::now() > deadline {
+                break answer;
+            }
+        };
+        assert_eq!(refused.status, 503, "{}", refused.text);
+        assert_eq!(refused.header("retry-after"), "1");
+        for key in [&world.apple, &world.stone] {
+            server.done(key, "get-user-info", &json!({})).await;
+        }
+    };
+    tokio::select! {
+        _ = futures::future::join(waits, async { server.call(&world.banana, "get-query-result", &wait).await }) =>
+            panic!("the query ended"),
+        () = others => {}
+    }
+    // Both places are free again when those who waited have left.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let asking = || async { server.call(&world.banana, "get-user-info", &json!({})).await };
+        let (one, other) = futures::future::join(asking(), asking()).await;
+        if (one.status.as_u16(), other.status.as_u16()) == (200, 200) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{}", one.text);
+    }
+    // Answers that are never read, as many as the user has places.
+    let large = json!({ "scope": scope, "query": "SELECT repeat('x', 12000000)", "max_rows": 1 }).to_string();
+    let unread: Vec<TcpStream> = (0..2)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+            let head = format!(
+                "POST /api/run-query HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{large}",
+                world.banana,
+                large.len()
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            let mut begun = [0; 12];
+            stream.read_exact(&mut begun).unwrap();
+            let mut rest = [0; 700];
+            let length = if begun.ends_with(b"200") { 0 } else { stream.read(&mut rest).unwrap() };
+            assert_eq!(&begun, b"HTTP/1.1 200", "{}", String::from_utf8_lossy(&rest[..length]));
+            stream
+        })
+        .collect();
+    let answer = server.call(&world.banana, "get-user-info", &json!({})).await;
+    assert_eq!(answer.status, 503, "their places are held: {}", answer.text);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while server.call(&world.banana, "get-user-info", &json!({})).await.status != 200 {
+        assert!(Instant::now() < deadline, "who does not read holds a place");
+    }
+    drop(unread);
 }
 
 #[tokio::test]

@@ -216,8 +216,9 @@ fn execute(connection: &Connection, sql: &str, params: Vec<Value>) -> Result<u64
 }
 
 fn execute_each(connection: &Connection, sql: &str, sets: Vec<Vec<Value>>) -> Result<(), Failure> {
+    let mut statement = connection.prepare_cached(sql).map_err(|error| failure(&error))?;
     for params in sets {
-        execute(connection, sql, params)?;
+        statement.execute(rusqlite::params_from_iter(params)).map_err(|error| failure(&error))?;
         // See `run_transaction`: after some errors nothing may run any more.
         if connection.is_autocommit() {
             return Err(gone());

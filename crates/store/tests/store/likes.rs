@@ -35,6 +35,7 @@ fn principal(user: &str, tenant: &str, in_org: &str) -> Principal {
         permissions: Permissions::default(),
         attributes: Arc::default(),
         acted_by: None,
+        standing: None,
     }
 }
 

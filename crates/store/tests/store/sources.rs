@@ -121,7 +121,8 @@ pub(crate) async fn unfinished_work_is_found(world: World) {
     store.sources().report(ids[1], 1, &report(IndexStatus::Failed)).await.unwrap();
     store.sources().report(ids[2], 1, &report(IndexStatus::Completed)).await.unwrap();
     store.sources().report(ids[3], 1, &report(IndexStatus::Indexing)).await.unwrap();
-    assert_eq!(store.sources().unfinished().await.unwrap(), [ids[0], ids[3]]);
+    let unfinished = [ids[0], ids[3]].map(|id| (id, ringfence_policy::OrgId::new("acme").unwrap()));
+    assert_eq!(store.sources().unfinished().await.unwrap(), unfinished);
 }
 
 pub(crate) async fn many_sources_are_read_at_once(world: World) {

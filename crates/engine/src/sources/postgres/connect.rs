@@ -20,7 +20,7 @@ use super::session::Session;
 use super::tls::SslMode;
 use super::watch::{Watch, Watched, WatchedTls};
 use crate::capacity::Slot;
-use crate::{EngineLimits, SourceAddress, SourceError};
+use crate::{Egress, EngineLimits, SourceAddress, SourceError};
 
 /// In the start-up packet, so that RESET ALL and DISCARD ALL come back to them.
 const START_UP: &str = "-c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=1 -c bytea_output=hex \
@@ -76,7 +76,7 @@ impl Connector {
             START_UP.to_owned()
         });
         let fail = |error| failure::of_connecting(&error, &place(address), &address.database);
-        let (client, driver) = match settle(address).await? {
+        let (client, driver) = match settle(address, &self.limits.egress).await? {
             Settled::Plain(stream) => {
                 config.ssl_mode(tokio_postgres::config::SslMode::Disable);
                 let stream = Watched::new(stream, Arc::clone(&watch));
@@ -120,7 +120,7 @@ impl Connector {
     /// Asks the server to stop what the session runs; returns when the server has read the request.
     pub(super) async fn cancel(&self, address: &SourceAddress, token: &CancelToken) {
         let sending = async {
-            match settle(address).await? {
+            match settle(address, &self.limits.egress).await? {
                 Settled::Plain(mut stream) => {
                     let sent = token.cancel_query_raw(&mut stream, NoTls).await;
                     // The server closes the connection once it has acted on the request (manual, 55.2.8).
@@ -154,9 +154,9 @@ fn tls_towards(
 }
 
 /// Connects and settles TLS with the server (manual, 55.2.10: `SSLRequest`, answered by one byte).
-async fn settle(address: &SourceAddress) -> Result<Settled, SourceError> {
+async fn settle(address: &SourceAddress, egress: &Egress) -> Result<Settled, SourceError> {
     let mode = SslMode::of(address)?;
-    let mut stream = connect(address).await?;
+    let mut stream = connect(address, egress).await?;
     if mode == SslMode::Disable {
         return Ok(Settled::Plain(stream));
     }
@@ -183,11 +183,19 @@ async fn settle(address: &SourceAddress) -> Result<Settled, SourceError> {
     }
 }
 
-async fn connect(address: &SourceAddress) -> Result<TcpStream, SourceError> {
+/// Connects to one of the host's addresses that may be connected to. The name is resolved once, so that what was
+/// checked is what is connected to.
+async fn connect(address: &SourceAddress, egress: &Egress) -> Result<TcpStream, SourceError> {
     let host = if address.host.is_empty() { "localhost" } else { address.host.as_str() };
-    let Ok(targets) = lookup_host((host, port(address))).await else {
-        return Err(SourceError::Unreachable(format!("the host {host} is unknown")));
-    };
+    let resolved = lookup_host((host, port(address))).await;
+    let mut targets: Vec<_> = resolved.into_iter().flatten().collect();
+    targets.retain(|target| egress.permits(host, target.ip()));
+    if targets.is_empty() {
+        // One answer for both: else names could be tried out that only an inner network knows.
+        return Err(SourceError::Unreachable(format!(
+            "the host {host} is unknown, or connections to it are not allowed"
+        )));
+    }
     let mut last = None;
     for target in targets {
         let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };

@@ -15,7 +15,7 @@ pub(super) fn of(error: &Error, stops: &Stops, limits: &EngineLimits) -> SourceE
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             SourceError::Unreachable("the file can't be opened".to_owned())
         }
-        Some(ErrorCode::TooBig) => SourceError::TooLarge { limit_bytes: limits.max_row_bytes as u64 },
+        Some(ErrorCode::TooBig) => SourceError::TooLarge { limit_bytes: limits.sqlite_length() as u64 },
         _ => SourceError::Statement { message: message(error), sqlstate: None },
     }
 }

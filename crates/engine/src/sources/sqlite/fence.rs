@@ -62,12 +62,14 @@ pub(super) fn open_watched(
         connection.busy_timeout(stops.remaining().min(LOCK_WAIT))?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-        let longest = i32::try_from(limits.max_row_bytes).unwrap_or(i32::MAX);
+        // The progress handler is asked between the machine's instructions, and one instruction may be a whole call of
+        // `instr`, `replace` or LIKE: the lengths are what bounds their time.
+        let longest = i32::try_from(limits.sqlite_length()).unwrap_or(i32::MAX);
         for (limit, value) in [
             (Limit::SQLITE_LIMIT_LENGTH, longest),
             (Limit::SQLITE_LIMIT_EXPR_DEPTH, 500),
             (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 500),
-            (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 10_000),
+            (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000),
             (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 100),
             (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
         ] {

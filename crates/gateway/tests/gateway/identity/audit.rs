@@ -22,7 +22,7 @@ async fn a_record_says_who_did_what() {
     let new = UserSpec { id: "new".to_owned(), ..UserSpec::default() };
     world.gateway.create_user(&call, new).await.unwrap();
     log.set_connection("pg://x");
-    log.set_statement("f00d", vec!["public.orders".to_owned()]);
+    log.set_statement("f00d", &["public.orders".to_owned()]);
     log.set_rows(7);
     log.finish(Decision::Allowed).await.unwrap();
     let record = world.record(&log).await.record;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::names::{NameStyle, SchemaName, ShownTableName};
 use super::rows::ShownResult;
-use super::{ApiCaller, AppState, Empty, Reply, Scoped, given};
+use super::{ApiCaller, ApiRefused, AppState, Empty, Reply, Scoped, given};
 
 /// What is said of a statement that compiling can't judge: it may be fine, and nothing is known against it.
 const UNCHECKED: &str = "could not be checked: the database has no plan for this kind of statement";
@@ -100,10 +100,10 @@ async fn run_query(
     State(gateway): State<Gateway>,
     caller: ApiCaller,
     Scoped(key, request): Scoped<RunRequest>,
-) -> Reply<ShownResult> {
+) -> Result<ShownResult, ApiRefused> {
     request.check_database(&gateway, &caller.call, &key).await?;
     let outcome = gateway.run_query(&caller.call, &key, request.into()).await?;
-    Ok(Json(ShownResult(outcome)))
+    Ok(ShownResult(outcome))
 }
 
 async fn submit_query(
@@ -121,10 +121,10 @@ async fn get_query_result(
     State(gateway): State<Gateway>,
     caller: ApiCaller,
     Scoped(key, request): Scoped<ResultRequest>,
-) -> Reply<ShownResult> {
+) -> Result<ShownResult, ApiRefused> {
     let max_rows = Some(request.max_returned_rows.unwrap_or(DEFAULT_RETURNED_ROWS));
     let outcome = gateway.query_result(&caller.call, Some(&key), &request.query_id, max_rows).await?;
-    Ok(Json(ShownResult(outcome)))
+    Ok(ShownResult(outcome))
 }
 
 async fn cancel_query(

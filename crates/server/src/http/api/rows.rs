@@ -2,16 +2,36 @@
 
 use std::collections::{HashMap, HashSet};
 
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
 use ringfence_engine::{ResultColumn, ResultSet, Value};
+use ringfence_gateway::Refused;
 use ringfence_gateway::catalog::shown_name;
 use ringfence_gateway::queries::QueryOutcome;
 use serde::ser::{SerializeMap, SerializeSeq, SerializeStruct};
 use serde::{Serialize, Serializer};
 
-use super::catalog::ShownColumn;
+use super::ApiRefused;
+
+/// Columns up to which names are compared with each other; beyond, a set finds equal ones sooner.
+const FEW_COLUMNS: usize = 16;
+/// What is set aside for an answer before its length is known: that of a few rows.
+const FIRST_ALLOCATION: usize = 1024;
 
 /// A query's result. Building a tree of JSON values first would cost several times what writing costs.
 pub(super) struct ShownResult(pub(super) QueryOutcome);
+
+impl IntoResponse for ShownResult {
+    fn into_response(self) -> Response {
+        let mut body = Vec::with_capacity(FIRST_ALLOCATION);
+        match serde_json::to_writer(&mut body, &self) {
+            Ok(()) => {
+                ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+            }
+            Err(error) => ApiRefused::from(Refused::internal(&error)).into_response(),
+        }
+    }
+}
 
 impl Serialize for ShownResult {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -20,7 +40,7 @@ impl Serialize for ShownResult {
         let mut reply = serializer.serialize_struct("Result", 4)?;
         reply.serialize_field("rows", &ShownRows { names: &names, rows })?;
         reply.serialize_field("more_rows", more_rows)?;
-        reply.serialize_field("column_definitions", &definitions(&names, columns))?;
+        reply.serialize_field("column_definitions", &ShownDefinitions { names: &names, columns })?;
         reply.serialize_field("query_uuid", self.0.id.as_str())?;
         reply.end()
     }
@@ -30,6 +50,10 @@ impl Serialize for ShownResult {
 /// differently, because the names are keys of an object: later ones of equal names get `_1`, `_2`.
 pub(super) fn shown_columns(columns: &[ResultColumn]) -> Vec<String> {
     let wanted: Vec<String> = columns.iter().map(|column| shown_name(&column.name)).collect();
+    let differ = |(place, name): (usize, &String)| !wanted.iter().skip(place + 1).any(|other| other == name);
+    if wanted.len() <= FEW_COLUMNS && wanted.iter().enumerate().all(differ) {
+        return wanted;
+    }
     // A made-up name must not push out a column that is really called so.
     let mut taken: HashSet<String> = wanted.iter().cloned().collect();
     let mut seen: HashMap<&str, usize> = HashMap::with_capacity(wanted.len());
@@ -47,15 +71,32 @@ pub(super) fn shown_columns(columns: &[ResultColumn]) -> Vec<String> {
     shown
 }
 
-fn definitions(names: &[String], columns: &[ResultColumn]) -> Vec<ShownColumn> {
-    let define = |(name, column): (&String, &ResultColumn)| ShownColumn {
-        name: name.clone(),
-        type_name: column.type_name.clone(),
-        comment: None,
-        description: None,
-        sample_values: None,
-    };
-    names.iter().zip(columns).map(define).collect()
+struct ShownDefinitions<'a> {
+    names: &'a [String],
+    columns: &'a [ResultColumn],
+}
+
+/// A column as catalogs show it; of a result's columns no more is known.
+#[derive(Serialize)]
+struct ShownDefinition<'a> {
+    name: &'a str,
+    #[serde(rename = "type")]
+    type_name: &'a str,
+    comment: (),
+    description: (),
+    sample_values: (),
+}
+
+impl Serialize for ShownDefinitions<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.names.iter().zip(self.columns).map(|(name, column)| ShownDefinition {
+            name,
+            type_name: &column.type_name,
+            comment: (),
+            description: (),
+            sample_values: (),
+        }))
+    }
 }
 
 struct ShownRows<'a> {
