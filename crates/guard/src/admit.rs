@@ -23,6 +23,9 @@ const MAX_RECURSION: usize = 512;
 /// Highest number of a placeholder.
 const MAX_PLACEHOLDER: usize = 1000;
 
+/// How an argument behind VARIADIC is named for the parser, which does not know the word.
+pub(crate) const VARIADIC: &str = "_rf_variadic";
+
 /// A statement that was read.
 pub(crate) struct Read {
     pub(crate) statement: Statement,
@@ -49,9 +52,6 @@ pub(crate) fn read(text: &str, dialect: &Dialect) -> Result<Read, Refusal> {
     if tokens.contains(&Token::SemiColon) {
         return Err(Refusal::SeveralStatements);
     }
-    if dialect.is_postgres() {
-        tokens = corrected(tokens);
-    }
     let statement = parse(tokens.clone(), dialect)?;
     Ok(Read { statement, tokens, placeholders })
 }
@@ -60,7 +60,10 @@ pub(crate) fn parser_dialect(dialect: &Dialect) -> &'static dyn ParserDialect {
     if dialect.is_postgres() { &PostgreSqlDialect {} } else { &SQLiteDialect {} }
 }
 
-pub(crate) fn parse(tokens: Vec<Token>, dialect: &Dialect) -> Result<Statement, Refusal> {
+pub(crate) fn parse(mut tokens: Vec<Token>, dialect: &Dialect) -> Result<Statement, Refusal> {
+    if dialect.is_postgres() {
+        tokens = corrected(tokens);
+    }
     let mut parser =
         Parser::new(parser_dialect(dialect)).with_recursion_limit(MAX_RECURSION).with_tokens(tokens);
     let statement = parser.parse_statement().map_err(refusal)?;
@@ -107,8 +110,18 @@ fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
     let mut prefixes = 0_usize;
     let mut operators = 0_usize;
     let mut placeholders = 0_usize;
-    for token in tokens {
+    for (token, next) in tokens.iter().zip(tokens.iter().skip(1).chain([&Token::EOF])) {
         match token {
+            Token::Number(..) if matches!(next, Token::Word(_)) => {
+                return Err(Refusal::Unreadable {
+                    message: format!("trailing junk after the number {token}"),
+                });
+            }
+            Token::Word(word)
+                if word.quote_style.is_none() && is(word, "interval") && *next == Token::LParen =>
+            {
+                return Err(Refusal::NotAdmitted { what: "the precision of an interval".to_owned() });
+            }
             Token::Whitespace(Whitespace::SingleLineComment { comment, .. }) if comment.contains('\r') => {
                 return Err(Refusal::NotAdmitted { what: "a carriage return in a comment".to_owned() });
             }
@@ -154,7 +167,7 @@ fn placeholder(name: &str, so_far: usize) -> Result<usize, Refusal> {
     Ok(number.max(so_far))
 }
 
-/// `x ISNULL` and `x NOTNULL` as PostgreSQL reads them, and `top.x` as a column.
+/// `x ISNULL` and `x NOTNULL` as PostgreSQL reads them, `top.x` as a column, `TRIM(LEADING FROM x)`, and VARIADIC.
 fn corrected(tokens: Vec<Token>) -> Vec<Token> {
     let mut corrected: Vec<Token> = Vec::with_capacity(tokens.len());
     let mut rest = tokens.into_iter().peekable();
@@ -167,6 +180,14 @@ fn corrected(tokens: Vec<Token>) -> Vec<Token> {
             Token::Word(word) if word.quote_style.is_none() && after_operand && is(&word, "notnull") => {
                 corrected.extend(["IS", "NOT", "NULL"].map(Token::make_keyword));
             }
+            Token::Word(word) if word.quote_style.is_none() && is(&word, "variadic") => {
+                corrected.extend([Token::make_word(VARIADIC, Some('"')), Token::RArrow]);
+            }
+            Token::Word(word) if word.keyword == Keyword::FROM && ends_trim(&corrected) => {
+                let function = corrected.pop().map_or("", |place| trim_function(&place));
+                corrected.truncate(corrected.len().saturating_sub(2));
+                corrected.extend([Token::make_word(function, Some('"')), Token::LParen]);
+            }
             Token::Word(word)
                 if word.quote_style.is_none()
                     && word.keyword == Keyword::TOP
@@ -178,6 +199,21 @@ fn corrected(tokens: Vec<Token>) -> Vec<Token> {
         }
     }
     corrected
+}
+
+/// Whether these are `TRIM(LEADING`, say: what follows is `FROM`, without a word on what is trimmed.
+fn ends_trim(tokens: &[Token]) -> bool {
+    matches!(tokens, [.., Token::Word(trim), Token::LParen, place @ Token::Word(_)]
+        if trim.quote_style.is_none() && is(trim, "trim") && !trim_function(place).is_empty())
+}
+
+fn trim_function(place: &Token) -> &'static str {
+    match place {
+        Token::Word(Word { keyword: Keyword::LEADING, quote_style: None, .. }) => "ltrim",
+        Token::Word(Word { keyword: Keyword::TRAILING, quote_style: None, .. }) => "rtrim",
+        Token::Word(Word { keyword: Keyword::BOTH, quote_style: None, .. }) => "btrim",
+        _ => "",
+    }
 }
 
 fn is(word: &Word, text: &str) -> bool {

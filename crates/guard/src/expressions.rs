@@ -292,6 +292,20 @@ impl Writer<'_> {
         if raises {
             self.raises();
         }
+        // A sign binds closer than `^`, though the parser reads it the other way.
+        if let (
+            UnaryOperator::Minus | UnaryOperator::Plus,
+            Expr::BinaryOp { left, op: BinaryOperator::PGExp, right },
+        ) = (operator, operand)
+            && self.dialect.is_postgres()
+        {
+            self.text("(");
+            self.nested(|writer| writer.unary(operator, left))?;
+            self.text(" ^ ");
+            self.expression(right)?;
+            self.text(")");
+            return Ok(());
+        }
         self.text("(");
         self.text(printed);
         self.expression(operand)?;

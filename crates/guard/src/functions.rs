@@ -6,11 +6,12 @@ use sqlparser::ast::{
     WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 
+use crate::admit::VARIADIC;
 use crate::refusal::Refusal;
 use crate::rewrite::{Writer, not_admitted};
 
 /// Longest text that `repeat` and padding may be asked for in one step.
-const MAX_REPEAT: u64 = 1024 * 1024;
+const MAX_REPEAT: u64 = 10_000;
 
 impl Writer<'_> {
     pub(crate) fn function(&mut self, function: &Function) -> Result<(), Refusal> {
@@ -174,6 +175,14 @@ impl Writer<'_> {
                 self.name(&alias);
                 self.text(".*");
                 Ok(())
+            }
+            FunctionArg::Named {
+                name,
+                arg: FunctionArgExpr::Expr(value),
+                operator: FunctionArgOperator::RightArrow,
+            } if name.value == VARIADIC => {
+                self.text("VARIADIC ");
+                self.expression(value)
             }
             FunctionArg::Named {
                 name,

@@ -233,7 +233,8 @@ impl Writer<'_> {
         }
     }
 
-    /// The row in the way may be one that the principal does not see: then it stays as it is.
+    /// The row in the way may be one that the principal does not see. Then nothing of the statement is computed on it:
+    /// it is set to what it is, which the check of the new row finds, so that all is undone as for a key that is taken.
     fn conflict_update(
         &mut self,
         assignments: &[sqlparser::ast::Assignment],
@@ -261,18 +262,36 @@ impl Writer<'_> {
         self.names.scopes.push(Scope { sources: vec![excluded] });
         self.names.scopes.push(scope);
         self.text(" DO UPDATE SET ");
-        self.assignments(assignments, &entitlement)?;
-        let rows = writable_rows(&entitlement);
-        if rows != Expression::truth(true) || selection.is_some() {
-            self.text(" WHERE ");
-            self.policy(&rows, TARGET)?;
-            if let Some(selection) = selection {
-                self.text(" AND ");
-                self.after_rows(&rows, selection)?;
-            }
+        let is_scoped = entitlement.rows != Expression::truth(true);
+        self.conflict_rows = is_scoped.then(|| entitlement.rows.clone());
+        let assigned = self.assignments(assignments, &entitlement);
+        self.conflict_rows = None;
+        assigned?;
+        self.conflict_condition(selection, &entitlement)?;
+        self.names.scopes.pop();
+        self.names.scopes.pop();
+        Ok(())
+    }
+
+    /// Rows that may be read and not changed are skipped.
+    fn conflict_condition(&mut self, selection: Option<&Expr>, target: &Entitlement) -> Result<(), Refusal> {
+        let narrower = target.writes.rows.as_ref();
+        if selection.is_none() && narrower.is_none() {
+            return Ok(());
         }
-        self.names.scopes.pop();
-        self.names.scopes.pop();
+        self.text(" WHERE CASE WHEN ");
+        self.policy(&target.rows, TARGET)?;
+        self.text(" THEN ");
+        if let Some(narrower) = narrower {
+            self.policy(narrower, TARGET)?;
+            self.text(if selection.is_some() { " AND " } else { "" });
+        }
+        match (selection, narrower) {
+            (Some(selection), Some(narrower)) => self.after_rows(narrower, selection)?,
+            (Some(selection), None) => self.early(|writer| writer.expression(selection))?,
+            (None, _) => {}
+        }
+        self.text(" ELSE TRUE END");
         Ok(())
     }
 

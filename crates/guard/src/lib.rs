@@ -17,6 +17,7 @@
 //! It is pure: no IO, no clock, no drivers.
 
 mod admit;
+mod breadth;
 mod casts;
 mod conditions;
 mod dialect;

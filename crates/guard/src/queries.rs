@@ -237,7 +237,7 @@ impl Writer<'_> {
             having,
             named_window,
             qualify: None,
-            window_before_qualify: false,
+            window_before_qualify: _,
             value_table_mode: None,
             flavor: SelectFlavor::Standard,
         } = select
@@ -256,6 +256,7 @@ impl Writer<'_> {
         let start = self.out.len();
         let before = self.place();
         let scope = self.early(|writer| writer.from(from))?;
+        self.refuse_products(from, selection.as_ref(), &scope)?;
         let from_text = self.out.split_off(start);
         let after = self.place();
         self.names.scopes.push(scope);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use ringfence_policy::expression::{PrincipalPath, PrincipalValue};
-use ringfence_policy::{Denial, Entitlement, RelationName, View};
+use ringfence_policy::{Denial, Entitlement, Expression, RelationName, View};
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
 
 use crate::admit::Read;
@@ -72,6 +72,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) returns_rows: bool,
     pub(crate) max_rows: Option<u64>,
     pub(crate) bypasses: Vec<(RelationName, String)>,
+    /// While the columns of a row in the way of an INSERT are set: the rows that the principal sees.
+    pub(crate) conflict_rows: Option<Expression>,
     /// Numbers aliases of our own.
     fresh: usize,
     depth: usize,
@@ -101,6 +103,7 @@ pub(crate) fn rewrite(read: &Read, view: &View, dialect: &'static Dialect) -> Re
         returns_rows: true,
         max_rows: None,
         bypasses: Vec::new(),
+        conflict_rows: None,
         fresh: 0,
         depth: 0,
     };

@@ -17,6 +17,8 @@ use crate::rewrite::Written;
 pub(crate) fn verify(written: &Written, view: &View, dialect: &Dialect) -> Result<(), Refusal> {
     let tokens = Tokenizer::new(admit::parser_dialect(dialect), &written.sql).tokenize();
     let tokens = tokens.map_err(|_| Refusal::NotVerified)?;
+    let tokens: Vec<Token> =
+        tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
     admit::parse(tokens.clone(), dialect).map_err(|_| Refusal::NotVerified)?;
     let schemas: BTreeSet<&str> = written
         .relations
@@ -26,7 +28,6 @@ pub(crate) fn verify(written: &Written, view: &View, dialect: &Dialect) -> Resul
         .map(|relation| relation.schema.as_str())
         .chain(view.search.iter().map(String::as_str))
         .collect();
-    let tokens: Vec<&Token> = tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
     for window in tokens.windows(3) {
         let [Token::Word(schema), Token::Period, Token::Word(name)] = window else { continue };
         if schemas.contains(schema.value.as_str()) && !is_known(schema, name, written, view) {

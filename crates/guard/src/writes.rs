@@ -262,7 +262,13 @@ impl Writer<'_> {
                 AssignmentTarget::ColumnName(name) => {
                     let column = writer.updatable(name, target)?;
                     writer.name(&column);
+                    writer.text(" = ");
+                    writer.assigned_value(value, &column)?;
                     assigned.push(column);
+                    return Ok(());
+                }
+                AssignmentTarget::Tuple(_) if writer.conflict_rows.is_some() => {
+                    return Err(not_admitted("several columns in one assignment here: write one for each"));
                 }
                 AssignmentTarget::Tuple(names) => {
                     writer.text("(");
@@ -279,6 +285,24 @@ impl Writer<'_> {
             writer.value_or_default(value)
         })?;
         Ok(assigned)
+    }
+
+    /// A value; on a row in the way of an INSERT that the principal does not see, the column stays as it is.
+    fn assigned_value(&mut self, value: &Expr, column: &str) -> Result<(), Refusal> {
+        let Some(rows) = self.conflict_rows.clone() else {
+            return self.value_or_default(value);
+        };
+        if is_default(value) {
+            return Err(not_admitted("DEFAULT here: write the value"));
+        }
+        self.text("CASE WHEN ");
+        self.policy(&rows, TARGET)?;
+        self.text(" THEN ");
+        self.expression(value)?;
+        self.text(" ELSE ");
+        self.qualified(TARGET, column);
+        self.text(" END");
+        Ok(())
     }
 
     fn updatable(&self, name: &ObjectName, target: &Entitlement) -> Result<String, Refusal> {

@@ -1,0 +1,83 @@
+//! Guards statements from standard input, one JSON object a line: for trying the guard against a database by hand.
+//!
+//! `guarded KIND CATALOG.json POLICY.yaml PRINCIPALS.json`; a line is `{"principal", "sql", "params"}`.
+
+use std::collections::HashMap;
+use std::io::{BufRead, Write};
+
+use ringfence_guard::{Parameter, guard};
+use ringfence_policy::*;
+use serde_json::{Value, json};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let read = |path: &str| std::fs::read_to_string(path).expect(path);
+    let kind = if arguments[0] == "postgresql" { ConnectionKind::Postgresql } else { ConnectionKind::Sqlite };
+    let catalog: Catalog = serde_json::from_str(&read(&arguments[1])).expect("a catalog");
+    let policy = Policy::load(&arguments[2], &read(&arguments[2]), kind)
+        .unwrap_or_else(|invalid| panic!("{invalid:#?}"));
+    let principals: HashMap<String, Value> = serde_json::from_str(&read(&arguments[3])).expect("principals");
+    let views: HashMap<String, (Principal, View)> = principals
+        .into_iter()
+        .map(|(name, said)| {
+            let mut attributes = said["variables"].as_object().cloned().unwrap_or_default();
+            for key in ["tenant_id", "user_id"] {
+                attributes.insert(key.to_owned(), said[key].clone());
+            }
+            let roles: Vec<String> = serde_json::from_value(said["roles"].clone()).expect("roles");
+            let principal = Principal {
+                org: OrgId::new("acme").unwrap(),
+                tenant: TenantId::new("1").unwrap(),
+                user: UserId::new(&name).unwrap(),
+                name: name.clone(),
+                roles: Vec::new(),
+                data_roles: roles.into(),
+                permissions: Permissions::default(),
+                attributes: std::sync::Arc::new(attributes),
+                acted_by: None,
+                standing: None,
+            };
+            let view = view(Question {
+                policy: &policy,
+                catalog: &catalog,
+                unfiltered: &catalog,
+                rules: &[],
+                principal: &principal,
+            });
+            (name, (principal, view))
+        })
+        .collect();
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let asked: Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
+        let (principal, view) = &views[asked["principal"].as_str().expect("a principal")];
+        let given: Vec<Option<String>> = serde_json::from_value(asked["params"].clone()).unwrap_or_default();
+        let made = guard(asked["sql"].as_str().expect("sql"), kind, view)
+            .and_then(|plan| plan.bind(principal, &given));
+        let answer = match made {
+            Ok(query) => {
+                let fence = query.fence().expect("guarded");
+                json!({ "sql": query.sql(), "params": query.parameters().iter().map(text).collect::<Vec<_>>(), "writes": fence.writes,
+                    "check": fence.check_column, "returns": fence.returns_rows, "max_rows": fence.max_rows })
+            }
+            Err(refusal) => json!({ "refused": refusal.to_string(), "kind": format!("{refusal:?}") }),
+        };
+        writeln!(out, "{answer}").expect("written");
+        out.flush().expect("written");
+    }
+}
+
+fn text(parameter: &Parameter) -> Value {
+    match parameter {
+        Parameter::Null => Value::Null,
+        Parameter::Text(text) => Value::from(text.as_str()),
+        Parameter::Integer(number) => Value::from(number.to_string()),
+        Parameter::Float(number) => Value::from(number.to_string()),
+        Parameter::Bool(value) => Value::from(value.to_string()),
+        Parameter::List(items) => {
+            let items: Vec<String> =
+                items.iter().map(|item| text(item).as_str().unwrap_or("NULL").to_owned()).collect();
+            Value::from(format!("{{{}}}", items.join(",")))
+        }
+    }
+}
