@@ -17,6 +17,7 @@
 
 pub mod access;
 pub mod catalog;
+mod check;
 mod compile;
 pub mod connection;
 pub mod decide;

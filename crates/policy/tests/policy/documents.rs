@@ -70,7 +70,7 @@ fn faults_are_told_with_their_place() {
         ),
         (
             "models:\n  A: { table: x, write_policy: { auto_set: { a: b } } }\n",
-            "p.yaml:2:50: only `principal` may be named here, not a column",
+            "p.yaml:2:49: only `principal` may be named here, not a column",
         ),
         (
             "joins: [ { from: a, to: b.c } ]\n",
@@ -163,4 +163,50 @@ fn the_published_schema_is_current() {
     }
     let published = std::fs::read_to_string(path).unwrap_or_default();
     assert!(published == current, "docs/policy.schema.json is out of date: run with UPDATE=1");
+}
+
+#[test]
+fn names_that_are_not_there_are_told() {
+    let told = |text: &str| {
+        let problems = crate::world::load(text).check(&crate::world::catalog());
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let cases = [
+        (
+            "models: { S: { table: sales, scoping: { tenant: principal.tenant_id }, fields: { email: deny } } }",
+            "",
+        ),
+        (
+            "models: { S: { table: sale } }",
+            "policy.yaml:1:11: there is no table public.sale (did you mean `sales`?)",
+        ),
+        (
+            "models: { S: { table: sales, fields: { emial: deny } } }",
+            "policy.yaml:1:40: sales has no column `emial` (did you mean `email`?)",
+        ),
+        (
+            "models: { S: { table: sales, fields: { amount: { action: mask, mask_pattern: email } } } }",
+            "policy.yaml:1:58: the mask of `amount` can't be made, which hides it: it is no text, and the mask would not be of its type: use `null` or an `expression`",
+        ),
+        (
+            "models: { S: { table: sales, row_policies: [ { name: n, condition: stauts = 'x' } ] } }",
+            "policy.yaml:1:68: there is no column `stauts` (did you mean `status`?)",
+        ),
+        ("joins: [ { from: sales.shop, to: shops.ix } ]", "policy.yaml:1:18: shops has no column `ix`"),
+        (
+            "restrictions: { R: [ { table: shops, column: citi, in: [x] } ] }",
+            "policy.yaml:1:46: shops has no column `citi` (did you mean `city`?)\npolicy.yaml:1:46: there is no column `citi` (did you mean `city`?)",
+        ),
+        (
+            "models: { S: { table: sales, row_policies: [ { name: n, condition: shop IN (SELECT x FROM shops) } ] } }",
+            "policy.yaml:1:68: there is no column `x`",
+        ),
+        (
+            "models: { S: { table: sales, row_policies: [ { name: n, condition: shop IN (SELECT id FROM shops WHERE city = 'x') } ] } }",
+            "",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(told(text), expected, "{text}");
+    }
 }
