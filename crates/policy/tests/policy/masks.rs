@@ -59,13 +59,13 @@ fn patterns_show_what_they_say() {
 
 #[test]
 fn masks_have_the_type_of_their_column() {
+    use ConnectionKind::{Postgresql, Sqlite};
     let made = |mask: Mask, data_type: &str, kind| mask_expression(&mask, &text_column(data_type), kind);
     let pattern = || Mask::Pattern(MaskPattern::Partial);
     let cast_to = |made: Result<Expression, &str>| match made {
         Ok(Expression::Cast { to, .. }) => Some(to),
         Ok(_) | Err(_) => None,
     };
-    use ConnectionKind::{Postgresql, Sqlite};
     assert_eq!(
         cast_to(made(pattern(), "character varying", Postgresql)).as_deref(),
         Some("character varying")

@@ -7,8 +7,7 @@ use serde_json::json;
 
 use crate::world::{load, principal};
 
-/// 1,000 relations of 20 columns. The bound is for builds without optimisation on busy machines; released, it takes
-/// a few milliseconds.
+/// 1,000 relations of 20 columns. The bound is for busy machines; `SHOW_SPEED=1` fails with the figure.
 #[test]
 fn a_view_of_a_thousand_relations() {
     let column = |number: usize| Column {
@@ -24,9 +23,14 @@ fn a_view_of_a_thousand_relations() {
     let relations = (0..1_000).map(relation).collect();
     let catalog =
         Catalog { database: "db".to_owned(), schemas: vec![Schema { name: "public".to_owned(), relations }] };
-    let models: String = (0..1_000)
-        .map(|number| format!("  M{number}: {{ table: t{number:04}, scoping: {{ column_0: principal.tenant_id }}, row_policies: [ {{ name: n, condition: \"column_1 = principal.user_id OR 'x' IN principal.roles\" }} ], fields: {{ column_3: {{ action: mask, mask_pattern: email }} }} }}\n"))
-        .collect();
+    let model = |number: usize| {
+        format!(
+            "  M{number}: {{ table: t{number:04}, scoping: {{ column_0: principal.tenant_id }}, fields: {{ column_3: {{ action: mask, mask_pattern: email }} }},
+    row_policies: [ {{ name: n, condition: \"column_1 = principal.user_id OR 'x' IN principal.roles\" }} ] }}\n"
+        )
+    };
+    let models: Vec<String> = (0..1_000).map(model).collect();
+    let models = models.concat();
     let policy = load(&format!("global: {{ deny: ['*secret*'], mask: [phone] }}\nmodels:\n{models}"));
     let who = principal("a", "u", &["member"], json!({}));
     let question =
@@ -37,8 +41,7 @@ fn a_view_of_a_thousand_relations() {
         assert_eq!(view(question).relations.len(), 1_000);
         fastest = fastest.min(start.elapsed());
     }
-    assert!(fastest < Duration::from_millis(500), "{fastest:?}");
-    if std::env::var_os("SHOW_SPEED").is_some() {
-        panic!("{fastest:?}");
-    }
+    let bound = if cfg!(debug_assertions) { Duration::from_secs(5) } else { Duration::from_millis(100) };
+    assert!(fastest < bound, "{fastest:?}");
+    assert!(std::env::var_os("SHOW_SPEED").is_none(), "{fastest:?}");
 }
