@@ -106,7 +106,7 @@ impl Installation {
 pub(crate) fn run(command: &mut Command) {
     let output = command.output().expect("the program can be run");
     let (told, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{:?} failed: {told}{failed}", command.get_program());
+    assert!(output.status.success(), "{} failed: {told}{failed}", command.get_program().display());
 }
 
 fn copy_tree(from: &Path, to: &Path, installation: &Installation) {
