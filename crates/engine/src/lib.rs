@@ -26,6 +26,7 @@ pub use result::{ResultColumn, ResultSet, RowStream};
 pub use value::Value;
 
 use capacity::Capacity;
+use sources::mysql::Mysql;
 use sources::postgres::{Postgres, Running};
 use sources::sqlite::Sqlite;
 
@@ -111,6 +112,7 @@ pub struct Engine {
 struct Shared {
     postgres: Postgres,
     sqlite: Sqlite,
+    mysql: Mysql,
     capacity: Capacity,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -139,8 +141,9 @@ impl Engine {
         let capacity = Capacity::new(limits.max_connections);
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
         let postgres = Postgres::new(Arc::clone(&limits), capacity.clone(), tasks.clone(), closing.clone());
+        let mysql = Mysql::new(Arc::clone(&limits), capacity.clone(), tasks.clone(), closing.clone());
         let sqlite = Sqlite::new(limits, capacity.clone(), tasks.clone(), closing.clone());
-        Self { shared: Arc::new(Shared { postgres, sqlite, capacity, tasks, closing }) }
+        Self { shared: Arc::new(Shared { postgres, sqlite, mysql, capacity, tasks, closing }) }
     }
 
     /// Connects and signs in on a fresh connection, so that the credentials are proven now.
@@ -148,6 +151,7 @@ impl Engine {
         match address.kind {
             ConnectionKind::Postgresql => self.shared.postgres.probe(address).await,
             ConnectionKind::Sqlite => self.shared.sqlite.probe(address).await,
+            ConnectionKind::Mysql => self.shared.mysql.probe(address).await,
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -161,6 +165,7 @@ impl Engine {
         match address.kind {
             ConnectionKind::Postgresql => self.shared.postgres.introspect(address, progress).await,
             ConnectionKind::Sqlite => self.shared.sqlite.introspect(address, progress).await,
+            ConnectionKind::Mysql => self.shared.mysql.introspect(address, progress).await,
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -183,6 +188,10 @@ impl Engine {
                 let options = RunOptions { max_rows: u64::MAX, ..options.clone() };
                 self.shared.sqlite.start(address, query, &options, cancel).await
             }
+            ConnectionKind::Mysql => {
+                let options = RunOptions { max_rows: u64::MAX, ..options.clone() };
+                self.shared.mysql.start(address, query, &options, cancel).await
+            }
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -201,13 +210,10 @@ impl Engine {
                 gather(running, query.kind(), options.max_rows).await
             }
             ConnectionKind::Sqlite => {
-                let mut stream = self.shared.sqlite.start(address, query, options, cancel).await?;
-                let mut rows = Vec::new();
-                while let Some(batch) = stream.next().await? {
-                    rows.extend(batch);
-                }
-                let columns = stream.columns().to_vec();
-                Ok(ResultSet { columns, rows, more_rows: stream.omitted(), affected: stream.affected() })
+                drain(self.shared.sqlite.start(address, query, options, cancel).await?).await
+            }
+            ConnectionKind::Mysql => {
+                drain(self.shared.mysql.start(address, query, options, cancel).await?).await
             }
             ConnectionKind::Push => Err(nothing_to_query()),
         }
@@ -226,6 +232,7 @@ impl Engine {
             ConnectionKind::Sqlite => {
                 self.shared.sqlite.explain(address, query, options).await.map(Explained::Plan)
             }
+            ConnectionKind::Mysql => self.shared.mysql.explain(address, query, options).await,
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -233,6 +240,7 @@ impl Engine {
     /// Closes the pool of that address: its connection was changed or removed.
     pub fn evict(&self, address: &SourceAddress) {
         self.shared.postgres.evict(address);
+        self.shared.mysql.evict(address);
     }
 
     /// Backend connections open now, over all pools: for metrics and tests.
@@ -244,6 +252,7 @@ impl Engine {
     pub async fn shutdown(&self) {
         self.shared.closing.cancel();
         self.shared.postgres.evict_all();
+        self.shared.mysql.evict_all();
         self.shared.tasks.close();
         if tokio::time::timeout(SHUTDOWN_LIMIT, self.shared.tasks.wait()).await.is_err() {
             tracing::warn!(
@@ -266,6 +275,16 @@ async fn gather(mut running: Running, kind: StatementKind, max_rows: u64) -> Res
     }
     let columns = running.columns().to_vec();
     Ok(ResultSet { columns, rows, more_rows: running.omitted(), affected: running.affected() })
+}
+
+/// Of a stream that leaves rows out by itself.
+async fn drain(mut stream: RowStream) -> Result<ResultSet, SourceError> {
+    let mut rows = Vec::new();
+    while let Some(batch) = stream.next().await? {
+        rows.extend(batch);
+    }
+    let columns = stream.columns().to_vec();
+    Ok(ResultSet { columns, rows, more_rows: stream.omitted(), affected: stream.affected() })
 }
 
 fn nothing_to_query() -> SourceError {

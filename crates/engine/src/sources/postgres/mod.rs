@@ -13,7 +13,7 @@ mod failure;
 mod form;
 mod introspect;
 mod launch;
-mod number;
+pub(super) mod number;
 mod parameter;
 mod pool;
 mod prepared;
@@ -32,6 +32,7 @@ use ringfence_policy::Catalog;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(super) use binary::json;
 use connect::Connector;
 use pool::Pools;
 use run::Request;

@@ -187,8 +187,13 @@ impl Job {
         Ok((held, omitted))
     }
 
-    fn send_or_hold(&self, batch: Vec<Row>, hold: bool, held: &mut Vec<Vec<Row>>) -> Result<(), SourceError> {
-        if hold {
+    fn send_or_hold(
+        &self,
+        batch: Vec<Row>,
+        waits: bool,
+        held: &mut Vec<Vec<Row>>,
+    ) -> Result<(), SourceError> {
+        if waits {
             held.push(batch);
             return Ok(());
         }
