@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ringfence_guard::Fence;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
-use rusqlite::{Connection, OptionalExtension, Result};
+use rusqlite::{Connection, Result};
 
 /// The fence, and what follows from it in this file. All names in lower case.
 pub(super) struct Bounds {
@@ -14,46 +14,48 @@ pub(super) struct Bounds {
     functions: HashSet<String>,
     /// Views among the relations, and triggers on them: what these do is their owner's business.
     owners: HashSet<String>,
-    /// What the views read, and the triggers of a statement that writes touch.
-    behind: Behind,
+    /// What those touch.
+    behind: HashSet<String>,
     /// Tables that foreign keys lead to from those written: SQLite checks and changes them on the statement's behalf.
     neighbours: HashSet<String>,
 }
 
-enum Behind {
-    /// Of views, SQLite says it when it compiles them.
-    Views(HashSet<String>),
-    /// Triggers may touch anything.
-    Anything,
-}
+/// Who touches which table: the statement itself, or a view or trigger.
+type Touched = HashSet<(Option<String>, String)>;
 
-const TRIGGERS: &str =
-    "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE";
-const VIEW: &str = "SELECT name FROM sqlite_schema WHERE type = 'view' AND name = ?1 COLLATE NOCASE";
-const PARENTS: &str = "SELECT \"table\" FROM pragma_foreign_key_list(?1)";
-const CHILDREN: &str = "SELECT m.name FROM sqlite_schema AS m, pragma_foreign_key_list(m.name) AS f \
-     WHERE m.type = 'table' AND f.\"table\" = ?1 COLLATE NOCASE";
+/// Generated columns can't be set.
+const COLUMNS: &str = "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0";
 
 impl Bounds {
-    /// Reads from the file what follows from the fence.
+    /// Reads from the file what follows from the fence: SQLite tells it when it compiles the plainest statements.
     pub(super) fn read(connection: &mut Connection, fence: &Fence) -> Result<Self> {
+        let main = fence.relations.iter().filter(|(schema, _)| schema.eq_ignore_ascii_case("main"));
         let mut bounds = Self {
             writes: fence.writes,
-            relations: fence
-                .relations
-                .iter()
-                .filter(|(schema, _)| schema.eq_ignore_ascii_case("main"))
-                .map(|(_, relation)| relation.to_ascii_lowercase())
-                .collect(),
+            relations: main.map(|(_, relation)| relation.to_ascii_lowercase()).collect(),
             functions: fence.functions.iter().map(|function| function.to_ascii_lowercase()).collect(),
             owners: HashSet::new(),
-            behind: Behind::Views(HashSet::new()),
+            behind: HashSet::new(),
             neighbours: HashSet::new(),
         };
-        bounds.follow_views(connection)?;
-        if fence.writes {
-            bounds.follow_triggers(connection)?;
-            bounds.follow_keys(connection)?;
+        for relation in &bounds.relations {
+            let target = format!("main.{}", quoted(relation));
+            let mut plainest = vec![format!("SELECT * FROM {target}")];
+            if fence.writes {
+                plainest.push(format!("INSERT INTO {target} DEFAULT VALUES"));
+                plainest.push(format!("DELETE FROM {target}"));
+                plainest.push(format!("UPDATE {target} SET {}", assignments(connection, relation)?));
+            }
+            for sql in plainest {
+                for (accessor, table) in touched(connection, &sql)? {
+                    if let Some(owner) = accessor {
+                        bounds.owners.insert(owner);
+                        bounds.behind.insert(table);
+                    } else {
+                        bounds.neighbours.insert(table);
+                    }
+                }
+            }
         }
         Ok(bounds)
     }
@@ -99,67 +101,41 @@ impl Bounds {
                 AuthAction::Select | AuthAction::Recursive | AuthAction::Function { .. }
             );
         };
-        match &self.behind {
-            Behind::Anything => true,
-            Behind::Views(tables) => tables.contains(&table_name.to_ascii_lowercase()),
-        }
-    }
-
-    fn follow_views(&mut self, connection: &mut Connection) -> Result<()> {
-        let touched = Arc::new(Mutex::new(HashSet::new()));
-        for relation in &self.relations {
-            let view: Option<String> = connection.query_row(VIEW, [relation], |row| row.get(0)).optional()?;
-            let Some(view) = view else { continue };
-            self.owners.insert(view.to_ascii_lowercase());
-            let noting = Arc::clone(&touched);
-            connection.authorizer(Some(move |context: AuthContext<'_>| {
-                if let AuthAction::Read { table_name, .. } = context.action {
-                    let mut noted = noting.lock().unwrap_or_else(PoisonError::into_inner);
-                    noted.insert(table_name.to_ascii_lowercase());
-                }
-                Authorization::Allow
-            }))?;
-            // A view whose tables are gone reads none.
-            let _ = connection.prepare(&format!("SELECT * FROM main.\"{}\"", view.replace('"', "\"\"")));
-            connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?;
-        }
-        let tables = std::mem::take(&mut *touched.lock().unwrap_or_else(PoisonError::into_inner));
-        // Views within views are accessors of their own.
-        for table in &tables {
-            if connection.query_row(VIEW, [table], |_| Ok(())).optional()?.is_some() {
-                self.owners.insert(table.clone());
-            }
-        }
-        self.behind = Behind::Views(tables);
-        Ok(())
-    }
-
-    fn follow_triggers(&mut self, connection: &Connection) -> Result<()> {
-        for relation in &self.relations {
-            for trigger in names(connection, TRIGGERS, relation)? {
-                self.owners.insert(trigger);
-                self.behind = Behind::Anything;
-            }
-        }
-        Ok(())
-    }
-
-    fn follow_keys(&mut self, connection: &Connection) -> Result<()> {
-        let mut open: Vec<String> = self.relations.iter().cloned().collect();
-        while let Some(table) = open.pop() {
-            self.neighbours.extend(names(connection, PARENTS, &table)?);
-            for child in names(connection, CHILDREN, &table)? {
-                if self.neighbours.insert(child.clone()) {
-                    open.push(child);
-                }
-            }
-        }
-        Ok(())
+        self.behind.contains(&table_name.to_ascii_lowercase())
     }
 }
 
-fn names(connection: &Connection, sql: &str, of: &str) -> Result<Vec<String>> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map([of], |row| row.get::<_, String>(0))?;
-    rows.map(|name| Ok(name?.to_ascii_lowercase())).collect()
+/// What SQLite says while it compiles the statement; nothing is executed.
+fn touched(connection: &mut Connection, sql: &str) -> Result<Touched> {
+    let touched = Arc::new(Mutex::new(Touched::new()));
+    let noting = Arc::clone(&touched);
+    connection.authorizer(Some(move |context: AuthContext<'_>| {
+        if let AuthAction::Read { table_name, .. }
+        | AuthAction::Insert { table_name }
+        | AuthAction::Update { table_name, .. }
+        | AuthAction::Delete { table_name } = context.action
+        {
+            let accessor = context.accessor.map(str::to_ascii_lowercase);
+            let mut noted = noting.lock().unwrap_or_else(PoisonError::into_inner);
+            noted.insert((accessor, table_name.to_ascii_lowercase()));
+        }
+        Authorization::Allow
+    }))?;
+    // What can't be compiled, the statement can't do either: a view whose tables are gone, or one without triggers.
+    let _ = connection.prepare(sql);
+    connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?;
+    let found = std::mem::take(&mut *touched.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(found)
+}
+
+/// Every column set to itself.
+fn assignments(connection: &Connection, relation: &str) -> Result<String> {
+    let mut statement = connection.prepare(COLUMNS)?;
+    let names = statement.query_map([relation], |row| row.get::<_, String>(0))?;
+    let set = names.map(|name| name.map(|name| format!("{0} = {0}", quoted(&name))));
+    Ok(set.collect::<Result<Vec<_>>>()?.join(", "))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
