@@ -43,7 +43,7 @@ pub(crate) fn cargo_tool(tool: &CargoTool) -> Result<(), String> {
     start(install)
 }
 
-/// PostgreSQL's server programs and Python's venv, from the distribution's packages.
+/// PostgreSQL's and MariaDB's server programs and Python's venv, from the distribution's packages.
 pub(crate) fn system_packages() -> Result<(), String> {
     let mut missing = Vec::new();
     if postgres_programs().is_err() {
@@ -52,6 +52,10 @@ pub(crate) fn system_packages() -> Result<(), String> {
     // The tests' PostgreSQL is found by pg_config.
     if !is_installed("pg_config") {
         missing.push("libpq-dev");
+    }
+    // Its directory of server programs is not on everybody's path.
+    if !is_installed("mariadbd") && !Path::new("/usr/sbin/mariadbd").is_file() {
+        missing.push("mariadb-server");
     }
     if !is_installed("python3") {
         missing.push("python3");

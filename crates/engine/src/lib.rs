@@ -6,6 +6,7 @@
 pub mod address;
 mod capacity;
 pub mod egress;
+mod fenced;
 pub mod limits;
 pub mod result;
 mod sources;
@@ -27,6 +28,7 @@ pub use result::{ResultColumn, ResultSet, RowStream};
 pub use value::Value;
 
 use capacity::Capacity;
+use sources::mysql::Mysql;
 use sources::postgres::{Postgres, Running};
 use sources::sqlite::Sqlite;
 
@@ -41,6 +43,24 @@ pub enum SourceError {
         message: String,
         /// Five characters, where the database has them.
         sqlstate: Option<String>,
+    },
+    /// The statement was undone: a row that it made is not one that the caller may write, or it broke a reference. One
+    /// text and one code for both, so that a hidden row and a missing one look alike.
+    #[error("the change would leave a row that you may not write, or a reference without its row")]
+    RowRefused,
+    /// The statement was undone: it changed more rows than the policy lets it.
+    #[error("the statement changes more than {limit} rows: narrow it")]
+    TooManyRows {
+        /// The limit.
+        limit: u64,
+    },
+    /// The database's constraints refused a change on a guarded connection, where its own words could print rows.
+    #[error("{message}")]
+    Constraint {
+        /// Ours, the same for all constraints of a kind.
+        message: &'static str,
+        /// Of class 23.
+        sqlstate: String,
     },
     /// The statement named a setting or schema that may not be set.
     #[error("{0}")]
@@ -94,6 +114,7 @@ pub struct Engine {
 struct Shared {
     postgres: Postgres,
     sqlite: Sqlite,
+    mysql: Mysql,
     capacity: Capacity,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -122,8 +143,9 @@ impl Engine {
         let capacity = Capacity::new(limits.max_connections);
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
         let postgres = Postgres::new(Arc::clone(&limits), capacity.clone(), tasks.clone(), closing.clone());
+        let mysql = Mysql::new(Arc::clone(&limits), capacity.clone(), tasks.clone(), closing.clone());
         let sqlite = Sqlite::new(limits, capacity.clone(), tasks.clone(), closing.clone());
-        Self { shared: Arc::new(Shared { postgres, sqlite, capacity, tasks, closing }) }
+        Self { shared: Arc::new(Shared { postgres, sqlite, mysql, capacity, tasks, closing }) }
     }
 
     /// Connects and signs in on a fresh connection, so that the credentials are proven now.
@@ -131,6 +153,7 @@ impl Engine {
         match address.kind {
             ConnectionKind::Postgresql => self.shared.postgres.probe(address).await,
             ConnectionKind::Sqlite => self.shared.sqlite.probe(address).await,
+            ConnectionKind::Mysql => self.shared.mysql.probe(address).await,
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -144,6 +167,7 @@ impl Engine {
         match address.kind {
             ConnectionKind::Postgresql => self.shared.postgres.introspect(address, progress).await,
             ConnectionKind::Sqlite => self.shared.sqlite.introspect(address, progress).await,
+            ConnectionKind::Mysql => self.shared.mysql.introspect(address, progress).await,
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -166,6 +190,10 @@ impl Engine {
                 let options = RunOptions { max_rows: u64::MAX, ..options.clone() };
                 self.shared.sqlite.start(address, query, &options, cancel).await
             }
+            ConnectionKind::Mysql => {
+                let options = RunOptions { max_rows: u64::MAX, ..options.clone() };
+                self.shared.mysql.start(address, query, &options, cancel).await
+            }
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -184,13 +212,10 @@ impl Engine {
                 gather(running, query.kind(), options.max_rows).await
             }
             ConnectionKind::Sqlite => {
-                let mut stream = self.shared.sqlite.start(address, query, options, cancel).await?;
-                let mut rows = Vec::new();
-                while let Some(batch) = stream.next().await? {
-                    rows.extend(batch);
-                }
-                let columns = stream.columns().to_vec();
-                Ok(ResultSet { columns, rows, more_rows: stream.omitted(), affected: stream.affected() })
+                drain(self.shared.sqlite.start(address, query, options, cancel).await?).await
+            }
+            ConnectionKind::Mysql => {
+                drain(self.shared.mysql.start(address, query, options, cancel).await?).await
             }
             ConnectionKind::Push => Err(nothing_to_query()),
         }
@@ -209,6 +234,7 @@ impl Engine {
             ConnectionKind::Sqlite => {
                 self.shared.sqlite.explain(address, query, options).await.map(Explained::Plan)
             }
+            ConnectionKind::Mysql => self.shared.mysql.explain(address, query, options).await,
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -216,6 +242,7 @@ impl Engine {
     /// Closes the pool of that address: its connection was changed or removed.
     pub fn evict(&self, address: &SourceAddress) {
         self.shared.postgres.evict(address);
+        self.shared.mysql.evict(address);
     }
 
     /// Backend connections open now, over all pools: for metrics and tests.
@@ -227,6 +254,7 @@ impl Engine {
     pub async fn shutdown(&self) {
         self.shared.closing.cancel();
         self.shared.postgres.evict_all();
+        self.shared.mysql.evict_all();
         self.shared.tasks.close();
         if tokio::time::timeout(SHUTDOWN_LIMIT, self.shared.tasks.wait()).await.is_err() {
             tracing::warn!(
@@ -249,6 +277,16 @@ async fn gather(mut running: Running, kind: StatementKind, max_rows: u64) -> Res
     }
     let columns = running.columns().to_vec();
     Ok(ResultSet { columns, rows, more_rows: running.omitted(), affected: running.affected() })
+}
+
+/// Of a stream that leaves rows out by itself.
+async fn drain(mut stream: RowStream) -> Result<ResultSet, SourceError> {
+    let mut rows = Vec::new();
+    while let Some(batch) = stream.next().await? {
+        rows.extend(batch);
+    }
+    let columns = stream.columns().to_vec();
+    Ok(ResultSet { columns, rows, more_rows: stream.omitted(), affected: stream.affected() })
 }
 
 fn nothing_to_query() -> SourceError {

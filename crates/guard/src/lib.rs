@@ -56,6 +56,9 @@ pub fn open(statement: &str, kind: ConnectionKind, access: OpenAccess) -> Result
     let read = statement::read(statement, kind)?;
     if access.read_only {
         statement::refuse_large_objects(&read)?;
+        if kind == ConnectionKind::Mysql {
+            statement::refuse_more_than_reading(&read)?;
+        }
     }
     Ok(sealed::seal(read, kind, access))
 }

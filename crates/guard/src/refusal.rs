@@ -35,6 +35,9 @@ pub enum Refusal {
     /// The connection's kind has nothing to run on.
     #[error("this connection holds a pushed catalog only: it can't run queries")]
     NothingToQuery,
+    /// What `MySQL` and `MariaDB` would do in a read-only transaction too, or after ending it.
+    #[error("only SELECT, SHOW, DESCRIBE and EXPLAIN are allowed on a read-only connection")]
+    MoreThanReading,
     /// PostgreSQL before version 16 writes large objects in read-only transactions too.
     #[error("large-object functions are not allowed on a read-only connection")]
     LargeObjectOnReadOnly,

@@ -193,6 +193,46 @@ mod tests {
     }
 
     #[test]
+    fn mysql_reads_by_list_and_moves_no_data_through_the_connection() {
+        let admit = |sql, read_only| open(sql, ConnectionKind::Mysql, OpenAccess { read_only });
+        for sql in [
+            "SELECT `a` FROM t",
+            "(SELECT 1)",
+            "WITH a AS (SELECT 1) SELECT * FROM a",
+            "SHOW TABLES",
+            "describe t",
+            "EXPLAIN SELECT 1",
+            "SELECT 'it\\'s; outfile' # ; x",
+        ] {
+            assert!(admit(sql, true).is_ok(), "{sql}");
+        }
+        for sql in [
+            "DELETE FROM t",
+            "CALL p()",
+            "SET @a = 1",
+            "SELECT 1 INTO OUTFILE '/tmp/x'",
+            "DO 1",
+            "SELECT 1 /*M! INTO OUTFILE '/tmp/x' */",
+            "SELECT 1 /*!99999 INTO OUTFILE '/tmp/x' */",
+            "SELECT 1 INTO dumpfile '/tmp/x'",
+            "SELECT 'unterminated",
+        ] {
+            assert_eq!(admit(sql, true), Err(Refusal::MoreThanReading), "{sql}");
+            assert!(admit(sql, false).is_ok(), "{sql}");
+        }
+        for sql in
+            ["LOAD DATA INFILE 'x' INTO TABLE t", "load data local infile 'x' into table t", "DELIMITER //"]
+        {
+            assert!(matches!(admit(sql, false), Err(Refusal::Unsupported { .. })), "{sql}");
+        }
+        for sql in ["XA START 'x'", "BEGIN", "/*! COMMIT */", "START TRANSACTION"] {
+            assert!(matches!(admit(sql, false), Err(Refusal::TransactionControl { .. })), "{sql}");
+        }
+        assert_eq!(admit("SELECT 1; SELECT 2", false), Err(Refusal::SeveralStatements));
+        assert_eq!(admit("SELECT 'a\\'; SELECT 2", false).map(|_| ()), Ok(()), "one string, unterminated");
+    }
+
+    #[test]
     fn one_statement_and_no_transaction_control() {
         for sql in [
             "SELECT 1; SELECT 2", "SELECT 1;;DROP TABLE t", "SELECT 1; -- x\n SELECT 2",

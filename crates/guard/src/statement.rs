@@ -1,7 +1,7 @@
 //! Reads a statement as far as open mode needs: its tokens, that it is one, and what it begins with.
 
 use ringfence_policy::ConnectionKind;
-use sqlparser::dialect::{Dialect, PostgreSqlDialect, SQLiteDialect};
+use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::fingerprint::is_string;
@@ -28,6 +28,7 @@ pub(crate) fn read(text: &str, kind: ConnectionKind) -> Result<ReadStatement, Re
     let dialect: &dyn Dialect = match kind {
         ConnectionKind::Postgresql => &PostgreSqlDialect {},
         ConnectionKind::Sqlite => &SQLiteDialect {},
+        ConnectionKind::Mysql => &MySqlDialect {},
         ConnectionKind::Push => return Err(Refusal::NothingToQuery),
     };
     let Ok(tokens) = Tokenizer::new(dialect, text).with_unescape(false).tokenize() else {
@@ -45,13 +46,35 @@ pub(crate) fn read(text: &str, kind: ConnectionKind) -> Result<ReadStatement, Re
     }
     let first =
         tokens.iter().position(|token| !matches!(token, Token::LParen | Token::SemiColon)).unwrap_or(0);
-    refuse_first_word(&word_at(&tokens, first).unwrap_or_default())?;
+    let first = word_at(&tokens, first).unwrap_or_default();
+    refuse_first_word(&first)?;
+    if kind == ConnectionKind::Mysql {
+        refuse_first_word_of_mysql(&first)?;
+    }
     refuse_transaction_preparation(&tokens)?;
     if has_statement_end(&tokens) {
         return Err(Refusal::SeveralStatements);
     }
     Ok(ReadStatement { sql: text.to_owned(), tokens: Some(tokens) })
 }
+
+/// `MySQL`'s read-only transactions end where a procedure says COMMIT, and files are none of their business. So what may
+/// run on a read-only connection is listed here.
+pub(crate) fn refuse_more_than_reading(statement: &ReadStatement) -> Result<(), Refusal> {
+    let Some(tokens) = &statement.tokens else {
+        return Err(Refusal::MoreThanReading);
+    };
+    let first = tokens.iter().position(|token| *token != Token::LParen).unwrap_or(0);
+    let reads = word_at(tokens, first).is_some_and(|word| MYSQL_READS.contains(&word.as_str()));
+    let writes_file = tokens.iter().any(|token| {
+        matches!(token, Token::Word(word) if ["outfile", "dumpfile"].iter().any(|file| word.value.eq_ignore_ascii_case(file)))
+    });
+    // Comments that one version runs and another skips.
+    let conditional = statement.sql.contains("/*!") || statement.sql.contains("/*M!");
+    if reads && !writes_file && !conditional { Ok(()) } else { Err(Refusal::MoreThanReading) }
+}
+
+const MYSQL_READS: [&str; 8] = ["SELECT", "WITH", "VALUES", "TABLE", "SHOW", "DESCRIBE", "DESC", "EXPLAIN"];
 
 /// Looked for among the names, and inside of strings: they may be the body of a DO block, or SQL for `query_to_xml`.
 pub(crate) fn refuse_large_objects(statement: &ReadStatement) -> Result<(), Refusal> {
@@ -96,6 +119,16 @@ fn refuse_first_word(word: &str) -> Result<(), Refusal> {
             Err(Refusal::TransactionControl { keyword: word.to_owned() })
         }
         "COPY" | "ATTACH" | "DETACH" => Err(Refusal::Unsupported { keyword: word.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
+/// XA leaves transactions behind that outlive the connection, LOAD DATA moves data through it, and DELIMITER is a word
+/// of the command line only.
+fn refuse_first_word_of_mysql(word: &str) -> Result<(), Refusal> {
+    match word {
+        "XA" => Err(Refusal::TransactionControl { keyword: word.to_owned() }),
+        "LOAD" | "DELIMITER" => Err(Refusal::Unsupported { keyword: word.to_owned() }),
         _ => Ok(()),
     }
 }

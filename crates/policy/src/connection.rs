@@ -16,6 +16,8 @@ use crate::id::{ConnectionKey, NameInvalid};
 pub enum ConnectionKind {
     Postgresql,
     Sqlite,
+    /// `MariaDB` too: both speak one protocol.
+    Mysql,
     /// A catalog that its owner pushes; nothing to connect to, nothing to query.
     Push,
 }
@@ -89,7 +91,7 @@ impl Default for AccessPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyInvalid {
     /// The product is none that this server connects to.
-    #[error("unknown db_type: use postgresql or sqlite")]
+    #[error("unknown db_type: use postgresql, mysql, mariadb or sqlite")]
     UnknownKind,
     /// No database was named.
     #[error("database is missing: name the database (for sqlite, the file)")]
@@ -109,6 +111,7 @@ impl ConnectionSpec {
             known if self.push && PUSHABLE.contains(&known) => Ok(ConnectionKind::Push),
             "postgresql" => Ok(ConnectionKind::Postgresql),
             "sqlite" => Ok(ConnectionKind::Sqlite),
+            "mysql" | "mariadb" => Ok(ConnectionKind::Mysql),
             _ => Err(KeyInvalid::UnknownKind),
         }
     }
@@ -124,7 +127,7 @@ impl ConnectionSpec {
         let kind = self.kind()?;
         let database = self.database_name()?;
         let host = given(self.host.as_ref());
-        if kind == ConnectionKind::Postgresql && host.is_none() {
+        if matches!(kind, ConnectionKind::Postgresql | ConnectionKind::Mysql) && host.is_none() {
             // An alias does not stand in for it: without a host the gateway's own would be meant.
             return Err(KeyInvalid::HostMissing);
         }
@@ -147,7 +150,7 @@ impl ConnectionSpec {
         let port = self.port.map(|port| port.to_string()).unwrap_or_default();
         let user = given(self.username.as_ref()).unwrap_or_default();
         let parts = [
-            self.db_type.as_str(),
+            self.product(),
             if self.push { "push" } else { "" },
             user,
             host.as_str(),
@@ -174,8 +177,17 @@ impl ConnectionSpec {
         given(self.alias.as_ref()).map(|alias| format!("waii://waii@host/{}", encode(alias)))
     }
 
+    /// The product in keys. `MariaDB` is spelled like `MySQL` there, so that one database has one key; a catalog that is
+    /// pushed stays under the name that its owner gave.
+    fn product(&self) -> &str {
+        match self.db_type.as_str() {
+            "mariadb" if !self.push => "mysql",
+            other => other,
+        }
+    }
+
     fn address_key(&self, host: &str, database: &str) -> String {
-        let mut key = format!("{}://", self.db_type);
+        let mut key = format!("{}://", self.product());
         if let Some(user) = given(self.username.as_ref()) {
             let _ = write!(key, "{}@", encode(user));
         }
@@ -285,6 +297,12 @@ mod tests {
                 "waii://u@z/d",
             ),
             (r#"{"db_type":"snowflake","push":true,"host":"h","database":"d"}"#, "snowflake://push/h/d"),
+            (
+                r#"{"db_type":"mysql","username":"u","host":"h","port":3306,"database":"d"}"#,
+                "mysql://u@h:3306/d",
+            ),
+            (r#"{"db_type":"mariadb","username":"u","host":"h","database":"d"}"#, "mysql://u@h/d"),
+            (r#"{"db_type":"mariadb","push":true,"host":"h","database":"d"}"#, "mariadb://push/h/d"),
             (r#"{"db_type":"sqlite","database":"/data/a b.db"}"#, "sqlite:////data/a%20b.db"),
             (
                 r#"{"db_type":"sqlite","path":"a.db","sample_col_values":null,"db_access_policy":null}"#,
@@ -309,6 +327,7 @@ mod tests {
             Err(KeyInvalid::DatabaseMissing)
         );
         assert_eq!(spec(r#"{"db_type":"postgresql","database":"d"}"#).key(), Err(KeyInvalid::HostMissing));
+        assert_eq!(spec(r#"{"db_type":"mysql","database":"d"}"#).key(), Err(KeyInvalid::HostMissing));
         let aliased = r#"{"db_type":"postgresql","database":"d","db_alias":"x"}"#;
         assert_eq!(spec(aliased).key(), Err(KeyInvalid::HostMissing));
     }

@@ -369,6 +369,7 @@ impl Placed<Text> {
         let text = match kind {
             ConnectionKind::Postgresql | ConnectionKind::Push => texts.postgresql.as_ref(),
             ConnectionKind::Sqlite => texts.sqlite.as_ref(),
+            ConnectionKind::Mysql => texts.mysql.as_ref(),
         };
         text.map(|text| (text.value.as_str(), text.place))
     }

@@ -290,7 +290,7 @@ impl Reader<'_> {
     /// The name as the database stores it.
     fn stored(&self, name: &Ident) -> String {
         match (name.quote_style, self.scope.kind) {
-            (Some(_), _) | (None, ConnectionKind::Sqlite) => name.value.clone(),
+            (Some(_), _) | (None, ConnectionKind::Sqlite | ConnectionKind::Mysql) => name.value.clone(),
             (None, ConnectionKind::Postgresql | ConnectionKind::Push) => name.value.to_ascii_lowercase(),
         }
     }

@@ -238,6 +238,8 @@ pub(crate) fn schema_of(search: &[String], kind: ConnectionKind) -> &str {
     match (search, kind) {
         ([first, ..], _) => first,
         ([], ConnectionKind::Sqlite) => "main",
+        // A schema is a database there, and has the name that it was given: `search_schemas` says it.
+        ([], ConnectionKind::Mysql) => "",
         ([], ConnectionKind::Postgresql | ConnectionKind::Push) => "public",
     }
 }

@@ -1,20 +1,17 @@
 //! A throw-away `PostgreSQL`: its own directory, port and superuser password, gone with the test.
 
-mod installation;
-
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Read as _;
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use installation::{Installation, prepare};
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Config, NoTls};
+
+use crate::installation::{self, Installation};
+use crate::process::{Process, is_alive, random_hex};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
@@ -145,11 +142,23 @@ impl Postgres {
 
     /// Starts the server and waits until it answers; false when it ended instead.
     async fn boot(&self) -> bool {
-        let process = Process::spawn(&self.installation, self.directory.path(), self.port);
+        let mut command = self.installation.command("postgres", Some("QUIT"));
+        let directory = self.directory.path();
+        command
+            .arg("-D")
+            .arg(directory.join("data"))
+            .arg("-k")
+            .arg(directory)
+            .arg("-p")
+            .arg(self.port.to_string());
+        for setting in SETTINGS {
+            command.arg("-c").arg(setting);
+        }
+        let process = Process::spawn("testkit-postgres", command, &directory.join("log"), "-QUIT");
         let pid = process.pid;
         *self.process.lock().expect("no thread panics while it holds the process") = Some(process);
         let deadline = Instant::now() + START_LIMIT;
-        while Path::new(&format!("/proc/{pid}")).exists() && !is_zombie(pid) {
+        while is_alive(pid) {
             if self.trusted_client("postgres").await.is_ok() {
                 return true;
             }
@@ -190,91 +199,12 @@ impl Drop for Postgres {
     }
 }
 
-/// The postmaster. A thread of its own spawns it and waits with it, because the kernel's parent-death signal follows
-/// the thread that spawned: so the server ends with the process even when no destructor runs.
-#[derive(Debug)]
-struct Process {
-    pid: u32,
-    stop: Option<mpsc::Sender<()>>,
-    keeper: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Process {
-    fn spawn(installation: &Installation, directory: &Path, port: u16) -> Self {
-        let mut command = installation.command("postgres", Some("QUIT"));
-        command
-            .arg("-D")
-            .arg(directory.join("data"))
-            .arg("-k")
-            .arg(directory)
-            .arg("-p")
-            .arg(port.to_string());
-        for setting in SETTINGS {
-            command.arg("-c").arg(setting);
-        }
-        let log = fs::File::create(directory.join("log")).expect("the server's directory is writable");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let (pid_sender, pid_receiver) = mpsc::channel();
-        let (stop, stopped) = mpsc::channel::<()>();
-        let keeper = std::thread::Builder::new()
-            .name("testkit-postgres".to_owned())
-            .spawn(move || {
-                let mut child = command.spawn().expect("the postgres binary can be run");
-                let _ = pid_sender.send(child.id());
-                // Nothing is ever sent: it ends when the sender is dropped.
-                let _ = stopped.recv();
-                // A paused server must go on before it can take the signal to quit.
-                for signal in ["-QUIT", "-CONT"] {
-                    let _ = Command::new("kill")
-                        .arg(signal)
-                        .arg(child.id().to_string())
-                        .stderr(Stdio::null())
-                        .status();
-                }
-                let deadline = Instant::now() + Duration::from_secs(5);
-                while matches!(child.try_wait(), Ok(None)) {
-                    if Instant::now() > deadline {
-                        let _ = child.kill();
-                    }
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-            })
-            .expect("a thread can be started");
-        let pid = pid_receiver.recv().expect("the postgres binary can be run");
-        Self { pid, stop: Some(stop), keeper: Some(keeper) }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(keeper) = self.keeper.take() {
-            let _ = keeper.join();
-        }
-    }
-}
-
 /// A test need not survive the machine, and memory is dear when several servers run at once. Commits stay synchronous
 /// (a write to the page cache): what was committed must be there after [`Postgres::stop`].
 const SETTINGS: [&str; 8] = [
     "listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off", "shared_buffers=16MB",
     "max_connections=100", "autovacuum=off", "max_wal_size=64MB", "unix_socket_permissions=0700",
 ];
-
-fn is_zombie(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status.lines().any(|line| line.starts_with("State:") && line.contains('Z'))
-}
-
-fn random_hex() -> String {
-    let mut bytes = [0; 16];
-    let mut random = fs::File::open("/dev/urandom").expect("the kernel gives random bytes");
-    random.read_exact(&mut bytes).expect("the kernel gives random bytes");
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
 
 fn quote_name(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -289,4 +219,27 @@ fn percent_encode(text: &str) -> String {
         }
         encoded
     })
+}
+
+/// Only the socket, which lies in a directory closed to others, is trusted.
+const HBA: &str = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+
+/// Finds the server and copies a database directory for it.
+fn prepare() -> (Installation, tempfile::TempDir) {
+    let ask = |flag: &str| {
+        let output = Command::new("pg_config").arg(flag).output().expect("pg_config is installed");
+        String::from_utf8(output.stdout).expect("pg_config speaks UTF-8").trim().to_owned()
+    };
+    let installation = Installation::of("pg", ask("--bindir"), &ask("--version"), "postgres");
+    let directory = installation.directory_with_data(|data| {
+        let mut initdb = installation.command("initdb", None);
+        initdb
+            .arg("-D")
+            .arg(data)
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
+        initdb.args(["--wal-segsize=1", "--no-instructions"]);
+        installation::run(initdb.current_dir("/"));
+        fs::write(data.join("pg_hba.conf"), HBA).expect("the new database directory is writable");
+    });
+    (installation, directory)
 }

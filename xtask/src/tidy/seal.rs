@@ -8,6 +8,9 @@ const SEALED: &str = "crates/guard/src/sealed.rs";
 /// Functions of the guard that may hand out a sealed query.
 const MAKERS: [&str; 1] = ["open"];
 
+/// Hands out queries that the guard never saw, for tests of the engine, behind a feature of this name.
+const UNSEALED: (&str, &str) = ("crates/guard/src/unsealed.rs", "\"unsealed\"");
+
 /// Front ends of the server. None imports another; the command line, which starts them, is imported by none.
 const FRONTS: [&str; 6] = ["http/api", "http/v1", "pgwire", "mcp", "login", "cli"];
 
@@ -46,10 +49,37 @@ pub(super) fn guarded_query_is_sealed(tree: &Tree) -> Vec<Finding> {
         for signature in text.split("pub fn ").skip(1).filter_map(|after| after.split(['{', ';']).next()) {
             let name = signature.split(['(', '<']).next().unwrap_or("");
             let answer = signature.split("->").nth(1).unwrap_or("");
-            if answer.contains("GuardedQuery") && !MAKERS.contains(&name) {
+            let allowed = MAKERS.contains(&name) || file.path == UNSEALED.0;
+            if answer.contains("GuardedQuery") && !allowed {
                 findings.push(Finding::new(&file.path, 0, format!("pub fn {name} hands out a GuardedQuery")));
             }
         }
+    }
+    findings.extend(shipped_unsealed(tree));
+    findings
+}
+
+/// The feature that opens the seal is for tests: a manifest names it below `[dev-dependencies]` or not at all, and it
+/// stands before the module that it is for.
+fn shipped_unsealed(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in tree.files.iter().filter(|file| file.path.ends_with("Cargo.toml")) {
+        let mut section = "";
+        for (index, line) in file.text.lines().enumerate() {
+            if line.starts_with('[') {
+                section = line;
+            }
+            if line.contains(UNSEALED.1) && section != "[dev-dependencies]" {
+                let message = "the feature unsealed is for dev-dependencies alone";
+                findings.push(Finding::new(&file.path, index + 1, message));
+            }
+        }
+    }
+    if let Some(lib) = tree.file("crates/guard/src/lib.rs")
+        && lib.text.contains("pub mod unsealed")
+        && !lib.text.contains("#[cfg(feature = \"unsealed\")]\npub mod unsealed")
+    {
+        findings.push(Finding::new(&lib.path, 0, "pub mod unsealed is not behind its feature"));
     }
     findings
 }
@@ -127,6 +157,16 @@ mod tests {
         assert_eq!(broken(&format!("{GOOD}impl Default for GuardedQuery {{}}")), 1);
         assert_eq!(broken(&format!("{GOOD}impl From<String> for GuardedQuery {{}}")), 1);
         assert_eq!(broken(&format!("{GOOD}pub fn raw(sql: String) -> GuardedQuery {{}}")), 1);
+        let with = |path: &str, text: &str| {
+            let mut tree = sample(SEALED, GOOD);
+            tree.add(path, text);
+            guarded_query_is_sealed(&tree).len()
+        };
+        let unsealed = "guard = { features = [\"unsealed\"] }";
+        assert_eq!(with("crates/engine/Cargo.toml", &format!("[dev-dependencies]\n{unsealed}")), 0);
+        assert_eq!(with("crates/engine/Cargo.toml", &format!("[dependencies]\n{unsealed}")), 1);
+        assert_eq!(with("crates/guard/src/lib.rs", "pub mod unsealed;"), 1);
+        assert_eq!(with("crates/guard/src/unsealed.rs", "pub fn fenced() -> GuardedQuery {}"), 0);
         assert_eq!(broken("struct Other;"), 1);
         assert_eq!(guarded_query_is_sealed(&Tree::default()).len(), 1);
     }

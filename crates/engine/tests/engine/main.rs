@@ -1,9 +1,14 @@
 //! The engine against real servers and real files.
 
 mod faults;
+mod fenced;
+mod fenced_sqlite;
 mod hygiene;
 mod introspection;
 mod limits;
+mod mysql;
+mod mysql_hygiene;
+mod parameters;
 mod pools;
 mod read_only;
 mod sqlite;

@@ -56,7 +56,7 @@ pub(super) fn value(form: &Form, bytes: &[u8]) -> Option<Value> {
 }
 
 /// JSON as stored; what is not JSON after all stays text.
-pub(super) fn json(text: String) -> Value {
+pub(in crate::sources) fn json(text: String) -> Value {
     match serde_json::from_str::<&RawValue>(&text) {
         Ok(_) => RawValue::from_string(text).map_or(Value::Null, Value::Json),
         Err(_) => Value::Text(text),
