@@ -180,6 +180,15 @@ fn corrected(tokens: Vec<Token>) -> Vec<Token> {
             Token::Word(word) if word.quote_style.is_none() && after_operand && is(&word, "notnull") => {
                 corrected.extend(["IS", "NOT", "NULL"].map(Token::make_keyword));
             }
+            // The parser knows the stronger locks alone; rows that may be changed are all that they lock.
+            Token::Word(word) if is(&word, "update") && ends_with(&corrected, &["for", "no", "key"]) => {
+                corrected.truncate(corrected.len().saturating_sub(2));
+                corrected.push(Token::Word(word));
+            }
+            Token::Word(word) if is(&word, "share") && ends_with(&corrected, &["for", "key"]) => {
+                corrected.truncate(corrected.len().saturating_sub(1));
+                corrected.push(Token::Word(word));
+            }
             Token::Word(word) if word.quote_style.is_none() && is(&word, "variadic") => {
                 corrected.extend([Token::make_word(VARIADIC, Some('"')), Token::RArrow]);
             }
@@ -199,6 +208,14 @@ fn corrected(tokens: Vec<Token>) -> Vec<Token> {
         }
     }
     corrected
+}
+
+fn ends_with(tokens: &[Token], words: &[&str]) -> bool {
+    let last = tokens.iter().rev().zip(words.iter().rev());
+    tokens.len() >= words.len()
+        && last.into_iter().all(
+            |(token, text)| matches!(token, Token::Word(word) if word.quote_style.is_none() && is(word, text)),
+        )
 }
 
 /// Whether these are `TRIM(LEADING`, say: what follows is `FROM`, without a word on what is trimmed.

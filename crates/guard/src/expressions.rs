@@ -125,20 +125,17 @@ impl Writer<'_> {
                 self.special_call("floor", &[expr])
             }
             Expr::Position { expr, r#in } if self.dialect.is_postgres() => {
-                self.special_call("strpos", &[r#in, expr])
+                self.special_call("position", &[r#in, expr])
             }
             Expr::Substring { expr, substring_from, substring_for, special: _, shorthand: _ } => {
                 let from = substring_from.as_deref();
                 let length = substring_for.as_deref();
+                let function = if self.dialect.is_postgres() { "substring" } else { "substr" };
+                let one = Expr::Value(Value::Number("1".to_owned(), false).into());
                 match (from, length) {
-                    (Some(from), Some(length)) => self.special_call("substr", &[expr, from, length]),
-                    // FROM a pattern is another function of the same words.
-                    (Some(from), None) if !is_text(from) => self.special_call("substr", &[expr, from]),
-                    (Some(from), None) => self.special_call("substring", &[expr, from]),
-                    (None, Some(length)) => {
-                        let one = Expr::Value(Value::Number("1".to_owned(), false).into());
-                        self.special_call("substr", &[expr, &one, length])
-                    }
+                    (Some(from), Some(length)) => self.special_call(function, &[expr, from, length]),
+                    (Some(from), None) => self.special_call(function, &[expr, from]),
+                    (None, Some(length)) => self.special_call(function, &[expr, &one, length]),
                     (None, None) => Err(not_admitted("this form of SUBSTRING")),
                 }
             }
@@ -439,6 +436,9 @@ impl Writer<'_> {
 
     /// `array[1]`, `array[1:2]`, `json['a']`, `(row).field`.
     fn access(&mut self, root: &Expr, chain: &[AccessExpr]) -> Result<(), Refusal> {
+        if matches!(root, Expr::Array(_)) {
+            return Err(not_admitted("a subscript behind ARRAY[]: put it in parentheses"));
+        }
         self.raises();
         self.text("(");
         self.expression(root)?;
@@ -613,10 +613,6 @@ fn is_constant(expression: &Expr) -> bool {
 
 fn is_number(expression: &Expr) -> bool {
     matches!(expression, Expr::Value(ValueWithSpan { value: Value::Number(..), span: _ }))
-}
-
-fn is_text(expression: &Expr) -> bool {
-    matches!(expression, Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), span: _ }))
 }
 
 /// Digits, a point, an exponent: nothing that one reader takes for more than another.

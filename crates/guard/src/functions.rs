@@ -180,17 +180,18 @@ impl Writer<'_> {
                 name,
                 arg: FunctionArgExpr::Expr(value),
                 operator: FunctionArgOperator::RightArrow,
-            } if name.value == VARIADIC => {
-                self.text("VARIADIC ");
-                self.expression(value)
             }
-            FunctionArg::Named {
-                name,
+            | FunctionArg::ExprNamed {
+                name: Expr::Identifier(name),
                 arg: FunctionArgExpr::Expr(value),
                 operator: FunctionArgOperator::RightArrow,
             } => {
-                self.identifier(name)?;
-                self.text(" => ");
+                if name.value == VARIADIC {
+                    self.text("VARIADIC ");
+                } else {
+                    self.identifier(name)?;
+                    self.text(" => ");
+                }
                 self.expression(value)
             }
             _ => Err(not_admitted("this kind of argument")),

@@ -424,6 +424,9 @@ impl Writer<'_> {
             }
             other => return self.expression(other),
         };
+        // A column that the fence compares with one value is taken for constant, which it is not beside the NULLs of
+        // grouping sets: PostgreSQL before 18 forgets to sort by it. It does not look behind a barrier.
+        self.may_raise = true;
         self.text(word);
         self.list(sets, |writer, set| {
             writer.text("(");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use ringfence_policy::RelationName;
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, OrderBy, OrderByKind, SelectItem, TableAlias,
-    TableAliasColumnDef, TableFactor, TableFunctionArgs,
+    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, OrderBy, OrderByKind, SelectItem,
+    SelectItemQualifiedWildcardKind, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs,
 };
 
 use crate::refusal::Refusal;
@@ -281,11 +281,20 @@ impl Writer<'_> {
             return Ok(dependent);
         }
         let mut named = Vec::new();
+        let mut whole = Vec::new();
         for item in projection {
-            if let SelectItem::UnnamedExpr(expression)
-            | SelectItem::ExprWithAlias { expr: expression, alias: _ } = item
-            {
-                named.push(expression);
+            match item {
+                SelectItem::UnnamedExpr(expression)
+                | SelectItem::ExprWithAlias { expr: expression, alias: _ } => {
+                    named.push(expression);
+                }
+                SelectItem::Wildcard(_) => {
+                    whole.extend(scope.sources.iter().map(|source| source.alias.clone()))
+                }
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                    whole.push(self.wildcard_alias(&self.parts(name)?)?);
+                }
+                SelectItem::QualifiedWildcard(..) | SelectItem::ExprWithAliases { .. } => {}
             }
         }
         named.extend(having);
@@ -301,7 +310,10 @@ impl Writer<'_> {
             if !self.is_grouped_by_key(source, &scope, &grouped) {
                 continue;
             }
-            for path in &paths {
+            let columns = source.columns.iter().flatten();
+            let own = |column: &Output| vec![source.alias.clone(), column.name.clone()];
+            let all: Vec<Vec<String>> = columns.filter(|_| whole.contains(&source.alias)).map(own).collect();
+            for path in paths.iter().chain(&all) {
                 let column = self.column_of(source, &scope, path);
                 let column = column.filter(|column| {
                     !grouped.iter().any(|grouped| self.column_of(source, &scope, grouped) == Some(column))
