@@ -129,10 +129,10 @@ fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
             Token::LParen | Token::LBracket | Token::LBrace => depth = depth.saturating_add(1),
             Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
             Token::Word(Word { keyword: Keyword::CASE, quote_style: None, .. }) => {
-                depth = depth.saturating_add(1)
+                depth = depth.saturating_add(1);
             }
             Token::Word(Word { keyword: Keyword::END, quote_style: None, .. }) => {
-                depth = depth.saturating_sub(1)
+                depth = depth.saturating_sub(1);
             }
             Token::Placeholder(name) => placeholders = placeholder(name, placeholders)?,
             _ => {}
@@ -167,7 +167,8 @@ fn placeholder(name: &str, so_far: usize) -> Result<usize, Refusal> {
     Ok(number.max(so_far))
 }
 
-/// `x ISNULL` and `x NOTNULL` as PostgreSQL reads them, `top.x` as a column, `TRIM(LEADING FROM x)`, and VARIADIC.
+/// `x ISNULL` and `x NOTNULL` as PostgreSQL reads them, `top.x` as a column, `TRIM(LEADING FROM x)`,
+/// VARIADIC, `TABLE x`, and locks by their other names.
 fn corrected(tokens: Vec<Token>) -> Vec<Token> {
     let mut corrected: Vec<Token> = Vec::with_capacity(tokens.len());
     let mut rest = tokens.into_iter().peekable();
@@ -189,6 +190,12 @@ fn corrected(tokens: Vec<Token>) -> Vec<Token> {
                 corrected.truncate(corrected.len().saturating_sub(1));
                 corrected.push(Token::Word(word));
             }
+            // The parser knows it in some places, and forgets the quotes of the name.
+            Token::Word(word)
+                if word.quote_style.is_none() && is(&word, "table") && begins_query(&corrected) =>
+            {
+                corrected.extend([Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")]);
+            }
             Token::Word(word) if word.quote_style.is_none() && is(&word, "variadic") => {
                 corrected.extend([Token::make_word(VARIADIC, Some('"')), Token::RArrow]);
             }
@@ -208,6 +215,18 @@ fn corrected(tokens: Vec<Token>) -> Vec<Token> {
         }
     }
     corrected
+}
+
+/// Whether a query may begin behind these.
+fn begins_query(tokens: &[Token]) -> bool {
+    match tokens.last() {
+        None | Some(Token::LParen | Token::RParen) => true,
+        Some(Token::Word(word)) => matches!(
+            word.keyword,
+            Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::ALL | Keyword::DISTINCT
+        ),
+        Some(_) => false,
+    }
 }
 
 fn ends_with(tokens: &[Token], words: &[&str]) -> bool {

@@ -13,11 +13,13 @@ pub(crate) fn names_any(expression: &Expression, columns: &[String]) -> bool {
         Expression::Column { qualifier: Some(_), .. } | Expression::Principal(_) | Expression::Literal(_) => {
             false
         }
-        Expression::Not(operand) | Expression::Negate(operand) => any(operand),
+        Expression::Not(operand)
+        | Expression::Negate(operand)
+        | Expression::Is { operand, .. }
+        | Expression::Cast { operand, .. }
+        | Expression::InPrincipal { operand, .. } => any(operand),
         Expression::Binary { left, operator: _, right } => any(left) || any(right),
-        Expression::Is { operand, .. } | Expression::Cast { operand, .. } => any(operand),
         Expression::InList { operand, list, negated: _ } => any(operand) || list.iter().any(any),
-        Expression::InPrincipal { operand, .. } => any(operand),
         Expression::InQuery { operand, query, negated: _ } => any(operand) || query_names(query, columns),
         Expression::Exists { query, negated: _ } => query_names(query, columns),
         Expression::Like { operand, pattern, .. } => any(operand) || any(pattern),
@@ -35,9 +37,11 @@ pub(crate) fn names_only(expression: &Expression, columns: &[String]) -> bool {
     match expression {
         Expression::Column { qualifier: None, name } => columns.contains(name),
         Expression::Principal(_) | Expression::Literal(_) => true,
-        Expression::Not(operand) | Expression::Negate(operand) => only(operand),
+        Expression::Not(operand)
+        | Expression::Negate(operand)
+        | Expression::Is { operand, .. }
+        | Expression::InPrincipal { operand, .. } => only(operand),
         Expression::Binary { left, operator: _, right } => only(left) && only(right),
-        Expression::Is { operand, .. } | Expression::InPrincipal { operand, .. } => only(operand),
         Expression::InList { operand, list, negated: _ } => only(operand) && list.iter().all(only),
         Expression::Column { qualifier: Some(_), .. }
         | Expression::InQuery { .. }

@@ -7,6 +7,7 @@ use ringfence_policy::ConnectionKind;
 
 /// A kind of SQL.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact of a kind of SQL")]
 pub(crate) struct Dialect {
     pub(crate) kind: ConnectionKind,
     /// What identifiers are quoted with.

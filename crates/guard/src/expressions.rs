@@ -45,7 +45,7 @@ impl Writer<'_> {
                 self.text("(");
                 self.expression(expr)?;
                 self.text(if *negated { " NOT IN (" } else { " IN (" });
-                self.list(list, |writer, item| writer.expression(item))?;
+                self.list(list, Self::expression)?;
                 self.text("))");
                 Ok(())
             }
@@ -183,13 +183,13 @@ impl Writer<'_> {
             Expr::Tuple(items) if !items.is_empty() => {
                 self.raises();
                 self.text(if self.dialect.is_postgres() { "ROW(" } else { "(" });
-                self.list(items, |writer, item| writer.expression(item))?;
+                self.list(items, Self::expression)?;
                 self.text(")");
                 Ok(())
             }
             Expr::Array(Array { elem, named: true }) if self.dialect.is_postgres() => {
                 self.text("ARRAY[");
-                self.list(elem, |writer, item| writer.array_item(item))?;
+                self.list(elem, Self::array_item)?;
                 self.text("]");
                 Ok(())
             }
@@ -402,7 +402,7 @@ impl Writer<'_> {
         match item {
             Expr::Array(Array { elem, named: _ }) => {
                 self.text("[");
-                self.list(elem, |writer, item| writer.array_item(item))?;
+                self.list(elem, Self::array_item)?;
                 self.text("]");
                 Ok(())
             }
@@ -579,10 +579,15 @@ pub(crate) fn column_paths(writer: &Writer<'_>, expression: &Expr, paths: &mut V
         Expr::UnaryOp { op: _, expr }
         | Expr::Cast { expr, .. }
         | Expr::Nested(expr)
-        | Expr::Collate { expr, .. } => each(expr),
-        Expr::IsNull(expr) | Expr::IsNotNull(expr) | Expr::IsTrue(expr) | Expr::IsFalse(expr) => each(expr),
-        Expr::Extract { expr, .. } | Expr::Like { expr, .. } | Expr::ILike { expr, .. } => each(expr),
-        Expr::AtTimeZone { timestamp, time_zone: _ } => each(timestamp),
+        | Expr::Collate { expr, .. }
+        | Expr::IsNull(expr)
+        | Expr::IsNotNull(expr)
+        | Expr::IsTrue(expr)
+        | Expr::IsFalse(expr)
+        | Expr::Extract { expr, .. }
+        | Expr::Like { expr, .. }
+        | Expr::ILike { expr, .. }
+        | Expr::AtTimeZone { timestamp: expr, time_zone: _ } => each(expr),
         Expr::InList { expr, list, negated: _ } => {
             each(expr);
             list.iter().for_each(each);
@@ -602,8 +607,7 @@ pub(crate) fn column_paths(writer: &Writer<'_>, expression: &Expr, paths: &mut V
 
 fn is_constant(expression: &Expr) -> bool {
     match expression {
-        Expr::Value(_) => true,
-        Expr::TypedString(_) => true,
+        Expr::Value(_) | Expr::TypedString(_) => true,
         Expr::Nested(inner) => is_constant(inner),
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => is_number(expr),
         Expr::Cast { expr, .. } => is_constant(expr),

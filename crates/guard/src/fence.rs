@@ -7,7 +7,7 @@ use ringfence_policy::expression::{
 };
 
 use crate::refusal::Refusal;
-use crate::relations::{Output, Outputs};
+use crate::relations::Output;
 use crate::rewrite::{Slot, Writer, not_admitted};
 
 /// How the raw relation is called inside of its fence.
@@ -45,12 +45,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    pub(crate) fn outputs_of(entitlement: &Entitlement) -> Outputs {
+    pub(crate) fn outputs_of(entitlement: &Entitlement) -> Vec<Output> {
         let output = |column: &ringfence_policy::VisibleColumn| Output {
             name: column.name.clone(),
             data_type: column.mask.is_none().then(|| column.data_type.clone()),
         };
-        Some(entitlement.columns.iter().map(output).collect())
+        entitlement.columns.iter().map(output).collect()
     }
 
     pub(crate) fn qualified(&mut self, alias: &str, column: &str) {
@@ -64,6 +64,7 @@ impl Writer<'_> {
         self.nested(|writer| writer.policy_node(expression, alias))
     }
 
+    #[expect(clippy::too_many_lines, reason = "one flat match over the kinds of expressions")]
     fn policy_node(&mut self, expression: &Expression, alias: &str) -> Result<(), Refusal> {
         match expression {
             Expression::Column { qualifier, name } => {

@@ -33,7 +33,7 @@ impl Writer<'_> {
         self.arguments(args)?;
         if !within_group.is_empty() {
             self.text(" WITHIN GROUP (ORDER BY ");
-            self.list(within_group, |writer, item| writer.order_by_item(item))?;
+            self.list(within_group, Self::order_by_item)?;
             self.text(")");
         }
         if let Some(filter) = filter {
@@ -72,7 +72,7 @@ impl Writer<'_> {
         let function = self.callee(name, false)?;
         self.limit_size(&function, arguments)?;
         self.text("(");
-        self.list(arguments, |writer, argument| writer.argument(argument))?;
+        self.list(arguments, Self::argument)?;
         self.text(")");
         Ok(function)
     }
@@ -149,13 +149,13 @@ impl Writer<'_> {
                     None | Some(DuplicateTreatment::All) => {}
                     Some(DuplicateTreatment::Distinct) => self.text("DISTINCT "),
                 }
-                self.list(args, |writer, argument| writer.argument(argument))?;
+                self.list(args, Self::argument)?;
                 for clause in clauses {
                     let FunctionArgumentClause::OrderBy(items) = clause else {
                         return Err(not_admitted("this clause in a function call"));
                     };
                     self.text(" ORDER BY ");
-                    self.list(items, |writer, item| writer.order_by_item(item))?;
+                    self.list(items, Self::order_by_item)?;
                 }
                 self.text(")");
                 Ok(())
@@ -233,12 +233,12 @@ impl Writer<'_> {
         }
         if !partition_by.is_empty() {
             self.text("PARTITION BY ");
-            self.list(partition_by, |writer, item| writer.expression(item))?;
+            self.list(partition_by, Self::expression)?;
             self.text(" ");
         }
         if !order_by.is_empty() {
             self.text("ORDER BY ");
-            self.list(order_by, |writer, item| writer.order_by_item(item))?;
+            self.list(order_by, Self::order_by_item)?;
         }
         if let Some(WindowFrame { units, start_bound, end_bound }) = window_frame {
             self.text(match units {

@@ -96,10 +96,9 @@ fn bound(slot: &Slot, principal: &Principal, parameters: &[Option<String>]) -> R
         Slot::Principal(PrincipalValue { path, item }) => {
             let value = principal.value(path).ok_or(Refusal::NotVerified)?;
             match (item, &value) {
-                (None, value) => parameter(value),
                 (Some(item), Value::Array(items)) => parameter(items.get(*item).ok_or(Refusal::NotVerified)?),
                 // A single value stands for a list of one.
-                (Some(0), value) => parameter(value),
+                (None | Some(0), value) => parameter(value),
                 (Some(_), _) => Err(Refusal::NotVerified),
             }
         }

@@ -92,9 +92,9 @@ impl Writer<'_> {
     ) -> Result<Columns, Refusal> {
         let given = if named.is_empty() && has_source {
             let width = width.ok_or_else(|| not_admitted("INSERT of a query without a list of columns"))?;
-            let names =
+            let in_order =
                 target.columns.iter().take(width).map(|column| ObjectName::from(vec![quoted(&column.name)]));
-            names.map(|name| self.writable_column(&name, target)).collect::<Result<Vec<_>, _>>()?
+            in_order.map(|name| self.writable_column(&name, target)).collect::<Result<Vec<_>, _>>()?
         } else {
             named.iter().map(|name| self.writable_column(name, target)).collect::<Result<Vec<_>, _>>()?
         };
@@ -252,7 +252,7 @@ impl Writer<'_> {
         let excluded = Source {
             alias: "excluded".to_owned(),
             unaliased: None,
-            columns: Self::outputs_of(&entitlement),
+            columns: Some(Self::outputs_of(&entitlement)),
             entitlement: None,
             is_target: false,
         };
@@ -380,7 +380,7 @@ impl Writer<'_> {
         let entitlement = Arc::clone(&target.entitlement);
         match action {
             MergeAction::Delete { delete_token: _ } => {
-                self.permitted(entitlement.writes.delete, "DELETE", &entitlement)?;
+                permitted(entitlement.writes.delete, "DELETE", &entitlement)?;
                 self.text("DELETE");
                 Ok(())
             }
@@ -390,7 +390,7 @@ impl Writer<'_> {
                 update_predicate: None,
                 delete_predicate: None,
             }) => {
-                self.permitted(entitlement.writes.update, "UPDATE", &entitlement)?;
+                permitted(entitlement.writes.update, "UPDATE", &entitlement)?;
                 self.text("UPDATE SET ");
                 let assigned = self.assignments(assignments, &entitlement)?;
                 let matters = crate::conditions::names_any(rows, &assigned)
@@ -403,19 +403,10 @@ impl Writer<'_> {
                 Ok(())
             }
             MergeAction::Insert(insert) => {
-                self.permitted(entitlement.writes.create, "INSERT", &entitlement)?;
+                permitted(entitlement.writes.create, "INSERT", &entitlement)?;
                 self.merge_insert(insert, &entitlement, rows)
             }
             MergeAction::Update(_) => Err(not_admitted("this clause of MERGE")),
-        }
-    }
-
-    fn permitted(&self, permit: Permit, action: &'static str, target: &Entitlement) -> Result<(), Refusal> {
-        let relation = || target.relation.name.clone();
-        match permit {
-            Permit::Allow => Ok(()),
-            Permit::Approval => Err(Refusal::ApprovalRequired { action, relation: relation() }),
-            Permit::Deny => Err(Refusal::WriteDenied { action, relation: relation() }),
         }
     }
 
@@ -488,4 +479,13 @@ impl Writer<'_> {
 
 fn quoted(name: &str) -> sqlparser::ast::Ident {
     sqlparser::ast::Ident::with_quote('"', name)
+}
+
+fn permitted(permit: Permit, action: &'static str, target: &Entitlement) -> Result<(), Refusal> {
+    let relation = || target.relation.name.clone();
+    match permit {
+        Permit::Allow => Ok(()),
+        Permit::Approval => Err(Refusal::ApprovalRequired { action, relation: relation() }),
+        Permit::Deny => Err(Refusal::WriteDenied { action, relation: relation() }),
+    }
 }

@@ -88,7 +88,7 @@ impl Writer<'_> {
                 self.names.common.push(CommonTable { name, columns: None });
             }
         }
-        self.list(cte_tables, |writer, table| writer.common_table(table))?;
+        self.list(cte_tables, Self::common_table)?;
         self.text(" ");
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Writer<'_> {
                 Ok(outputs)
             }
             SetExpr::Values(values) => writer.values(values),
-            SetExpr::Table(table) => writer.whole_table(table),
+            SetExpr::Table(_) => Err(not_admitted("TABLE here: write SELECT * FROM")),
             SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
                 Err(not_admitted("a statement that changes rows inside of a query"))
             }
@@ -183,34 +183,13 @@ impl Writer<'_> {
         self.text("VALUES ");
         self.list(rows, |writer, row| {
             writer.text("(");
-            writer.list(&row.content, |writer, value| writer.expression(value))?;
+            writer.list(&row.content, Self::expression)?;
             writer.text(")");
             Ok(())
         })?;
         let width = rows.first().map_or(0, |row| row.content.len());
         let name = |index: usize| Output { name: format!("column{index}"), data_type: None };
         Ok(Some((1..=width).map(name).collect()))
-    }
-
-    /// `TABLE name`, written as the SELECT that it is.
-    fn whole_table(&mut self, table: &sqlparser::ast::Table) -> Result<Outputs, Refusal> {
-        use sqlparser::ast::{Ident, ObjectName};
-        let sqlparser::ast::Table { table_name, schema_name } = table;
-        // The parser keeps no quotes here, so that a name in quotes can't be told from one without: both must agree.
-        let part = |name: &String| {
-            let is_plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-            if is_plain {
-                Ok(Ident::new(name))
-            } else {
-                Err(not_admitted("TABLE with such a name: use SELECT * FROM"))
-            }
-        };
-        let names =
-            [schema_name, table_name].into_iter().flatten().map(part).collect::<Result<Vec<_>, _>>()?;
-        self.text("SELECT * FROM ");
-        let mut scope = Scope::default();
-        self.named_relation(&ObjectName::from(names), None, &mut scope)?;
-        Ok(scope.sources.into_iter().next().and_then(|source| source.columns))
     }
 
     /// A SELECT without its ORDER BY. Its scope stays on the stack for the caller to take.
@@ -276,7 +255,7 @@ impl Writer<'_> {
         }
         if !named_window.is_empty() {
             self.text(" WINDOW ");
-            self.list(named_window, |writer, window| writer.named_window(window))?;
+            self.list(named_window, Self::named_window)?;
         }
         Ok(outputs)
     }
@@ -288,7 +267,7 @@ impl Writer<'_> {
             Some(Distinct::Distinct) => self.text("DISTINCT "),
             Some(Distinct::On(expressions)) => {
                 self.text("DISTINCT ON (");
-                self.list(expressions, |writer, expression| writer.expression(expression))?;
+                self.list(expressions, Self::expression)?;
                 self.text(") ");
             }
         }
@@ -400,7 +379,7 @@ impl Writer<'_> {
             return Ok(());
         }
         self.text(" GROUP BY ");
-        self.list(expressions, |writer, expression| writer.grouping(expression))?;
+        self.list(expressions, Self::grouping)?;
         for modifier in modifiers {
             if let GroupByWithModifier::GroupingSets(sets) = modifier {
                 self.grouping(sets)?;
@@ -430,7 +409,7 @@ impl Writer<'_> {
         self.text(word);
         self.list(sets, |writer, set| {
             writer.text("(");
-            writer.list(set, |writer, item| writer.expression(item))?;
+            writer.list(set, Self::expression)?;
             writer.text(")");
             Ok(())
         })?;
@@ -446,7 +425,7 @@ impl Writer<'_> {
             return Err(not_admitted("ORDER BY ALL"));
         };
         self.text(" ORDER BY ");
-        self.list(expressions, |writer, expression| writer.order_by_item(expression))
+        self.list(expressions, Self::order_by_item)
     }
 
     pub(crate) fn order_by_item(&mut self, item: &OrderByExpr) -> Result<(), Refusal> {

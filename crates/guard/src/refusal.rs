@@ -51,7 +51,7 @@ pub enum Refusal {
     #[error("the query is nested too deeply: simplify it")]
     TooDeep,
     /// Something that is not on the list of what guarded connections take.
-    #[error("{what} is not supported on a guarded connection")]
+    #[error("not supported on a guarded connection: {what}")]
     NotAdmitted {
         /// In words.
         what: String,

@@ -28,6 +28,7 @@ pub(crate) enum Slot {
 
 /// What was printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact of a statement")]
 pub(crate) struct Written {
     pub(crate) sql: String,
     pub(crate) slots: Vec<Slot>,
@@ -50,6 +51,7 @@ pub(crate) const OWN_ALIAS: &str = "_rf_";
 /// How deep the walk goes: the parser allows more than the stack of this walk should bear.
 const MAX_DEPTH: usize = 200;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact of what was written so far")]
 pub(crate) struct Writer<'a> {
     pub(crate) dialect: &'static Dialect,
     pub(crate) view: &'a View,
@@ -324,12 +326,11 @@ impl Writer<'_> {
 
     /// The caller's placeholder.
     pub(crate) fn caller_placeholder(&mut self, name: &str) -> Result<(), Refusal> {
-        let number = match name.strip_prefix('$') {
-            Some(digits) => digits.parse().map_err(|_| not_admitted("this placeholder"))?,
-            None => {
-                self.caller_placeholders = self.caller_placeholders.saturating_add(1);
-                self.caller_placeholders
-            }
+        let number = if let Some(digits) = name.strip_prefix('$') {
+            digits.parse().map_err(|_| not_admitted("this placeholder"))?
+        } else {
+            self.caller_placeholders = self.caller_placeholders.saturating_add(1);
+            self.caller_placeholders
         };
         self.placeholder(Slot::Caller(number));
         Ok(())

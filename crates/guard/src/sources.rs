@@ -109,17 +109,16 @@ impl Writer<'_> {
         }
         let entitlement = self.entitlement(name)?;
         self.fence(&entitlement)?;
-        let called = match alias {
-            Some(alias) => self.alias(alias)?,
-            None => {
-                let own = parts.last().cloned().unwrap_or_default();
-                self.text(" AS ");
-                self.name(&own);
-                own
-            }
+        let called = if let Some(alias) = alias {
+            self.alias(alias)?
+        } else {
+            let own = parts.last().cloned().unwrap_or_default();
+            self.text(" AS ");
+            self.name(&own);
+            own
         };
         let columns =
-            self.renamed(Self::outputs_of(&entitlement), alias.map_or(&[], |alias| &alias.columns))?;
+            self.renamed(Some(Self::outputs_of(&entitlement)), alias.map_or(&[], |alias| &alias.columns))?;
         let unaliased = alias.is_none().then(|| entitlement.relation.clone());
         scope.sources.push(Source {
             alias: called,
@@ -193,7 +192,7 @@ impl Writer<'_> {
         self.raises();
         self.text("UNNEST(");
         self.names.scopes.push(scope.clone());
-        let written = self.list(arrays, |writer, array| writer.expression(array));
+        let written = self.list(arrays, Self::expression);
         self.names.scopes.pop();
         written?;
         self.text(")");
@@ -289,7 +288,7 @@ impl Writer<'_> {
                     named.push(expression);
                 }
                 SelectItem::Wildcard(_) => {
-                    whole.extend(scope.sources.iter().map(|source| source.alias.clone()))
+                    whole.extend(scope.sources.iter().map(|source| source.alias.clone()));
                 }
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
                     whole.push(self.wildcard_alias(&self.parts(name)?)?);
@@ -385,7 +384,7 @@ impl Writer<'_> {
         Source {
             alias: alias.to_owned(),
             unaliased,
-            columns: Self::outputs_of(target),
+            columns: Some(Self::outputs_of(target)),
             entitlement: Some(Arc::clone(target)),
             is_target: true,
         }

@@ -8,7 +8,6 @@ use crate::refusal::Refusal;
 use crate::rewrite::{Writer, not_admitted};
 
 impl Writer<'_> {
-    #[expect(clippy::too_many_lines, reason = "one flat match over the types of the grammar")]
     pub(crate) fn data_type(&mut self, data_type: &DataType) -> Result<(), Refusal> {
         match data_type {
             DataType::SmallInt(None) | DataType::Int2(None) => self.text("SMALLINT"),
@@ -36,8 +35,8 @@ impl Writer<'_> {
                 self.length(length.as_ref())?;
             }
             DataType::Date => self.text("DATE"),
-            DataType::Time(precision, zone) => self.clock("TIME", *precision, zone)?,
-            DataType::Timestamp(precision, zone) => self.clock("TIMESTAMP", *precision, zone)?,
+            DataType::Time(precision, zone) => self.clock("TIME", *precision, *zone)?,
+            DataType::Timestamp(precision, zone) => self.clock("TIMESTAMP", *precision, *zone)?,
             DataType::Blob(None) if self.dialect.is_sqlite() => self.text("BLOB"),
             DataType::Custom(name, modifiers) => self.named_type(name, modifiers)?,
             DataType::Interval { fields: None, precision: None } => self.own_type("interval")?,
@@ -63,7 +62,7 @@ impl Writer<'_> {
             ExactNumberInfo::None => {}
             ExactNumberInfo::Precision(precision) => self.text(&format!("({precision})")),
             ExactNumberInfo::PrecisionAndScale(precision, scale) => {
-                self.text(&format!("({precision}, {scale})"))
+                self.text(&format!("({precision}, {scale})"));
             }
         }
     }
@@ -79,7 +78,7 @@ impl Writer<'_> {
         }
     }
 
-    fn clock(&mut self, word: &str, precision: Option<u64>, zone: &TimezoneInfo) -> Result<(), Refusal> {
+    fn clock(&mut self, word: &str, precision: Option<u64>, zone: TimezoneInfo) -> Result<(), Refusal> {
         if !self.dialect.is_postgres() {
             return Err(Refusal::TypeNotAllowed { name: word.to_ascii_lowercase() });
         }

@@ -404,7 +404,7 @@ impl Writer<'_> {
             writer.name(&column.name);
             Ok(())
         })?;
-        Ok(Self::outputs_of(&entitlement))
+        Ok(Some(Self::outputs_of(&entitlement)))
     }
 
     /// A column keeps its name, whatever stands for it.

@@ -22,7 +22,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     system_columns: &["cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"],
 };
 
-/// Each is in pg_catalog, reads nothing but its arguments and the clock, and runs no SQL text.
+/// Each is in `pg_catalog`, reads nothing but its arguments and the clock, and runs no SQL text.
 const FUNCTIONS: &[&str] = &[
     // text
     "ascii", "btrim", "char_length", "character_length", "chr", "concat", "concat_ws", "convert_from",
