@@ -3,8 +3,31 @@
 //! [`GuardedQuery`] has no public constructor; the functions of this crate make it from a statement and what the
 //! principal is entitled to. The engine runs nothing else, so unguarded SQL can't be written down above it.
 //!
-//! # What this version admits
-//! Connections in open mode only: the owner's own database, any SQL. For these the guard holds that
+//! # Whom it defends against
+//! Somebody who may send any statement to a guarded connection, as often as they like, who knows the schema, the policy and
+//! this code, and wants to see, change or infer what their entitlements leave out.
+//!
+//! # The guarded road: [`guard`]
+//! A statement is read ([`admit`]), walked once and printed anew ([`rewrite`]), read again ([`verify`]), and sealed with
+//! the principal's values ([`guarded`]). What holds:
+//! 1. Nothing is printed that the walk did not look at: a kind of expression, function, operator, type or clause that is
+//!    on no list is refused. The caller's text never reaches the database.
+//! 2. A relation that is read stands behind its fence ([`fence`]): a derived table of the columns that exist for the
+//!    principal, masked, with the rows that exist for it. So a hidden column or row is not there for any clause to name.
+//! 3. A relation that is changed stands raw ([`writes`], [`inserts`]): every one of its columns is looked up and refused or
+//!    replaced by its mask, its rows are narrowed by the policy first, and what a new row must fulfil comes back as a last
+//!    column, which the engine checks before it commits.
+//! 4. What may raise an error is computed on rows that the principal sees, and on no other: fences get the dialect's
+//!    optimization fence where a planner could run it earlier, and conditions of a change stand behind CASE.
+//! 5. The principal's values are parameters. A plan holds none, so that everybody with an equal view shares it.
+//! 6. Names are qualified: relations by their schema, functions and types by the database's own. The sessions that read
+//!    look names up nowhere else; those that change rows keep the owner's search path, for the owner's triggers.
+//!
+//! Reading order: `refusal`, `dialect`, `admit`, `rewrite`, `relations`, `fence`, `queries`, `sources`, `expressions`,
+//! `functions`, `writes`, `inserts`, `verify`, `guarded`, `sealed`.
+//!
+//! # The open road: [`open`]
+//! The owner's own database, any SQL. Here the guard holds that
 //! 1. a call is one statement (a second one is refused here, and again by the database, which is asked to
 //!    prepare the text as one statement);
 //! 2. a statement does not begin or end transactions, and does not move data through the client connection (COPY);
@@ -13,6 +36,12 @@
 //!    (a text that a function of the database itself puts together is out of reach: SECURITY.md says so);
 //! 4. what may leave something behind in the session is marked so, and the engine then keeps nothing of the session
 //!    but the connection. Statements that leave nothing by themselves keep its prepared statements: see [`session`].
+//!
+//! # What is not defended
+//! - Timing, and the load that a statement makes within its budgets.
+//! - That a key which spans tenants is taken: an insert tells, and nothing more than that.
+//! - The owner of the database: their triggers, column defaults, operators and casts run as they wrote them, and in
+//!   statements that change rows an operator of theirs that fits better than the database's own is taken.
 //!
 //! It is pure: no IO, no clock, no drivers.
 

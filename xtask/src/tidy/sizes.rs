@@ -7,7 +7,8 @@ use super::tree::Tree;
 const FILE_LIMIT: usize = 800;
 const FILE_NEEDS_REASON: usize = 500;
 const FUNCTION_LIMIT: usize = 80;
-const GUARD_BUDGET: usize = 1_500;
+/// Decision 0006 says why it is not the 1,500 of the design, and what would bring it back.
+const GUARD_BUDGET: usize = 5_000;
 const ARCHITECTURE_LIMIT: usize = 250;
 const REASONS: &str = "xtask/tidy/long-files.txt";
 
@@ -161,11 +162,11 @@ mod tests {
     #[test]
     fn a_big_guard_is_found() {
         let path = "crates/guard/src/admit.rs";
-        assert_eq!(guard_budget(&sample(path, &"a();\n".repeat(1_500))).len(), 0);
-        assert_eq!(guard_budget(&sample(path, &"a();\n".repeat(1_501))).len(), 1);
-        let data = format!("const A: &[&str] = &[\n{}];\n", "\"a\",\n".repeat(2_000));
+        assert_eq!(guard_budget(&sample(path, &"a();\n".repeat(GUARD_BUDGET))).len(), 0);
+        assert_eq!(guard_budget(&sample(path, &"a();\n".repeat(GUARD_BUDGET + 1))).len(), 1);
+        let data = format!("const A: &[&str] = &[\n{}];\n", "\"a\",\n".repeat(GUARD_BUDGET * 2));
         assert_eq!(guard_budget(&sample(path, &data)).len(), 0);
-        let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "a();\n".repeat(2_000));
+        let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "a();\n".repeat(GUARD_BUDGET * 2));
         assert_eq!(guard_budget(&sample(path, &tests)).len(), 0);
     }
 
