@@ -331,14 +331,16 @@ impl Writer<'_> {
             [alias, name] => self.names.qualified(alias, name, self.same),
             _ => return None,
         };
-        match (meaning, path.last()) {
+        let data_type = match (meaning, path.last()) {
             (Meaning::Visible(data_type), _) => data_type,
             (Meaning::Target(target), Some(name)) => {
                 let column = target.columns.iter().find(|column| (self.same)(&column.name, name))?;
                 column.mask.is_none().then(|| column.data_type.clone())
             }
             _ => None,
-        }
+        };
+        // The catalog does not say of what.
+        data_type.filter(|name| name != "ARRAY")
     }
 
     fn test(&mut self, operand: &Expr, test: &str) -> Result<(), Refusal> {

@@ -98,6 +98,9 @@ fn own_type(data_type: &str) -> Option<(String, String)> {
     (schema != "pg_catalog").then(|| (plain(schema), plain(name)))
 }
 
+/// Schemas of the databases' own catalogs.
+const SYSTEM_SCHEMAS: [&str; 5] = ["information_schema", "mysql", "performance_schema", "pg_catalog", "sys"];
+
 /// A decision in the making.
 struct Decision<'a> {
     question: Question<'a>,
@@ -156,6 +159,10 @@ impl<'a> Decision<'a> {
 
     /// Whether the relation exists for the principal, and its model. The catalog has been asked before.
     fn visible(&mut self, name: &RelationName) -> Result<Option<&'a Model>, Denial> {
+        // They describe every relation, the hidden ones too, whatever the policy's default is.
+        if SYSTEM_SCHEMAS.contains(&name.schema.to_ascii_lowercase().as_str()) {
+            return Err(Denial::Invisible(name.clone()));
+        }
         let invisible = || Err(Denial::Invisible(name.clone()));
         if let Ruling::Blocked(rule) = ruling(self.question.rules, name, self.question.principal) {
             self.because(Subject::Relation, Effect::Takes, None, || format!("the block rule {}", rule.id));

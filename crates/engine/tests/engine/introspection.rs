@@ -50,7 +50,7 @@ async fn the_catalog_holds_what_the_credentials_see() {
             ("no", "integer", false),
             ("total", "numeric", true),
             ("tags", "ARRAY", true),
-            ("m", "USER-DEFINED", true),
+            ("m", "sales.mood", true),
             ("c", "character varying", false),
             ("at", "timestamp with time zone", true),
         ]

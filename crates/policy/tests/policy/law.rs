@@ -384,3 +384,25 @@ fn equal_shapes_are_equal() {
     assert_eq!(shape("u", &[], json!([])).rows, Expression::truth(false));
     assert_eq!(Datum::truth(None), Datum::Null);
 }
+
+#[test]
+fn catalogs_of_the_database_are_never_visible() {
+    let text = "default: allow\nmodels: { Columns: { table: information_schema.columns } }";
+    let policy = ringfence_policy::Policy::load("p.yaml", text, ringfence_policy::ConnectionKind::Postgresql);
+    let policy = policy.expect("a policy");
+    let relation = ringfence_policy::Relation { name: "columns".to_owned(), ..Default::default() };
+    let schema =
+        |name: &str| ringfence_policy::Schema { name: name.to_owned(), relations: vec![relation.clone()] };
+    let schemas = vec![schema("information_schema"), schema("public")];
+    let catalog = ringfence_policy::Catalog { database: "d".to_owned(), schemas };
+    let principal = of("a", &[], json!({}));
+    let seen = ringfence_policy::view(ringfence_policy::Question {
+        policy: &policy,
+        catalog: &catalog,
+        unfiltered: &catalog,
+        rules: &[],
+        principal: &principal,
+    });
+    let names: Vec<String> = seen.relations.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["public.columns"]);
+}

@@ -33,12 +33,14 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
   AND (has_table_privilege(c.oid, 'SELECT') OR has_any_column_privilege(c.oid, 'SELECT'))
 ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"";
 
-/// The types as `information_schema.columns.data_type` gives them.
+/// The types as `information_schema.columns.data_type` gives them, but for the connection's own: those by their full name, so
+/// that a cast to one can be told from a cast to another.
 const COLUMNS: &str = "
 SELECT a.attrelid, a.attname::text,
   CASE WHEN b.typelem <> 0 AND b.typlen = -1 THEN 'ARRAY'
        WHEN b.typnamespace = 'pg_catalog'::regnamespace THEN format_type(b.oid, NULL)
-       ELSE 'USER-DEFINED' END,
+       ELSE (SELECT quote_ident(s.nspname) FROM pg_namespace s WHERE s.oid = b.typnamespace) || '.'
+         || quote_ident(b.typname) END,
   NOT (a.attnotnull OR t.typtype = 'd' AND t.typnotnull), d.description
 FROM pg_attribute a
 JOIN pg_type t ON t.oid = a.atttypid
