@@ -6,6 +6,7 @@
 pub mod address;
 mod capacity;
 pub mod egress;
+mod fenced;
 pub mod limits;
 pub mod result;
 mod sources;
@@ -41,6 +42,24 @@ pub enum SourceError {
         message: String,
         /// Five characters, where the database has them.
         sqlstate: Option<String>,
+    },
+    /// The statement was undone: a row that it made is not one that the caller may write, or it broke a reference. One
+    /// text and one code for both, so that a hidden row and a missing one look alike.
+    #[error("the change would leave a row that you may not write, or a reference without its row")]
+    RowRefused,
+    /// The statement was undone: it changed more rows than the policy lets it.
+    #[error("the statement changes more than {limit} rows: narrow it")]
+    TooManyRows {
+        /// The limit.
+        limit: u64,
+    },
+    /// The database's constraints refused a change on a guarded connection, where its own words could print rows.
+    #[error("{message}")]
+    Constraint {
+        /// Ours, the same for all constraints of a kind.
+        message: &'static str,
+        /// Of class 23.
+        sqlstate: String,
     },
     /// The statement named a setting or schema that may not be set.
     #[error("{0}")]

@@ -203,7 +203,8 @@ impl From<ringfence_engine::SourceError> for Refused {
     fn from(error: ringfence_engine::SourceError) -> Self {
         use ringfence_engine::SourceError as E;
         let code = match &error {
-            E::Statement { .. } => Code::QueryFailed,
+            E::Statement { .. } | E::Constraint { .. } => Code::QueryFailed,
+            E::RowRefused | E::TooManyRows { .. } => Code::QueryRefused,
             E::Option(_) => Code::InvalidRequest,
             E::Unreachable(_) => Code::SourceUnreachable,
             E::Credentials(_) => Code::SourceCredentials,

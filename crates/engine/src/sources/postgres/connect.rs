@@ -16,7 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::TaskTracker;
 
 use super::failure;
-use super::session::Session;
+use super::session::{Purpose, Session};
 use super::tls::SslMode;
 use super::watch::{Watch, Watched, WatchedTls};
 use crate::capacity::Slot;
@@ -43,15 +43,15 @@ enum Settled {
 }
 
 impl Connector {
-    /// Opens a session. With `read_only` every transaction of it is read-only unless told otherwise.
+    /// Opens a session for that purpose, which it never leaves.
     pub(super) async fn open(
         &self,
         address: &SourceAddress,
-        read_only: bool,
+        purpose: Purpose,
         slot: Slot,
     ) -> Result<Session, SourceError> {
         let limit = self.limits.connect_timeout;
-        timeout(limit, self.sign_in(address, read_only, slot)).await.unwrap_or_else(|_| {
+        timeout(limit, self.sign_in(address, purpose, slot)).await.unwrap_or_else(|_| {
             let place = place(address);
             Err(SourceError::Unreachable(format!("{place} did not answer within {} ms", limit.as_millis())))
         })
@@ -60,7 +60,7 @@ impl Connector {
     async fn sign_in(
         &self,
         address: &SourceAddress,
-        read_only: bool,
+        purpose: Purpose,
         slot: Slot,
     ) -> Result<Session, SourceError> {
         let watch = Watch::new(self.limits.max_row_bytes);
@@ -70,11 +70,7 @@ impl Connector {
         if let Some(password) = &address.password {
             config.password(password.expose_secret());
         }
-        config.options(if read_only {
-            format!("{START_UP} -c default_transaction_read_only=on")
-        } else {
-            START_UP.to_owned()
-        });
+        config.options(format!("{START_UP}{}", purpose.settings()));
         let fail = |error| failure::of_connecting(&error, &place(address), &address.database);
         let (client, driver) = match settle(address, &self.limits.egress).await? {
             Settled::Plain(stream) => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures::TryStreamExt;
 use futures::future::join;
 use ringfence_guard::GuardedQuery;
 use serde_json::Value as Json;
@@ -10,10 +11,11 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::failure;
+use super::parameter::{Bound, refuse_nul};
 use super::pool::{Pools, Wish};
 use super::prepared::Prepared;
 use super::run::give_up;
-use super::session::Tidy;
+use super::session::{Purpose, Tidy};
 use super::transaction::{Failure, Opening, Transaction};
 use crate::watchdog::Watchdog;
 use crate::{Explained, RunOptions, SourceAddress, SourceError};
@@ -30,12 +32,12 @@ pub(super) async fn explain(
     // and rolled back.
     let opening = Opening::of(Transaction::ReadOnly, options)?.ok_or(SourceError::Lost)?;
     let wish = if query.may_change_session() { Wish::Cold } else { Wish::Warm };
-    let mut lease = pools.lease(address, query.read_only(), wish).await?;
+    let mut lease = pools.lease(address, Purpose::of(query), wish).await?;
     let session = lease.session()?;
     session.in_flight = true;
     let mut watchdog = Watchdog::new(options.timeout, CancellationToken::new(), closing);
     let tidy = Tidy { transaction: Transaction::ReadOnly, discard: query.may_change_session() };
-    match watchdog.guard(plan(&session.client, query.sql(), &opening)).await {
+    match watchdog.guard(plan(&session.client, query, &opening)).await {
         Ok(Ok((plan, looked_up_types))) => {
             session.looked_up_types |= looked_up_types;
             lease.give_back(tidy);
@@ -44,7 +46,7 @@ pub(super) async fn explain(
             collect(&plan, &mut relations);
             Ok(Explained::Plan(relations.into_iter().collect()))
         }
-        Ok(Err(failure)) => Err(give_up(lease, &failure, tidy)),
+        Ok(Err(failure)) => Err(give_up(lease, &failure, tidy, query.fence().is_some())),
         Err(stop) => {
             lease.stop().await;
             Err(stop)
@@ -53,15 +55,22 @@ pub(super) async fn explain(
 }
 
 /// The plan, if the statement has one, and whether types were looked up.
-async fn plan(client: &Client, sql: &str, opening: &Opening) -> Result<(Option<Json>, bool), Failure> {
+async fn plan(
+    client: &Client,
+    query: &GuardedQuery,
+    opening: &Opening,
+) -> Result<(Option<Json>, bool), Failure> {
+    let sql = query.sql();
+    refuse_nul(query.parameters()).map_err(Failure::Refused)?;
     let (begun, prepared) = join(opening.begin(client), Prepared::new(client, sql)).await;
     begun?;
     let prepared = prepared.map_err(Failure::Database)?;
-    prepared.refuse_parameters().map_err(Failure::Refused)?;
+    prepared.match_parameters(query.parameters().len()).map_err(Failure::Refused)?;
     // The text alone is one statement, so this is one too; the database refuses a second one here as well.
-    let explaining = client.query(&format!("EXPLAIN (VERBOSE, FORMAT JSON) {sql}"), &[]).await;
-    match explaining {
+    let explain = format!("EXPLAIN (VERBOSE, FORMAT JSON) {sql}");
+    match client.query_raw(&explain, query.parameters().iter().map(Bound)).await {
         Ok(rows) => {
+            let rows: Vec<_> = rows.try_collect().await.map_err(Failure::Database)?;
             let plan = rows.first().and_then(|row| row.try_get::<_, super::binary::Bytes<'_>>(0).ok());
             let plan = plan.and_then(|bytes| serde_json::from_slice(bytes.0).ok());
             Ok((Some(plan.unwrap_or(Json::Null)), prepared.shape.looked_up_types))

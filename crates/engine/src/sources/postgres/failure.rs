@@ -3,7 +3,7 @@
 use tokio_postgres::error::DbError;
 
 use super::watch::{Fault, Watch};
-use crate::SourceError;
+use crate::{SourceError, fenced};
 
 /// An error of a statement. Only the primary message is passed on: DETAIL, HINT and CONTEXT print rows and code.
 pub(super) fn of_statement(error: &tokio_postgres::Error, watch: &Watch) -> SourceError {
@@ -23,6 +23,14 @@ pub(super) fn of_statement(error: &tokio_postgres::Error, watch: &Watch) -> Sour
         Some(error) if ends_session(error) => SourceError::Lost,
         Some(error) => statement(error),
         None => SourceError::Lost,
+    }
+}
+
+/// The same for a statement that the guard rewrote.
+pub(super) fn of_fenced(error: &tokio_postgres::Error, watch: &Watch) -> SourceError {
+    match of_statement(error, watch) {
+        SourceError::Statement { message, sqlstate: Some(code) } => fenced::sanitised(&message, &code),
+        other => other,
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pool::{Pools, Wish};
 use super::run::give_up;
-use super::session::Tidy;
+use super::session::{Purpose, Tidy};
 use super::transaction::{Failure, Transaction};
 use crate::watchdog::Watchdog;
 use crate::{SourceAddress, SourceError};
@@ -67,7 +67,7 @@ pub(super) async fn introspect(
     address: &SourceAddress,
     progress: &(dyn Fn(&str, usize, usize) + Send + Sync),
 ) -> Result<Catalog, SourceError> {
-    let mut lease = pools.lease(address, false, Wish::Warm).await?;
+    let mut lease = pools.lease(address, Purpose::Open, Wish::Warm).await?;
     let session = lease.session()?;
     session.in_flight = true;
     let mut watchdog = Watchdog::new(LIMIT, CancellationToken::new(), closing);
@@ -76,7 +76,7 @@ pub(super) async fn introspect(
             lease.give_back(READ);
             Ok(catalog)
         }
-        Ok(Err(error)) => Err(give_up(lease, &Failure::Database(error), READ)),
+        Ok(Err(error)) => Err(give_up(lease, &Failure::Database(error), READ, false)),
         Err(stop) => {
             lease.stop().await;
             Err(stop)

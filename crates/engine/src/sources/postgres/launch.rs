@@ -1,19 +1,20 @@
 //! Sends a statement, in the transaction that it needs, and returns when its rows begin to come.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::future::join;
-use ringfence_guard::GuardedQuery;
-use tokio_postgres::types::ToSql;
+use ringfence_guard::{GuardedQuery, Parameter};
 use tokio_postgres::{Client, RowStream, SimpleQueryMessage, SimpleQueryStream};
 
 use super::failure;
+use super::parameter::{Bound, literals, refuse_nul};
 use super::prepared::{Prepared, Shape};
 use super::rows::Rows;
-use super::session::Session;
+use super::session::{NAMED, Session};
 use super::transaction::{Failure, Opening, Transaction, wants_text};
 use crate::RunOptions;
 
@@ -27,6 +28,7 @@ pub(super) struct Launched {
 #[derive(Clone, Copy)]
 struct Attempt<'a> {
     sql: &'a str,
+    parameters: &'a [Parameter],
     options: &'a RunOptions,
     transaction: Transaction,
 }
@@ -46,9 +48,10 @@ pub(super) async fn launch(
     open: &mut Transaction,
 ) -> Result<Launched, Failure> {
     let (sql, text) = (query.sql(), text_id(query.sql()));
+    refuse_nul(query.parameters()).map_err(Failure::Refused)?;
     session.in_flight = true;
     *open = Transaction::of(query, options, session.is_known_to_write(text));
-    let attempt = Attempt { sql, options, transaction: *open };
+    let attempt = Attempt { sql, parameters: query.parameters(), options, transaction: *open };
     match attempt.make(session).await {
         Err(Failure::Database(error))
             if *open == Transaction::AssumedReadOnly && failure::is_write_in_read(&error) =>
@@ -72,8 +75,8 @@ impl Attempt<'_> {
             .filter(|opening| self.transaction.is_read_only() && opening.is_bare() && !as_text);
         match (kept, in_one_trip) {
             (Some(prepared), Some(opening)) => {
-                prepared.refuse_parameters().map_err(Failure::Refused)?;
-                let running = session.client.query_raw(&prepared.statement, none());
+                prepared.match_parameters(self.parameters.len()).map_err(Failure::Refused)?;
+                let running = session.client.query_raw(&prepared.statement, self.bound());
                 let (begun, rows) = join(opening.begin(&session.client), running).await;
                 begun.map_err(Failure::unwrapped)?;
                 match rows {
@@ -123,11 +126,12 @@ impl Attempt<'_> {
         was_kept: bool,
         as_text: bool,
     ) -> Result<Launched, Failure> {
-        prepared.refuse_parameters().map_err(Failure::Refused)?;
+        prepared.match_parameters(self.parameters.len()).map_err(Failure::Refused)?;
         if as_text || prepared.shape.is_foreign() {
+            session.named_statement = !self.parameters.is_empty();
             return self.in_text(&session.client, prepared.shape.clone()).await;
         }
-        match session.client.query_raw(&prepared.statement, none()).await {
+        match session.client.query_raw(&prepared.statement, self.bound()).await {
             Ok(rows) => self.launched(rows, prepared.shape.clone()).await,
             Err(error) if was_kept => self.again_if_stale(session, error).await,
             Err(error) => Err(Failure::Database(error)),
@@ -136,8 +140,19 @@ impl Attempt<'_> {
 
     /// The database's own words. The text was prepared, so it is one statement here too.
     async fn in_text(&self, client: &Client, shape: Shape) -> Result<Launched, Failure> {
-        let rows = client.simple_query_raw(self.sql).await.map_err(Failure::Database)?;
+        let text = if self.parameters.is_empty() {
+            Cow::Borrowed(self.sql)
+        } else {
+            // A comment may end the statement: so the line ends too.
+            let values = literals(self.parameters);
+            Cow::Owned(format!("PREPARE {NAMED} AS {}\n; EXECUTE {NAMED} ({values})", self.sql))
+        };
+        let rows = client.simple_query_raw(&text).await.map_err(Failure::Database)?;
         let mut rows: Pin<Box<SimpleQueryStream>> = Box::pin(rows);
+        if !self.parameters.is_empty() {
+            // What tells that it was prepared.
+            rows.next().await.transpose().map_err(Failure::Database)?;
+        }
         let first = if self.transaction == Transaction::AssumedReadOnly {
             after_description(&mut rows).await.map_err(Failure::Database)?
         } else {
@@ -163,6 +178,10 @@ impl Attempt<'_> {
             session.client.batch_execute("ROLLBACK").await.map_err(Failure::Database)?;
         }
         Box::pin(self.make(session)).await
+    }
+
+    fn bound(&self) -> impl ExactSizeIterator<Item = Bound<'_>> {
+        self.parameters.iter().map(Bound)
     }
 
     /// Waits for the first row of what is assumed to be a read: if it writes, this is where it says so.
@@ -191,8 +210,4 @@ async fn after_description(
             first => return Ok(first),
         }
     }
-}
-
-fn none() -> [&'static (dyn ToSql + Sync); 0] {
-    []
 }

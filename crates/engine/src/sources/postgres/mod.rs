@@ -1,7 +1,7 @@
 //! PostgreSQL.
 //!
 //! Reading order: `connect` opens a `session` (through `watch` and `tls`), `pool` lends it, `run` runs a
-//! statement on it: `launch` sends it, `prepared` or not, in the `transaction` that it needs, and its `rows` come; `form`
+//! statement on it: `launch` sends it and its `parameter`s, `prepared` or not, in the `transaction` that it needs, and its `rows` come; `form`
 //! says how values are read, from `binary` or, for
 //! types that only PostgreSQL can put into words, from `text`.
 
@@ -14,6 +14,7 @@ mod form;
 mod introspect;
 mod launch;
 mod number;
+mod parameter;
 mod pool;
 mod prepared;
 mod rows;
@@ -37,6 +38,7 @@ use run::Request;
 pub(crate) use run::Running;
 
 use crate::capacity::Capacity;
+use crate::fenced;
 use crate::{EngineLimits, Explained, RunOptions, SourceAddress, SourceError};
 
 /// All PostgreSQL sources.
@@ -68,6 +70,7 @@ impl Postgres {
         cancel: CancellationToken,
     ) -> Result<Running, SourceError> {
         let closing = self.closing.clone();
+        let options = &*fenced::options(query, options)?;
         Running::start(&self.pools, Request { address, query, options, cancel, closing }).await
     }
 
@@ -77,6 +80,7 @@ impl Postgres {
         query: &GuardedQuery,
         options: &RunOptions,
     ) -> Result<Explained, SourceError> {
+        let options = &*fenced::options(query, options)?;
         explain::explain(&self.pools, self.closing.clone(), address, query, options).await
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connect::{Connector, cancel_token};
-use super::session::{Session, Tidy};
+use super::session::{Purpose, Session, Tidy};
 use crate::capacity::{Capacity, Slot};
 use crate::{SourceAddress, SourceError};
 
@@ -29,11 +29,13 @@ pub(super) struct Pools {
     swept: AtomicBool,
 }
 
-/// The sessions of one address. Read-only connections have a pool of their own, whose sessions begin every transaction
-/// read-only: a second wall behind the transaction that each statement there runs in.
+/// The sessions of one address and purpose.
+//
+// INVARIANT: a session serves one purpose all its life: what an open statement did to one, a fenced statement never
+// meets. tests/engine/fenced.rs holds it.
 struct Pool {
     address: SourceAddress,
-    read_only: bool,
+    purpose: Purpose,
     places: Arc<Semaphore>,
     idle: Mutex<Vec<Session>>,
     closed: AtomicBool,
@@ -63,11 +65,11 @@ impl Pools {
     pub(super) async fn lease(
         self: &Arc<Self>,
         address: &SourceAddress,
-        read_only: bool,
+        purpose: Purpose,
         wish: Wish,
     ) -> Result<Lease, SourceError> {
         let deadline = Instant::now() + self.connector.limits.pool_wait;
-        let pool = self.pool(address, read_only);
+        let pool = self.pool(address, purpose);
         let place = match Arc::clone(&pool.places).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => match timeout_at(deadline, Arc::clone(&pool.places).acquire_owned()).await {
@@ -80,7 +82,7 @@ impl Pools {
             session
         } else {
             let slot = self.slot(deadline).await?;
-            self.connector.open(&lease.pool.address, read_only, slot).await?
+            self.connector.open(&lease.pool.address, purpose, slot).await?
         });
         Ok(lease)
     }
@@ -88,19 +90,19 @@ impl Pools {
     /// A session outside every pool, to prove credentials.
     pub(super) async fn fresh(&self, address: &SourceAddress) -> Result<Session, SourceError> {
         let slot = self.slot(Instant::now() + self.connector.limits.pool_wait).await?;
-        self.connector.open(address, false, slot).await
+        self.connector.open(address, Purpose::Open, slot).await
     }
 
     /// Closes the idle sessions of that address; those at work are closed when they are done.
     pub(super) fn evict(&self, address: &SourceAddress) {
         let mut by_address = self.by_address.lock();
-        for read_only in [false, true] {
-            let hash = self.hash(address, read_only);
+        for purpose in Purpose::ALL {
+            let hash = self.hash(address, purpose);
             let Some(pools) = by_address.get_mut(&hash) else {
                 continue;
             };
             pools.retain(|pool| {
-                let evicted = pool.is_of(address, read_only);
+                let evicted = pool.is_of(address, purpose);
                 if evicted {
                     pool.close();
                 }
@@ -118,16 +120,16 @@ impl Pools {
         }
     }
 
-    fn pool(self: &Arc<Self>, address: &SourceAddress, read_only: bool) -> Arc<Pool> {
-        let hash = self.hash(address, read_only);
+    fn pool(self: &Arc<Self>, address: &SourceAddress, purpose: Purpose) -> Arc<Pool> {
+        let hash = self.hash(address, purpose);
         let mut by_address = self.by_address.lock();
         let pools = by_address.entry(hash).or_default();
-        if let Some(pool) = pools.iter().find(|pool| pool.is_of(address, read_only)) {
+        if let Some(pool) = pools.iter().find(|pool| pool.is_of(address, purpose)) {
             return Arc::clone(pool);
         }
         let pool = Arc::new(Pool {
             address: address.clone(),
-            read_only,
+            purpose,
             places: Arc::new(Semaphore::new(self.connector.limits.max_connections_per_pool.max(1))),
             idle: Mutex::new(Vec::new()),
             closed: AtomicBool::new(false),
@@ -140,10 +142,10 @@ impl Pools {
         pool
     }
 
-    fn hash(&self, address: &SourceAddress, read_only: bool) -> u64 {
+    fn hash(&self, address: &SourceAddress, purpose: Purpose) -> u64 {
         let password = address.password.as_ref().map(ExposeSecret::expose_secret);
         let place = (&address.pool_scope, &address.host, address.port, &address.database);
-        self.hasher.hash_one((place, &address.username, password, &address.sslmode, read_only))
+        self.hasher.hash_one((place, &address.username, password, &address.sslmode, purpose))
     }
 
     /// The right to open a connection; when there is none left, an idle session of some other pool gives way.
@@ -208,11 +210,11 @@ async fn sweep(pools: Weak<Pools>, idle_timeout: Duration) {
 }
 
 impl Pool {
-    fn is_of(&self, address: &SourceAddress, read_only: bool) -> bool {
+    fn is_of(&self, address: &SourceAddress, purpose: Purpose) -> bool {
         let password =
             |address: &SourceAddress| address.password.as_ref().map(|it| it.expose_secret().to_owned());
         let own = &self.address;
-        self.read_only == read_only
+        self.purpose == purpose
             && (&own.pool_scope, &own.host, own.port, &own.database)
                 == (&address.pool_scope, &address.host, address.port, &address.database)
             && (&own.username, &own.sslmode) == (&address.username, &address.sslmode)
@@ -343,7 +345,7 @@ mod tests {
     use ringfence_policy::ConnectionKind;
     use tokio_util::task::TaskTracker;
 
-    use super::{Connector, Pools, Wish};
+    use super::{Connector, Pools, Purpose, Wish};
     use crate::capacity::Capacity;
     use crate::{EngineLimits, SourceAddress};
 
@@ -363,7 +365,7 @@ mod tests {
                 password: None,
                 sslmode: None,
             };
-            assert!(pools.lease(&address, false, Wish::Warm).await.is_err());
+            assert!(pools.lease(&address, Purpose::Open, Wish::Warm).await.is_err());
         }
         assert!(!pools.by_address.lock().is_empty());
         assert!(!pools.sweep_once(Duration::from_mins(10)));

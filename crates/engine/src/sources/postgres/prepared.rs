@@ -1,5 +1,6 @@
 //! A prepared statement and how its columns are read.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use tokio_postgres::types::Type;
@@ -54,13 +55,14 @@ impl Prepared {
         Ok(Self { statement, shape })
     }
 
-    pub(super) fn refuse_parameters(&self) -> Result<(), SourceError> {
-        if self.statement.params().is_empty() {
-            return Ok(());
-        }
-        Err(SourceError::Statement {
-            message: "there is no parameter $1".to_owned(),
-            sqlstate: Some("42P02".to_owned()),
-        })
+    /// Each placeholder needs a value, and each value a placeholder.
+    pub(super) fn match_parameters(&self, given: usize) -> Result<(), SourceError> {
+        let wanted = self.statement.params().len();
+        let message = match given.cmp(&wanted) {
+            Ordering::Equal => return Ok(()),
+            Ordering::Less => format!("there is no parameter ${}", given + 1),
+            Ordering::Greater => format!("there are {given} values for {wanted} parameters"),
+        };
+        Err(SourceError::Statement { message, sqlstate: Some("42P02".to_owned()) })
     }
 }

@@ -8,6 +8,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use super::form::Form;
 use super::{binary, text};
+use crate::fenced::Checked;
 use crate::result::Row;
 use crate::value::Value;
 
@@ -42,6 +43,8 @@ pub(super) struct Budget<'a> {
     pub(super) omitted: &'a mut u64,
     pub(super) bytes_left: &'a mut u64,
     pub(super) names: u64,
+    /// Of a statement that is undone when a row fails its check.
+    pub(super) checked: Option<&'a mut Checked>,
 }
 
 /// Takes the rows that are there: waits for the first only. Resolves to whether the result has ended.
@@ -52,18 +55,23 @@ pub(super) fn poll_batch(
     budget: Budget<'_>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<bool, Broken>> {
-    let Budget { wanted, omitted, bytes_left, names } = budget;
+    let Budget { wanted, omitted, bytes_left, names, mut checked } = budget;
     while batch.counted < BATCH_ROWS && batch.bytes < BATCH_BYTES {
-        let piece = match rows.poll_piece(cx, forms, *wanted > 0) {
+        let decode = *wanted > 0 || checked.as_ref().is_some_and(|checked| checked.looks());
+        let piece = match rows.poll_piece(cx, forms, decode) {
             Poll::Pending if batch.counted > 0 => return Poll::Ready(Ok(false)),
             other => ready!(other)?,
         };
-        let Some((row, size)) = piece else {
+        let Some((mut row, size)) = piece else {
             return Poll::Ready(Ok(true));
         };
         batch.counted += 1;
         batch.bytes += size;
-        let Some(row) = row else {
+        if let Some(checked) = checked.as_deref_mut() {
+            checked.count();
+            row.as_mut().into_iter().for_each(|row| checked.check(row));
+        }
+        let Some(row) = row.filter(|_| *wanted > 0) else {
             *omitted += 1;
             continue;
         };

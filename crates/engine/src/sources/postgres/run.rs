@@ -10,8 +10,9 @@ use super::form::Form;
 use super::launch::{Launched, launch, text_id};
 use super::pool::{Lease, Pools, Wish};
 use super::rows::{Batch, Broken, Budget, Rows, poll_batch};
-use super::session::Tidy;
+use super::session::{Purpose, Tidy};
 use super::transaction::{Failure, Transaction};
+use crate::fenced::Checked;
 use crate::result::{ResultColumn, Row};
 use crate::watchdog::Watchdog;
 use crate::{RunOptions, SourceAddress, SourceError};
@@ -25,6 +26,12 @@ pub(crate) struct Running {
     forms: Arc<[Form]>,
     tidy: Tidy,
     text: u64,
+    /// The guard rewrote the statement.
+    fenced: bool,
+    /// What may still undo it.
+    checked: Option<Checked>,
+    /// Whether it has a result at all.
+    has_rows: bool,
     /// How many more rows are wanted; those after them are counted only.
     wanted: u64,
     omitted: u64,
@@ -52,9 +59,10 @@ impl Running {
             biased;
             () = cancel.cancelled() => return Err(SourceError::Cancelled),
             () = closing.cancelled() => return Err(SourceError::Cancelled),
-            lease = pools.lease(address, query.read_only(), wish) => lease?,
+            lease = pools.lease(address, Purpose::of(query), wish) => lease?,
         };
         let mut watchdog = Watchdog::new(options.timeout, cancel, closing);
+        let fenced = query.fence().is_some();
         let mut tidy = Tidy { transaction: Transaction::None, discard: query.may_change_session() };
         let launching = launch(lease.session()?, query, options, &mut tidy.transaction);
         let launched = watchdog.guard(launching).await;
@@ -63,23 +71,38 @@ impl Running {
                 lease.stop().await;
                 return Err(stop);
             }
-            Ok(Err(failure)) => return Err(give_up(lease, &failure, tidy)),
+            Ok(Err(failure)) => return Err(give_up(lease, &failure, tidy, fenced)),
             Ok(Ok(launched)) => launched,
         };
         if let Err(too_large) = crate::result::check_columns(&shape.columns) {
             lease.stop().await;
             return Err(too_large);
         }
+        let checked = Checked::of(query);
+        let has_rows = !shape.columns.is_empty();
+        let columns = match &checked {
+            None => shape.columns,
+            Some(checked) => match checked.shown(shape.columns.to_vec()) {
+                Ok(columns) => columns.into(),
+                Err(unchecked) => {
+                    lease.stop().await;
+                    return Err(unchecked);
+                }
+            },
+        };
         Ok(Self {
             lease: Some(lease),
             rows,
             watchdog,
-            names: shape.columns.iter().map(|column| column.name.len() as u64).sum(),
-            columns: shape.columns,
+            names: columns.iter().map(|column| column.name.len() as u64).sum(),
+            columns,
+            fenced,
+            wanted: checked.as_ref().map_or(u64::MAX, |checked| checked.wanted(u64::MAX)),
+            checked,
+            has_rows,
             forms: shape.forms,
             tidy,
             text: text_id(query.sql()),
-            wanted: u64::MAX,
             omitted: 0,
             bytes_left: options.max_bytes,
             max_bytes: options.max_bytes,
@@ -97,11 +120,12 @@ impl Running {
 
     /// Decodes no more than that many rows; the rest is counted.
     pub(crate) fn want_at_most(&mut self, rows: u64) {
-        self.wanted = rows;
+        self.wanted = self.checked.as_ref().map_or(rows, |checked| checked.wanted(rows));
     }
 
     pub(crate) fn omitted(&self) -> u64 {
-        self.omitted
+        // Rows that only the guard asked for are not missed.
+        if self.columns.is_empty() { 0 } else { self.omitted }
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -127,14 +151,33 @@ impl Running {
 
     /// The next rows, empty when rows came that are only counted; `None` at the end, when all is committed.
     pub(crate) async fn next_batch(&mut self) -> Result<Option<Vec<Row>>, SourceError> {
+        if self.checked.is_none() {
+            return self.read_batch().await;
+        }
+        let mut rows = Vec::new();
+        while let Some(batch) = self.read_batch().await? {
+            rows.extend(batch);
+            if let Some(Err(excess)) = self.checked.as_ref().map(Checked::refuse_excess)
+                && !self.is_finished()
+            {
+                self.stop().await;
+                return Err(excess);
+            }
+        }
+        Ok((!rows.is_empty()).then_some(rows))
+    }
+
+    async fn read_batch(&mut self) -> Result<Option<Vec<Row>>, SourceError> {
         if self.lease.is_none() {
             return Ok(None);
         }
         let mut batch = Batch::default();
         let (rows, forms, names) = (&mut self.rows, &self.forms, self.names);
         let (wanted, omitted, bytes_left) = (&mut self.wanted, &mut self.omitted, &mut self.bytes_left);
+        let checked = &mut self.checked;
         let filling = std::future::poll_fn(|cx| {
-            poll_batch(rows, forms, &mut batch, Budget { wanted, omitted, bytes_left, names }, cx)
+            let checked = checked.as_mut();
+            poll_batch(rows, forms, &mut batch, Budget { wanted, omitted, bytes_left, names, checked }, cx)
         });
         match self.watchdog.guard(filling).await {
             Err(stop) => {
@@ -163,7 +206,7 @@ impl Running {
                     // Rows are gone to the caller, so it can't run again; the next time it runs as what it is.
                     session.note_write(self.text);
                 }
-                give_up(lease, &Failure::Database(error), self.tidy)
+                give_up(lease, &Failure::Database(error), self.tidy, self.fenced)
             }
             Broken::TooLarge => {
                 lease.stop().await;
@@ -190,11 +233,23 @@ impl Running {
         if session.watch.changed_rows() {
             self.affected = self.rows.affected();
         }
+        if let Some(checked) = &self.checked {
+            match checked.settle(self.has_rows, self.rows.affected()) {
+                Ok(affected) => self.affected = Some(affected),
+                Err(refused) => {
+                    // The transaction is still open: tidying up rolls it back.
+                    lease.give_back(self.tidy);
+                    return Err(refused);
+                }
+            }
+        }
         // What only read has nothing to commit, and nobody waits for it to be rolled back.
         if self.tidy.transaction == Transaction::ReadWrite {
             match self.watchdog.guard(session.client.batch_execute("COMMIT")).await {
                 Ok(Ok(())) => self.tidy.transaction = Transaction::None,
-                Ok(Err(error)) => return Err(give_up(lease, &Failure::Database(error), self.tidy)),
+                Ok(Err(error)) => {
+                    return Err(give_up(lease, &Failure::Database(error), self.tidy, self.fenced));
+                }
                 Err(stop) => {
                     lease.stop().await;
                     return Err(stop);
@@ -207,12 +262,15 @@ impl Running {
 }
 
 /// After an error of the database the session is still good, unless the error was its end.
-pub(super) fn give_up(mut lease: Lease, failure: &Failure, tidy: Tidy) -> SourceError {
+pub(super) fn give_up(mut lease: Lease, failure: &Failure, tidy: Tidy, fenced: bool) -> SourceError {
     let Ok(session) = lease.session() else {
         return SourceError::Lost;
     };
     let error = match failure {
         Failure::Refused(error) => error.clone(),
+        Failure::Database(error) | Failure::Unwrapped(error) if fenced => {
+            failure::of_fenced(error, &session.watch)
+        }
         Failure::Database(error) | Failure::Unwrapped(error) => failure::of_statement(error, &session.watch),
         Failure::Setting(error) => match failure::of_statement(error, &session.watch) {
             SourceError::Statement { message, .. } => SourceError::Option(message),
@@ -222,7 +280,14 @@ pub(super) fn give_up(mut lease: Lease, failure: &Failure, tidy: Tidy) -> Source
     session.in_flight = false;
     let is_over = matches!(failure, Failure::Unwrapped(_)) || session.client.is_closed();
     match error {
-        SourceError::Statement { .. } | SourceError::Option(_) if !is_over => lease.give_back(tidy),
+        SourceError::Statement { .. }
+        | SourceError::Constraint { .. }
+        | SourceError::RowRefused
+        | SourceError::Option(_)
+            if !is_over =>
+        {
+            lease.give_back(tidy);
+        }
         _ => lease.close(),
     }
     error

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lru::LruCache;
+use ringfence_guard::GuardedQuery;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Client;
@@ -27,6 +28,11 @@ const CLEAN: &str = "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET A
 /// could make no temporary table and draw from no sequence. Advisory locks of the session outlive it.
 const END_READ: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()";
 
+/// A statement with parameters whose rows only PostgreSQL can put into words is prepared in SQL, because the driver
+/// asks for words only of what has none.
+pub(super) const NAMED: &str = "ringfence_in_text";
+const DROP_NAMED: &str = "DEALLOCATE ringfence_in_text";
+
 /// Texts that look like reads and write, of which a session remembers it.
 const WRITING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
@@ -39,9 +45,52 @@ pub(super) struct Session {
     writing: LruCache<u64, ()>,
     /// The driver keeps statements of its own once it has looked a type up; DISCARD ALL would pull them from under it.
     pub(super) looked_up_types: bool,
+    /// A statement was prepared by name, in SQL.
+    pub(super) named_statement: bool,
     /// Something was sent whose end was not seen.
     pub(super) in_flight: bool,
     pub(super) idle_since: Instant,
+}
+
+/// What a session is for. Each purpose has sessions of its own, signed in with settings of its own, to which RESET ALL
+/// comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Purpose {
+    /// Open connections: any SQL.
+    Open,
+    /// Open connections that are read-only: every transaction begins so, a second wall behind the one that each
+    /// statement there runs in.
+    ReadOnly,
+    /// Reads that the guard rewrote. Functions, operators and casts are those of the database itself: nothing that an
+    /// owner made can take the place of one. Policies mean the same time of day everywhere.
+    FencedRead,
+    /// Writes that the guard rewrote. The owner's triggers and defaults rely on the role's own search path.
+    FencedWrite,
+}
+
+impl Purpose {
+    pub(super) const ALL: [Self; 4] = [Self::Open, Self::ReadOnly, Self::FencedRead, Self::FencedWrite];
+
+    pub(super) fn of(query: &GuardedQuery) -> Self {
+        match query.fence() {
+            Some(fence) if fence.writes => Self::FencedWrite,
+            Some(_) => Self::FencedRead,
+            None if query.read_only() => Self::ReadOnly,
+            None => Self::Open,
+        }
+    }
+
+    /// For the start-up packet, after those that all sessions have.
+    pub(super) fn settings(self) -> &'static str {
+        match self {
+            Self::Open => "",
+            Self::ReadOnly => " -c default_transaction_read_only=on",
+            Self::FencedRead => {
+                " -c default_transaction_read_only=on -c search_path=pg_catalog -c TimeZone=UTC"
+            }
+            Self::FencedWrite => " -c TimeZone=UTC",
+        }
+    }
 }
 
 /// What must happen before somebody else gets the session.
@@ -62,6 +111,7 @@ impl Session {
             statements: NonZeroUsize::new(statements).map(LruCache::new),
             writing: LruCache::new(WRITING),
             looked_up_types: false,
+            named_statement: false,
             in_flight: false,
             idle_since: Instant::now(),
         }
@@ -111,7 +161,14 @@ impl Session {
         if tidy.discard && self.looked_up_types {
             return false;
         }
+        let named_statement = std::mem::take(&mut self.named_statement);
         let tidying = async {
+            if named_statement {
+                // First of all, the transaction that it may have failed in.
+                self.client.batch_execute("ROLLBACK").await?;
+                // There is none when preparing it failed.
+                let _ = self.client.batch_execute(DROP_NAMED).await;
+            }
             if !tidy.discard && tidy.transaction.is_read_only() {
                 return self.client.batch_execute(END_READ).await;
             }

@@ -21,7 +21,7 @@ pub(super) struct Opening {
 pub(super) enum Transaction {
     /// None of ours: some statements (VACUUM, CREATE DATABASE) can't run in one.
     None,
-    /// Around settings.
+    /// Around settings, and around what the guard must be able to undo.
     ReadWrite,
     /// On a read-only connection, whatever the session's settings have become: a view may have changed them.
     ReadOnly,
@@ -33,7 +33,9 @@ pub(super) enum Transaction {
 impl Transaction {
     /// What a statement needs. `writes`: it looked like a read before, and was none.
     pub(super) fn of(query: &GuardedQuery, options: &RunOptions, writes: bool) -> Self {
-        if query.read_only() {
+        if query.fence().is_some_and(|fence| fence.writes) {
+            Self::ReadWrite
+        } else if query.read_only() {
             Self::ReadOnly
         } else if query.kind() == StatementKind::Read && !query.may_change_session() && !writes {
             Self::AssumedReadOnly

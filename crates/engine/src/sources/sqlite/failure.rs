@@ -1,9 +1,9 @@
 //! What SQLite's errors mean to the one who asked.
 
-use rusqlite::{Error, ErrorCode};
+use rusqlite::{Error, ErrorCode, ffi};
 
 use super::run::Stops;
-use crate::{EngineLimits, SourceError};
+use crate::{EngineLimits, SourceError, fenced};
 
 pub(super) fn of(error: &Error, stops: &Stops, limits: &EngineLimits) -> SourceError {
     let code = error.sqlite_error_code();
@@ -17,6 +17,34 @@ pub(super) fn of(error: &Error, stops: &Stops, limits: &EngineLimits) -> SourceE
         }
         Some(ErrorCode::TooBig) => SourceError::TooLarge { limit_bytes: limits.sqlite_length() as u64 },
         _ => SourceError::Statement { message: message(error), sqlstate: None },
+    }
+}
+
+/// The same for a statement that the guard rewrote. SQLite has no SQLSTATE: those here say what PostgreSQL's would.
+pub(super) fn of_fenced(error: &Error, stops: &Stops, limits: &EngineLimits) -> SourceError {
+    let told = of(error, stops, limits);
+    let SourceError::Statement { message, .. } = &told else {
+        return told;
+    };
+    let extended = error.sqlite_error().map_or(0, |error| error.extended_code);
+    let stands_for = match (error.sqlite_error_code(), extended) {
+        (Some(ErrorCode::ConstraintViolation), ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => "23503",
+        // What a trigger's author wrote.
+        (Some(ErrorCode::ConstraintViolation), ffi::SQLITE_CONSTRAINT_TRIGGER) => return told,
+        (
+            Some(ErrorCode::ConstraintViolation),
+            ffi::SQLITE_CONSTRAINT_UNIQUE | ffi::SQLITE_CONSTRAINT_PRIMARYKEY | ffi::SQLITE_CONSTRAINT_ROWID,
+        ) => "23505",
+        (Some(ErrorCode::ConstraintViolation), _) => "23000",
+        (Some(ErrorCode::TypeMismatch), _) => "22000",
+        (Some(ErrorCode::AuthorizationForStatementDenied), _) => "42501",
+        // SQLite says at the wall which table it was, and has no code for a function there.
+        _ if message.contains("not authorized") || message.contains("is prohibited") => "42501",
+        _ => return told,
+    };
+    match fenced::sanitised(message, stands_for) {
+        SourceError::Statement { message, .. } => SourceError::Statement { message, sqlstate: None },
+        other => other,
     }
 }
 

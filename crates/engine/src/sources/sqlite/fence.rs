@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ringfence_guard::Fence;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
+use super::bounds::Bounds;
 use super::failure;
 use super::run::Stops;
 use crate::{EngineLimits, SourceError};
@@ -35,24 +37,29 @@ const VALUE_PRAGMAS: [&str; 7] = [
 /// (`count(*)`), SQLite says the database only if the statement did, and the name may be that of a WITH query.
 pub(super) type Touched = Arc<Mutex<Vec<(Option<String>, String)>>>;
 
-/// Opens an existing file.
-pub(super) fn open(
-    path: &Path,
-    read_only: bool,
-    limits: &EngineLimits,
-    stops: &Stops,
-) -> Result<Connection, SourceError> {
-    open_watched(path, read_only, limits, stops, None)
+/// What a connection's statements meet.
+#[derive(Default)]
+pub(super) struct Walls<'a> {
+    pub(super) read_only: bool,
+    /// Where to note what they touch.
+    pub(super) touched: Option<Touched>,
+    /// What the guard says that they may touch, when it rewrote them.
+    pub(super) fence: Option<&'a Fence>,
 }
 
-/// The same, and notes what statements touch.
-pub(super) fn open_watched(
+/// Opens an existing file for work of our own.
+pub(super) fn open(path: &Path, limits: &EngineLimits, stops: &Stops) -> Result<Connection, SourceError> {
+    open_walled(path, Walls { read_only: true, ..Walls::default() }, limits, stops)
+}
+
+/// Opens an existing file for a statement.
+pub(super) fn open_walled(
     path: &Path,
-    read_only: bool,
+    walls: Walls<'_>,
     limits: &EngineLimits,
     stops: &Stops,
-    touched: Option<Touched>,
 ) -> Result<Connection, SourceError> {
+    let Walls { read_only, touched, fence } = walls;
     let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
     // The path has no links any more; a link put in its place since then is refused.
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
@@ -80,11 +87,14 @@ pub(super) fn open_watched(
         }
         let looking = stops.clone();
         connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || looking.reached().is_some()))?;
+        let bounds = fence.map(|fence| Bounds::read(&mut connection, fence)).transpose()?;
         connection.authorizer(Some(move |context: AuthContext<'_>| {
             if let Some(touched) = &touched {
                 note(touched, &context);
             }
-            if is_allowed(&context.action) { Authorization::Allow } else { Authorization::Deny }
+            let allowed =
+                is_allowed(&context.action) && bounds.as_ref().is_none_or(|bounds| bounds.allow(&context));
+            if allowed { Authorization::Allow } else { Authorization::Deny }
         }))
     };
     set_up().map_err(|error| failed(&error))?;

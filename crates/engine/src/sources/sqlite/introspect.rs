@@ -22,7 +22,7 @@ pub(super) fn introspect(
     limits: &EngineLimits,
     stops: &Stops,
 ) -> std::result::Result<Catalog, SourceError> {
-    let connection = fence::open(path, true, limits, stops)?;
+    let connection = fence::open(path, limits, stops)?;
     let relations = relations(&connection).map_err(|error| failure::of(&error, stops, limits))?;
     let schemas =
         if relations.is_empty() { Vec::new() } else { vec![Schema { name: "main".to_owned(), relations }] };

@@ -1,8 +1,9 @@
 //! SQLite files. Each call opens the file anew, on a thread for blocking work: so nothing carries over.
 //!
-//! Reading order: `place` decides which file, `fence` what statements may do to it, `run` runs one, `introspect` reads
+//! Reading order: `place` decides which file, `fence` what statements may do to it (within `bounds` that the guard says), `run` runs one, `introspect` reads
 //! the catalog.
 
+mod bounds;
 mod failure;
 mod fence;
 mod introspect;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::capacity::{Capacity, Slot};
+use crate::fenced;
 use crate::result::{BATCHES_AHEAD, Threaded};
 use crate::watchdog::Watchdog;
 use crate::{EngineLimits, RowStream, RunOptions, SourceAddress, SourceError};
@@ -61,7 +63,7 @@ impl Sqlite {
     pub(crate) async fn probe(&self, address: &SourceAddress) -> Result<(), SourceError> {
         let limits = Arc::clone(&self.limits);
         self.blocking(address, move |path, stops| {
-            let connection = fence::open(&path, true, &limits, &stops)?;
+            let connection = fence::open(&path, &limits, &stops)?;
             // The header is read with the first page only.
             connection
                 .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
@@ -90,9 +92,9 @@ impl Sqlite {
         query: &GuardedQuery,
         options: &RunOptions,
     ) -> Result<Vec<(String, String)>, SourceError> {
-        refuse_options(options)?;
-        let (limits, sql) = (Arc::clone(&self.limits), query.sql().to_owned());
-        self.blocking(address, move |path, stops| run::explain(&path, &sql, &limits, &stops)).await
+        refuse_options(&*fenced::options(query, options)?)?;
+        let (limits, query) = (Arc::clone(&self.limits), query.clone());
+        self.blocking(address, move |path, stops| run::explain(&path, &query, &limits, &stops)).await
     }
 
     pub(crate) async fn start(
@@ -102,6 +104,7 @@ impl Sqlite {
         options: &RunOptions,
         cancel: CancellationToken,
     ) -> Result<RowStream, SourceError> {
+        let options = &*fenced::options(query, options)?;
         refuse_options(options)?;
         let permit = tokio::select! {
             biased;

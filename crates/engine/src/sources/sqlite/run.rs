@@ -1,11 +1,13 @@
 //! Runs one statement on a SQLite file.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use ringfence_guard::{GuardedQuery, StatementKind};
+use ringfence_guard::{GuardedQuery, Parameter, StatementKind};
+use rusqlite::hooks::{AuthContext, Authorization};
 use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension, Rows, Statement};
 use tokio::runtime::Handle;
@@ -13,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{failure, fence, place};
+use crate::fenced::Checked;
 use crate::result::{Piece, Row, check_columns};
 use crate::value::{Value, float, hex};
 use crate::{COUNTED_ROWS, EngineLimits, ResultColumn, RunOptions, SourceError};
@@ -96,37 +99,69 @@ impl Job {
 
     fn execute(&self, columns: &mut Option<oneshot::Sender<Columns>>) -> Result<Ended, SourceError> {
         let path = place::resolve(&self.database, &self.organization, &self.limits.sqlite_directories)?;
-        let connection = fence::open(&path, self.query.read_only(), &self.limits, &self.stops)?;
-        let failed = |error: &rusqlite::Error| failure::of(error, &self.stops, &self.limits);
-        let mut statement = connection.prepare(self.query.sql()).map_err(|error| failed(&error))?;
-        refuse_parameters(&statement)?;
+        let walls =
+            fence::Walls { read_only: self.query.read_only(), touched: None, fence: self.query.fence() };
+        let connection = fence::open_walled(&path, walls, &self.limits, &self.stops)?;
+        let mut checked = Checked::of(&self.query);
+        if checked.is_some() {
+            // The right to write at once: one that is had later can be refused for what another wrote meanwhile.
+            connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| self.failed(&error))?;
+        }
+        let mut statement = connection.prepare(self.query.sql()).map_err(|error| self.failed(&error))?;
+        bind(&mut statement, self.query.parameters()).map_err(|error| self.failed(&error))??;
         let declared = declared(&statement);
+        let has_rows = !declared.is_empty();
         let changes_rows = !statement.readonly() && self.query.kind() == StatementKind::Effect;
         let mut rows = statement.raw_query();
-        let ended = self.read(&mut rows, declared, columns)?;
+        let (held, omitted) = self.read(&mut rows, declared, checked.as_mut(), columns)?;
         drop(rows);
         drop(statement);
-        Ok((changes_rows.then(|| connection.changes()), ended))
+        let Some(checked) = checked else {
+            return Ok((changes_rows.then(|| connection.changes()), omitted));
+        };
+        // What fails from here on, or failed before, is rolled back as the connection is closed.
+        let affected = checked.settle(has_rows, Some(connection.changes()))?;
+        connection.execute_batch("COMMIT").map_err(|error| self.failed(&error))?;
+        for batch in held {
+            self.send(Piece::Rows(batch))?;
+        }
+        Ok((Some(affected), if checked.wanted(1) == 0 { 0 } else { omitted }))
     }
 
-    /// Reads the rows; answers how many were left out.
+    fn failed(&self, error: &rusqlite::Error) -> SourceError {
+        if self.query.fence().is_some() {
+            failure::of_fenced(error, &self.stops, &self.limits)
+        } else {
+            failure::of(error, &self.stops, &self.limits)
+        }
+    }
+
+    /// Reads the rows; answers those that wait for the end, and how many were left out.
     fn read(
         &self,
         rows: &mut Rows<'_>,
         declared: Vec<(String, Option<String>)>,
+        mut checked: Option<&mut Checked>,
         columns: &mut Option<oneshot::Sender<Columns>>,
-    ) -> Result<u64, SourceError> {
+    ) -> Result<(Vec<Vec<Row>>, u64), SourceError> {
         let names: u64 = declared.iter().map(|(name, _)| name.len() as u64).sum();
         let mut declared = Some(declared);
-        let (mut wanted, mut omitted, mut bytes_left) =
-            (self.options.max_rows, 0_u64, self.options.max_bytes);
-        let (mut batch, mut batch_bytes) = (Vec::new(), 0);
+        let (mut omitted, mut bytes_left) = (0_u64, self.options.max_bytes);
+        let mut wanted =
+            checked.as_ref().map_or(self.options.max_rows, |checked| checked.wanted(self.options.max_rows));
+        let (mut held, mut batch, mut batch_bytes) = (Vec::new(), Vec::new(), 0);
         loop {
-            let row = rows.next().map_err(|error| failure::of(&error, &self.stops, &self.limits))?;
+            let row = rows.next().map_err(|error| self.failed(&error))?;
             if let Some(declared) = declared.take() {
-                tell_columns(declared, row, columns)?;
+                tell_columns(declared, row, checked.as_deref(), columns)?;
             }
             let Some(row) = row else { break };
+            let (mut decoded, size) = decode(row).map_err(|error| self.failed(&error))?;
+            if let Some(checked) = checked.as_deref_mut() {
+                checked.count();
+                checked.check(&mut decoded);
+                checked.refuse_excess()?;
+            }
             if wanted == 0 {
                 omitted += 1;
                 let enough = omitted > self.options.max_rows.max(COUNTED_ROWS);
@@ -136,22 +171,28 @@ impl Job {
                 continue;
             }
             wanted -= 1;
-            let (decoded, size) =
-                decode(row).map_err(|error| failure::of(&error, &self.stops, &self.limits))?;
             bytes_left = bytes_left
                 .checked_sub(size.saturating_add(names))
                 .ok_or(SourceError::TooLarge { limit_bytes: self.options.max_bytes })?;
             batch.push(decoded);
             batch_bytes += size;
             if batch.len() >= BATCH_ROWS || batch_bytes >= BATCH_BYTES {
-                self.send(Piece::Rows(std::mem::take(&mut batch)))?;
+                self.send_or_hold(std::mem::take(&mut batch), checked.is_some(), &mut held)?;
                 batch_bytes = 0;
             }
         }
         if !batch.is_empty() {
-            self.send(Piece::Rows(batch))?;
+            self.send_or_hold(batch, checked.is_some(), &mut held)?;
         }
-        Ok(omitted)
+        Ok((held, omitted))
+    }
+
+    fn send_or_hold(&self, batch: Vec<Row>, hold: bool, held: &mut Vec<Vec<Row>>) -> Result<(), SourceError> {
+        if hold {
+            held.push(batch);
+            return Ok(());
+        }
+        self.send(Piece::Rows(batch))
     }
 
     /// Waits until there is room, or the run must end.
@@ -173,15 +214,22 @@ impl Job {
 /// The tables of `main` that a statement would touch.
 pub(super) fn explain(
     path: &Path,
-    sql: &str,
+    query: &GuardedQuery,
     limits: &EngineLimits,
     stops: &Stops,
 ) -> Result<Vec<(String, String)>, SourceError> {
     let touched = fence::Touched::default();
-    let connection = fence::open_watched(path, true, limits, stops, Some(Arc::clone(&touched)))?;
-    let statement = connection.prepare(sql).map_err(|error| failure::of(&error, stops, limits))?;
-    refuse_parameters(&statement)?;
+    let walls = fence::Walls { read_only: true, touched: Some(Arc::clone(&touched)), fence: query.fence() };
+    let mut connection = fence::open_walled(path, walls, limits, stops)?;
+    let failed = |error: &rusqlite::Error| match query.fence() {
+        Some(_) => failure::of_fenced(error, stops, limits),
+        None => failure::of(error, stops, limits),
+    };
+    let mut statement = connection.prepare(query.sql()).map_err(|error| failed(&error))?;
+    bind(&mut statement, query.parameters()).map_err(|error| failed(&error))??;
     drop(statement);
+    // What comes now is ours.
+    connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>).map_err(|error| failed(&error))?;
     let tables = std::mem::take(&mut *touched.lock().unwrap_or_else(PoisonError::into_inner));
     let stored =
         "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name = ?1 COLLATE NOCASE";
@@ -197,14 +245,30 @@ pub(super) fn explain(
     Ok(found.into_iter().collect())
 }
 
-fn refuse_parameters(statement: &Statement<'_>) -> Result<(), SourceError> {
-    if statement.parameter_count() == 0 {
-        return Ok(());
+/// Each placeholder needs a value, and each value a placeholder.
+fn bind(
+    statement: &mut Statement<'_>,
+    parameters: &[Parameter],
+) -> rusqlite::Result<Result<(), SourceError>> {
+    let refused =
+        |message: &str| Ok(Err(SourceError::Statement { message: message.to_owned(), sqlstate: None }));
+    match parameters.len().cmp(&statement.parameter_count()) {
+        Ordering::Less => return refused("the statement has a parameter without a value"),
+        Ordering::Greater => return refused("there are more values than the statement has parameters"),
+        Ordering::Equal => {}
     }
-    Err(SourceError::Statement {
-        message: "the statement has a parameter without a value".to_owned(),
-        sqlstate: None,
-    })
+    for (index, parameter) in parameters.iter().enumerate() {
+        let place = index + 1;
+        match parameter {
+            Parameter::Null => statement.raw_bind_parameter(place, rusqlite::types::Null)?,
+            Parameter::Text(text) => statement.raw_bind_parameter(place, text)?,
+            Parameter::Integer(number) => statement.raw_bind_parameter(place, number)?,
+            Parameter::Float(number) => statement.raw_bind_parameter(place, number)?,
+            Parameter::Bool(truth) => statement.raw_bind_parameter(place, truth)?,
+            Parameter::List(_) => return refused("SQLite has no arrays: give each value a parameter"),
+        }
+    }
+    Ok(Ok(()))
 }
 
 fn declared(statement: &Statement<'_>) -> Vec<(String, Option<String>)> {
@@ -218,6 +282,7 @@ fn declared(statement: &Statement<'_>) -> Vec<(String, Option<String>)> {
 fn tell_columns(
     declared: Vec<(String, Option<String>)>,
     first: Option<&rusqlite::Row<'_>>,
+    checked: Option<&Checked>,
     columns: &mut Option<oneshot::Sender<Columns>>,
 ) -> Result<(), SourceError> {
     let named = declared.into_iter().enumerate().map(|(index, (name, declared))| {
@@ -228,7 +293,10 @@ fn tell_columns(
             type_name: declared.filter(|declared| !declared.is_empty()).unwrap_or_else(stored),
         }
     });
-    let named: Vec<ResultColumn> = named.collect();
+    let mut named: Vec<ResultColumn> = named.collect();
+    if let Some(checked) = checked {
+        named = checked.shown(named)?;
+    }
     check_columns(&named)?;
     if let Some(columns) = columns.take() {
         drop(columns.send(Ok(named.into())));
