@@ -17,7 +17,7 @@ use crate::policy::{Gate, Policy, QueriedAttribute, schema_of};
 use crate::problem::{PolicyInvalid, Problem};
 
 /// How long the answer of an attribute's query holds when the document does not say.
-const DEFAULT_TTL: Duration = Duration::from_secs(60);
+const DEFAULT_TTL: Duration = Duration::from_mins(1);
 
 /// Makes a policy, or says all that is wrong.
 pub(crate) fn compile(
@@ -134,14 +134,11 @@ impl Compiler<'_> {
     fn principal_path(&mut self, text: &Placed<String>) -> Option<PrincipalPath> {
         // Parsed as the right side of IN, where lists may stand as well.
         let parsed = parse_condition(&format!("1 IN {}", text.value), self.scope(None));
-        match parsed {
-            Ok(Expression::InPrincipal { path, .. }) => Some(path),
-            Ok(_) | Err(_) => {
-                let message = "a scope is a value of the principal, such as `principal.tenant_id`";
-                self.problem(text.place, message);
-                None
-            }
+        if let Ok(Expression::InPrincipal { path, .. }) = parsed {
+            return Some(path);
         }
+        self.problem(text.place, "a scope is a value of the principal, such as `principal.tenant_id`");
+        None
     }
 
     fn functions(&mut self, functions: &[Placed<String>]) -> Vec<(String, String)> {

@@ -11,7 +11,7 @@ mod writes;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, Constraint, Relation, RelationKind};
+use crate::catalog::{Catalog, Constraint, Relation, RelationKind, Schema};
 use crate::document::DefaultAccess;
 use crate::entitlement::{Denial, Entitlement, Reference, View};
 use crate::evaluate::role_names;
@@ -55,6 +55,7 @@ pub fn decide_with_reasons(
 /// All that the principal sees of the connection.
 pub fn view(question: Question<'_>) -> View {
     let mut decision = Decision::new(question, false);
+    decision.unfiltered = Some(by_name(question.unfiltered));
     let mut relations = BTreeMap::new();
     let mut unresolved = BTreeMap::new();
     let mut types = Vec::new();
@@ -79,6 +80,14 @@ pub fn view(question: Question<'_>) -> View {
     View { search: policy.search.clone(), relations, functions: policy.functions.clone(), types, unresolved }
 }
 
+fn by_name(catalog: &Catalog) -> HashMap<(&str, &str), &Relation> {
+    catalog.schemas.iter().flat_map(schema_relations).collect()
+}
+
+fn schema_relations(schema: &Schema) -> impl Iterator<Item = ((&str, &str), &Relation)> {
+    schema.relations.iter().map(|relation| ((schema.name.as_str(), relation.name.as_str()), relation))
+}
+
 /// A type of the connection's own, which the catalog names with its schema.
 fn own_type(data_type: &str) -> Option<(String, String)> {
     if !data_type.contains('.') {
@@ -95,13 +104,15 @@ struct Decision<'a> {
     roles: Vec<&'a str>,
     /// What global patterns say of a column's name, remembered: names repeat.
     globals: HashMap<String, columns::Verdict<'a>>,
+    /// The unfiltered catalog by name, for a whole view: a search for each relation would be quadratic.
+    unfiltered: Option<HashMap<(&'a str, &'a str), &'a Relation>>,
     reasons: Option<Vec<Reason>>,
 }
 
 impl<'a> Decision<'a> {
     fn new(question: Question<'a>, explain: bool) -> Self {
         let roles = role_names(question.principal).collect();
-        Self { question, roles, globals: HashMap::new(), reasons: explain.then(Vec::new) }
+        Self { question, roles, globals: HashMap::new(), unfiltered: None, reasons: explain.then(Vec::new) }
     }
 
     fn decide(&mut self, name: &RelationName) -> Result<Entitlement, Denial> {

@@ -7,8 +7,17 @@
 //! [`document`], [`policy`], [`parse`], [`mask`], [`rule`] for what is said; [`decide`], [`resolve`], [`evaluate`],
 //! [`reason`] for what follows from it; [`expression`] and [`entitlement`] for what the guard is told.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
 pub mod access;
 pub mod catalog;
+mod check;
 mod compile;
 pub mod connection;
 pub mod decide;

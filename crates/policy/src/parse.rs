@@ -77,7 +77,7 @@ pub fn parse_expression(text: &str, scope: Scope<'_>) -> Result<Expression, Pars
     let dialect = PostgreSqlDialect {};
     let mut parser =
         Parser::new(&dialect).with_recursion_limit(MAX_EXPRESSION_DEPTH).with_tokens_with_locations(tokens);
-    let parsed = parser.parse_expr().map_err(|error| ParseInvalid::of_parser(&error, &parser))?;
+    let parsed = parser.parse_expr().map_err(|error| ParseInvalid::of_parser(&error, &parser, text))?;
     let next = parser.peek_token();
     if next.token != Token::EOF {
         return Err(ParseInvalid::at(next.span.start, format!("`{}` was not expected here", next.token)));
@@ -300,6 +300,15 @@ fn binary(left: Expression, operator: BinaryOperator, right: Expression) -> Expr
     Expression::Binary { left: Box::new(left), operator, right: Box::new(right) }
 }
 
+/// The place behind the last character.
+fn end_of(text: &str) -> Location {
+    let (line, column) = text.chars().fold((1_u64, 1_u64), |(line, column), letter| match letter {
+        '\n' => (line.saturating_add(1), 1),
+        _ => (line, column.saturating_add(1)),
+    });
+    Location::new(line, column)
+}
+
 const fn is_condition(operator: BinaryOperator) -> bool {
     match operator {
         BinaryOperator::And
@@ -345,12 +354,14 @@ impl ParseInvalid {
         Self::at(start, message)
     }
 
-    fn of_parser(error: &ParserError, parser: &Parser<'_>) -> Self {
+    fn of_parser(error: &ParserError, parser: &Parser<'_>, text: &str) -> Self {
         match error {
             ParserError::TokenizerError(message) => Self::start(message),
             ParserError::ParserError(message) => {
                 let message = message.split(" at Line: ").next().unwrap_or(message);
-                Self::at(parser.peek_token().span.start, message.replace("Expected:", "expected"))
+                let next = parser.peek_token();
+                let place = if next.token == Token::EOF { end_of(text) } else { next.span.start };
+                Self::at(place, message.replace("Expected:", "expected").replace("EOF", "the end"))
             }
             ParserError::RecursionLimitExceeded => Self::start("the expression is nested too deeply"),
         }

@@ -54,7 +54,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Placed<T> {
         let place = Place {
             line: size(spanned.referenced.line()),
             column: size(spanned.referenced.column()),
-            offset: spanned.referenced.span().byte_offset().map(|offset| size(u64::from(offset))),
+            offset: spanned.referenced.span().byte_offset().map(size),
         };
         Ok(Self { value: spanned.value, place })
     }

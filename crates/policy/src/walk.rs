@@ -38,12 +38,16 @@ impl Expression {
             Self::Exists { query, negated: _ } => query.parts(visit),
             Self::Call { function: _, arguments } => arguments.iter().for_each(visit),
             Self::Case { operand, branches, otherwise } => {
-                operand.iter().for_each(|operand| visit(operand));
+                if let Some(operand) = operand {
+                    visit(operand);
+                }
                 for (condition, result) in branches {
                     visit(condition);
                     visit(result);
                 }
-                otherwise.iter().for_each(|otherwise| visit(otherwise));
+                if let Some(otherwise) = otherwise {
+                    visit(otherwise);
+                }
             }
         }
     }
@@ -71,12 +75,16 @@ impl Expression {
             Self::Exists { query, negated: _ } => query.parts_mut(visit),
             Self::Call { function: _, arguments } => arguments.iter_mut().for_each(visit),
             Self::Case { operand, branches, otherwise } => {
-                operand.iter_mut().for_each(|operand| visit(operand));
+                if let Some(operand) = operand {
+                    visit(operand);
+                }
                 for (condition, result) in branches {
                     visit(condition);
                     visit(result);
                 }
-                otherwise.iter_mut().for_each(|otherwise| visit(otherwise));
+                if let Some(otherwise) = otherwise {
+                    visit(otherwise);
+                }
             }
         }
     }

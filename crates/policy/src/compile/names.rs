@@ -61,7 +61,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// The place in the document of a place in one of its texts. A text on one line that stands as it is, quoted or not, is
-/// found exactly; a block (`|`) to the line and column; anything else by its beginning.
+/// found exactly, and so is a block (`|`); anything else by its beginning.
 pub(super) fn within(source: &str, place: Place, text: &str, line: usize, column: usize) -> Place {
     let rest = place.offset.and_then(|offset| source.get(offset..)).unwrap_or_default();
     let quote = usize::from(rest.starts_with(['"', '\'']));
@@ -70,14 +70,18 @@ pub(super) fn within(source: &str, place: Place, text: &str, line: usize, column
         let column = place.column.saturating_add(quote).saturating_add(column).saturating_sub(1);
         return Place { column, ..place };
     }
-    if !rest.starts_with('|') {
+    // The lines of a block stand as they are, indented.
+    let above = line.saturating_sub(1);
+    let (Some(found), Some(wanted)) = (rest.lines().nth(above), text.lines().nth(above)) else {
+        return place;
+    };
+    if found.trim() != wanted.trim() {
         return place;
     }
-    let Some(wanted) = text.lines().nth(line.saturating_sub(1)) else { return place };
-    let found = rest.lines().nth(line).filter(|found| found.trim() == wanted.trim());
-    found.map_or(place, |found| Place {
-        line: place.line.saturating_add(line),
-        column: found.chars().count().saturating_sub(wanted.chars().count()).saturating_add(column),
-        offset: None,
-    })
+    let indent = if above == 0 {
+        place.column.saturating_sub(1)
+    } else {
+        found.chars().count().saturating_sub(wanted.chars().count())
+    };
+    Place { line: place.line.saturating_add(above), column: indent.saturating_add(column), offset: None }
 }

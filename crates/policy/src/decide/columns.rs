@@ -55,9 +55,11 @@ impl<'a> Decision<'a> {
 
     /// The columns that the content filters took.
     fn filtered(&mut self, name: &RelationName, relation: &Relation) -> Vec<String> {
-        let Some(whole) = self.question.unfiltered.relation(&name.schema, &name.name) else {
-            return Vec::new();
+        let whole = match &self.unfiltered {
+            Some(index) => index.get(&(name.schema.as_str(), name.name.as_str())).copied(),
+            None => self.question.unfiltered.relation(&name.schema, &name.name),
         };
+        let Some(whole) = whole else { return Vec::new() };
         if whole.columns.len() == relation.columns.len() {
             return Vec::new();
         }

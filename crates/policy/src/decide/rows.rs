@@ -68,7 +68,7 @@ impl Decision<'_> {
     }
 
     /// INVARIANT: a missing value is an error, never "no filter"; an empty list is no rows. Held by the tests of
-    /// `tests/law.rs`.
+    /// `tests/policy/law.rs`.
     fn scope(&self, column: &str, path: &PrincipalPath) -> Result<Expression, Denial> {
         let operand = Box::new(Expression::Column { qualifier: None, name: column.to_owned() });
         match values_of(self.question.principal, path) {

@@ -36,7 +36,7 @@ impl Decision<'_> {
         let principal = self.question.principal;
         let mut writes = rules.clone();
         if let Some(rows) = &rules.rows {
-            // TRUE stays: the guard need not ask twice.
+            // All rows that are visible: the guard need not ask twice.
             writes.rows =
                 Some(resolve_filter(rows, principal)?).filter(|rows| *rows != Expression::truth(true));
         }

@@ -11,6 +11,10 @@ use crate::expression::{Expression, Literal, RelationName, SubQuery};
 impl Reader<'_> {
     /// A sub-query; `one_column` for IN.
     pub(super) fn query(&mut self, query: &Query, one_column: bool) -> Read<SubQuery> {
+        if self.scope.relation.is_none() {
+            let message = "only `principal` may be named here, not a relation";
+            return Err(ParseInvalid::at(query.span().start, message));
+        }
         let select = plain_select(query)?;
         let mut from = Vec::new();
         let mut conditions = Vec::new();
@@ -48,8 +52,10 @@ impl Reader<'_> {
     ) -> Read<(Expression, Option<Expression>)> {
         let column = match (one_column, select.projection.as_slice()) {
             (false, _) => Expression::Literal(Literal::Number("1".to_owned())),
-            (true, [SelectItem::UnnamedExpr(column)]) => self.expression(column)?,
-            (true, [SelectItem::ExprWithAlias { expr: column, alias: _ }]) => self.expression(column)?,
+            (
+                true,
+                [SelectItem::UnnamedExpr(column) | SelectItem::ExprWithAlias { expr: column, alias: _ }],
+            ) => self.expression(column)?,
             (true, _) => return Err(refused(query, "a sub-query of IN with other than one column")),
         };
         let mut all: Option<Expression> = None;

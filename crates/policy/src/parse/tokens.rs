@@ -6,6 +6,9 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::{MAX_EXPRESSION_DEPTH, ParseInvalid};
 
+/// Most operators in an expression: the parser builds a chain of them without counting its depth.
+const MAX_OPERATORS: usize = 256;
+
 /// Reads the tokens, without white space and comments.
 ///
 /// `x IN principal.attributes.a` is not SQL: a list stands in parentheses. They are added here.
@@ -16,7 +19,7 @@ pub(super) fn prepare(text: &str) -> Result<Vec<TokenWithSpan>, ParseInvalid> {
         .map_err(|error| ParseInvalid::at(error.location, error.message))?;
     let mut prepared: Vec<TokenWithSpan> = Vec::with_capacity(all.len());
     let mut tokens = all.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).peekable();
-    let mut open = 0_usize;
+    let (mut open, mut operators) = (0_usize, 0_usize);
     while let Some(token) = tokens.next() {
         open = match token.token {
             Token::LParen => open.saturating_add(1),
@@ -25,6 +28,13 @@ pub(super) fn prepare(text: &str) -> Result<Vec<TokenWithSpan>, ParseInvalid> {
         };
         if open > MAX_EXPRESSION_DEPTH {
             return Err(ParseInvalid::at(token.span.start, "the expression is nested too deeply"));
+        }
+        operators = operators.saturating_add(usize::from(is_operator(&token.token)));
+        if operators > MAX_OPERATORS {
+            return Err(ParseInvalid::at(
+                token.span.start,
+                "the expression has too many operators: it is too deep",
+            ));
         }
         let is_in = matches!(&token.token, Token::Word(word) if word.keyword == Keyword::IN);
         let span = token.span;
@@ -45,6 +55,26 @@ pub(super) fn prepare(text: &str) -> Result<Vec<TokenWithSpan>, ParseInvalid> {
         prepared.push(TokenWithSpan { token: Token::RParen, span });
     }
     Ok(prepared)
+}
+
+/// Whatever is neither a name, a constant nor punctuation.
+fn is_operator(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => {
+            matches!(
+                word.keyword,
+                Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::IS | Keyword::IN | Keyword::CASE
+            )
+        }
+        Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::Comma
+        | Token::Period
+        | Token::LParen
+        | Token::RParen
+        | Token::EOF => false,
+        _ => true,
+    }
 }
 
 fn is_principal(token: &Token) -> bool {

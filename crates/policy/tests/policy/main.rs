@@ -7,4 +7,5 @@ mod law;
 mod masks;
 mod properties;
 mod reference;
+mod speed;
 mod world;
