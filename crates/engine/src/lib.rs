@@ -8,6 +8,7 @@ mod capacity;
 pub mod egress;
 mod fenced;
 pub mod limits;
+mod place;
 pub mod result;
 mod sources;
 pub mod value;
@@ -236,6 +237,15 @@ impl Engine {
             }
             ConnectionKind::Mysql => self.shared.mysql.explain(address, query, options).await,
             ConnectionKind::Push => Err(nothing_to_query()),
+        }
+    }
+
+    /// What the address physically is: the same text for every spelling of one database, whoever signs in. For `SQLite`
+    /// the file itself, links resolved; an error when it may not be opened.
+    pub fn place(&self, address: &SourceAddress) -> Result<String, SourceError> {
+        match address.kind {
+            ConnectionKind::Postgresql | ConnectionKind::Push => Ok(place::of_network(address)),
+            ConnectionKind::Sqlite => self.shared.sqlite.place(address),
         }
     }
 

@@ -283,6 +283,8 @@ mod tests {
             duration_us: 1,
             decision: "allowed".to_owned(),
             code: None,
+            bypasses: Vec::new(),
+            reason: None,
         }
     }
 

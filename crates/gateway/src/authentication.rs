@@ -242,6 +242,7 @@ fn principal_of(account: Account) -> Principal {
         user: user.id,
         permissions: permissions_of(&user.roles),
         roles: user.roles,
+        data_roles: user.data_roles.into(),
         attributes: Arc::new(attributes),
         acted_by: None,
         standing: None,
@@ -271,6 +272,7 @@ mod tests {
             name: None,
             variables: None,
             roles: vec![Role::ApiUser],
+            data_roles: Vec::new(),
         }
     }
 

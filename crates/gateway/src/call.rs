@@ -96,6 +96,8 @@ struct Draft {
     statement: Option<String>,
     tables: Vec<String>,
     rows: Option<u64>,
+    bypasses: Vec<String>,
+    reason: Option<String>,
 }
 
 /// An identified call: what every function of the gateway takes.
@@ -164,6 +166,16 @@ impl CallLog {
         draft.tables = tables.iter().take(MOST_TABLES).map(|table| plain(table)).collect();
     }
 
+    /// Row policies that lifted the scope of what the statement names, and why the caller did it, if that was said.
+    pub(crate) fn set_bypasses(&self, bypasses: impl Iterator<Item = String>) {
+        self.draft.lock().bypasses = bypasses.take(MOST_TABLES).map(|bypass| plain(&bypass)).collect();
+    }
+
+    /// Why the caller does it.
+    pub(crate) fn set_reason(&self, reason: Option<&str>) {
+        self.draft.lock().reason = reason.filter(|reason| !reason.is_empty()).map(plain);
+    }
+
     /// Rows that went to the caller.
     pub fn set_rows(&self, rows: u64) {
         self.draft.lock().rows = Some(rows);
@@ -208,6 +220,8 @@ impl CallLog {
                 Decision::Refused(code) => Some(code.row().name.to_owned()),
                 Decision::Allowed | Decision::Abandoned => None,
             },
+            bypasses: draft.bypasses,
+            reason: draft.reason,
         }
     }
 }

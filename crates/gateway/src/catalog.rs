@@ -16,10 +16,10 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use cache::CatalogCache;
 pub(crate) use names::{find_column, find_relation, find_schema, fold_name};
-pub(crate) use shown::Shown;
+pub(crate) use shown::{Shown, behind};
 
 use crate::indexing::Wish;
-use crate::{Call, Gateway, Refused};
+use crate::{Call, Code, Gateway, Refused};
 
 /// Search contexts in one request.
 const MAX_CONTEXTS: usize = 1_000;
@@ -112,7 +112,7 @@ impl Gateway {
     }
 
     /// Has credentials tried that wait for it: a node that went away may have left them.
-    fn ask_for_proof(&self, call: &Call, connection: &Connection) {
+    pub(crate) fn ask_for_proof(&self, call: &Call, connection: &Connection) {
         if connection.proof == Proof::Pending {
             self.shared.indexer.enqueue(connection.source, &call.principal().org, Wish::Prove);
         }
@@ -135,7 +135,14 @@ impl Gateway {
         if source.org != call.principal().org {
             return Ok(None);
         }
-        self.shared.catalogs.shown(&self.shared.store, source).await
+        let Some(policy) = self.policy_of(call, connection).await? else {
+            return self.shared.catalogs.shown(&self.shared.store, source).await;
+        };
+        match self.seat(call, connection, policy, None).await {
+            Ok((snapshot, seat)) => Ok(Some(seat.shape.behind(&snapshot).await)),
+            Err(refused) if refused.code == Code::CatalogNotReady => Ok(None),
+            Err(refused) => Err(refused),
+        }
     }
 }
 

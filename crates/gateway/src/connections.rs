@@ -104,11 +104,12 @@ impl Gateway {
         ids.dedup();
         let sources = self.shared.store.sources().get_many(&ids).await?;
         let sources: BTreeMap<_, _> = sources.iter().map(|source| (source.id, source)).collect();
-        let view = |connection: Connection| {
+        let mut views = Vec::with_capacity(connections.len());
+        for connection in connections {
             let source = sources.get(&connection.source).copied();
-            self.view_connection(call, connection, source)
-        };
-        Ok(ConnectionList { connections: connections.into_iter().map(view).collect(), default })
+            views.push(self.view_connection(call, connection, source).await);
+        }
+        Ok(ConnectionList { connections: views, default })
     }
 
     /// One of the acting user's connections.
@@ -116,7 +117,7 @@ impl Gateway {
         call.log().set_action("get-connection");
         let connection = self.connection_of(call, key).await?;
         let source = self.shared.store.sources().get(connection.source).await?;
-        Ok(self.view_connection(call, connection, source.as_ref()))
+        Ok(self.view_connection(call, connection, source.as_ref()).await)
     }
 
     /// Needs `write:databases`. Starts indexing again; the status is `not-started` when this returns.
@@ -178,7 +179,7 @@ impl Gateway {
         found.ok_or_else(|| Refused::not_found("connection"))
     }
 
-    fn view_connection(
+    async fn view_connection(
         &self,
         call: &Call,
         connection: Connection,
@@ -188,7 +189,10 @@ impl Gateway {
             // Left behind by a node that went away, perhaps: whoever looks at the status sets it going again.
             self.shared.indexer.enqueue(connection.source, &call.principal().org, Wish::Prove);
         }
-        view::view(connection, source.filter(|source| source.org == call.principal().org))
+        // What can't be found out to be open is taken for guarded.
+        let is_guarded = !matches!(self.policy_of(call, &connection).await, Ok(None));
+        let view = view::view(connection, source.filter(|source| source.org == call.principal().org));
+        if is_guarded { view::without_names(view) } else { view }
     }
 }
 

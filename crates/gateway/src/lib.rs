@@ -15,9 +15,11 @@ pub mod connections;
 pub mod history;
 pub mod indexing;
 pub mod likes;
+mod guarded;
 mod limits;
 pub mod organizations;
 pub mod parameters;
+pub mod policies;
 pub mod queries;
 pub mod refused;
 pub mod tenants;
@@ -93,6 +95,9 @@ struct Shared {
     connections: connections::ConnectionCache,
     probes: connections::Probes,
     catalogs: catalog::CatalogCache,
+    policies: policies::PolicyCache,
+    snapshots: guarded::SnapshotCache,
+    plans: guarded::PlanCache,
     statements: queries::JudgedStatements,
     running: queries::RunningQueries,
     history: history::Writer,
@@ -138,6 +143,9 @@ impl Gateway {
             connections: connections::ConnectionCache::new(&config),
             probes: connections::Probes::default(),
             catalogs: catalog::CatalogCache::new(&config),
+            policies: policies::PolicyCache::new(&config),
+            snapshots: guarded::SnapshotCache::new(),
+            plans: guarded::PlanCache::new(),
             statements: queries::JudgedStatements::new(),
             running: queries::RunningQueries::new(&config),
             history: history::Writer::start(store.clone()),
@@ -194,10 +202,12 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
                 shared.connections.forget_source(source);
                 shared.catalogs.forget(source);
             }
+            Change::Policy(policy) => shared.policies.forget(&policy),
             Change::Everything => {
                 shared.principals.forget_all();
                 shared.connections.forget_all();
                 shared.catalogs.forget_all();
+                shared.policies.forget_all();
                 shared.running.suspect_everybody();
             }
         }

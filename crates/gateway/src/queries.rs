@@ -3,6 +3,7 @@
 mod admit;
 mod compile;
 mod confine;
+mod guard;
 mod judged;
 mod observe;
 mod options;
@@ -37,6 +38,10 @@ pub struct QueryRequest {
     pub session_parameters: Map<String, serde_json::Value>,
     pub timeout_ms: Option<u64>,
     pub max_rows: Option<u64>,
+    /// Values of the statement's placeholders, on guarded connections.
+    pub parameters: Vec<Option<String>>,
+    /// Why the caller does it, for the audit record.
+    pub reason: Option<String>,
 }
 
 /// A result with its id.
@@ -139,6 +144,7 @@ impl Gateway {
     /// The step that reaches the database. The permit's token stops the statement there.
     async fn execute(&self, admitted: &Admitted, permit: &Permit) -> Result<ResultSet, Refused> {
         let Admitted { address, options, .. } = admitted;
-        Ok(self.shared.engine.run(address, admitted.query(), options, permit.cancel.clone()).await?)
+        let ran = self.shared.engine.run(address, admitted.query(), options, permit.cancel.clone()).await;
+        ran.map_err(|error| admitted.told(error))
     }
 }

@@ -24,11 +24,30 @@ pub enum Code {
     QueryCancelled,
     ResultTooLarge,
     TooManyQueries,
+    StatementUnreadable,
+    StatementNotAdmitted,
+    FunctionNotAllowed,
+    TypeNotAllowed,
+    RelationUnknown,
+    ColumnUnknown,
+    TenantScopeRequired,
+    WriteDenied,
+    ColumnNotWritable,
+    FieldRequired,
+    ReasonRequired,
+    ApprovalRequired,
+    RowRefused,
+    TooManyRows,
+    ConstraintViolated,
+    CatalogNotReady,
+    PolicyInvalid,
+    PreconditionFailed,
     RateLimited,
     RequestTimeout,
     NotAcceptable,
     UnsupportedMediaType,
     // The owner of the connection can mend these.
+    PolicyUnusable,
     SourceUnreachable,
     SourceCredentials,
     SourceNotAllowed,
@@ -70,7 +89,7 @@ const fn row(
 }
 
 /// Every code.
-pub const ROWS: [CodeRow; 32] = [
+pub const ROWS: [CodeRow; 51] = [
     row(
         Code::AuthenticationRequired,
         "AUTHENTICATION_REQUIRED",
@@ -95,10 +114,50 @@ pub const ROWS: [CodeRow; 32] = [
     row(Code::QueryCancelled, "QUERY_CANCELLED", 409, 400, "57014", "The query was cancelled"),
     row(Code::ResultTooLarge, "RESULT_TOO_LARGE", 422, 400, "54000", "The result is too large"),
     row(Code::TooManyQueries, "TOO_MANY_QUERIES", 429, 429, "53300", "Too many queries at once"),
+    row(Code::StatementUnreadable, "STATEMENT_UNREADABLE", 400, 400, "42601", "The query can't be read"),
+    row(
+        Code::StatementNotAdmitted,
+        "STATEMENT_NOT_ADMITTED",
+        400,
+        400,
+        "0A000",
+        "Not on a guarded connection",
+    ),
+    row(Code::FunctionNotAllowed, "FUNCTION_NOT_ALLOWED", 400, 400, "0A000", "The function is not allowed"),
+    row(Code::TypeNotAllowed, "TYPE_NOT_ALLOWED", 400, 400, "0A000", "The type is not allowed"),
+    row(Code::RelationUnknown, "RELATION_UNKNOWN", 422, 400, "42P01", "There is no such relation for you"),
+    row(Code::ColumnUnknown, "COLUMN_UNKNOWN", 422, 400, "42703", "There is no such column for you"),
+    row(
+        Code::TenantScopeRequired,
+        "TENANT_SCOPE_REQUIRED",
+        403,
+        403,
+        "42501",
+        "An attribute of yours is missing",
+    ),
+    row(Code::WriteDenied, "WRITE_DENIED", 403, 403, "42501", "The change is not allowed"),
+    row(Code::ColumnNotWritable, "COLUMN_NOT_WRITABLE", 403, 403, "42501", "The column can't be written"),
+    row(Code::FieldRequired, "FIELD_REQUIRED", 422, 400, "23502", "A column must be given"),
+    row(Code::ReasonRequired, "REASON_REQUIRED", 422, 400, "22023", "A reason must be given"),
+    row(Code::ApprovalRequired, "APPROVAL_REQUIRED", 403, 403, "42501", "The change needs an approval"),
+    row(Code::RowRefused, "ROW_REFUSED", 422, 400, "44000", "A row may not be written like this"),
+    row(Code::TooManyRows, "TOO_MANY_ROWS", 422, 400, "54000", "The change touches too many rows"),
+    row(
+        Code::ConstraintViolated,
+        "CONSTRAINT_VIOLATED",
+        422,
+        400,
+        "23000",
+        "A constraint refuses the change",
+    ),
+    row(Code::CatalogNotReady, "CATALOG_NOT_READY", 409, 400, "57P03", "The connection is not indexed yet"),
+    row(Code::PolicyInvalid, "POLICY_INVALID", 422, 400, "22023", "The policy can't be used"),
+    row(Code::PreconditionFailed, "PRECONDITION_FAILED", 412, 400, "40001", "Not the version that was meant"),
     row(Code::RateLimited, "RATE_LIMITED", 429, 429, "53300", "Too many requests"),
     row(Code::RequestTimeout, "REQUEST_TIMEOUT", 408, 408, "57014", "The request took too long to arrive"),
     row(Code::NotAcceptable, "NOT_ACCEPTABLE", 406, 406, "0A000", "No such representation"),
     row(Code::UnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", 415, 415, "0A000", "The body is not JSON"),
+    row(Code::PolicyUnusable, "POLICY_UNUSABLE", 424, 400, "55000", "The connection's policy can't be used"),
     row(Code::SourceUnreachable, "SOURCE_UNREACHABLE", 424, 400, "08001", "The database can't be reached"),
     row(
         Code::SourceCredentials,
@@ -134,6 +193,28 @@ impl Code {
 pub struct Refused {
     pub code: Code,
     pub message: Cow<'static, str>,
+}
+
+impl Code {
+    /// Whether the guard says so of a statement: what compiling finds, not a reason not to compile.
+    pub(crate) fn is_of_guard(self) -> bool {
+        matches!(
+            self,
+            Self::QueryRefused
+                | Self::StatementUnreadable
+                | Self::StatementNotAdmitted
+                | Self::FunctionNotAllowed
+                | Self::TypeNotAllowed
+                | Self::RelationUnknown
+                | Self::ColumnUnknown
+                | Self::TenantScopeRequired
+                | Self::WriteDenied
+                | Self::ColumnNotWritable
+                | Self::FieldRequired
+                | Self::ReasonRequired
+                | Self::ApprovalRequired
+        )
+    }
 }
 
 impl Refused {
@@ -195,7 +276,30 @@ impl From<ringfence_policy::NameInvalid> for Refused {
 
 impl From<ringfence_guard::Refusal> for Refused {
     fn from(refusal: ringfence_guard::Refusal) -> Self {
-        Self::new(Code::QueryRefused, refusal.to_string())
+        use ringfence_guard::Refusal as R;
+        let code = match &refusal {
+            R::Empty
+            | R::TooLong { .. }
+            | R::NulByte
+            | R::SeveralStatements
+            | R::TransactionControl { .. }
+            | R::Unsupported { .. }
+            | R::NothingToQuery
+            | R::LargeObjectOnReadOnly => Code::QueryRefused,
+            R::Unreadable { .. } => Code::StatementUnreadable,
+            R::TooDeep | R::NotAdmitted { .. } | R::NotVerified => Code::StatementNotAdmitted,
+            R::FunctionNotAllowed { .. } => Code::FunctionNotAllowed,
+            R::TypeNotAllowed { .. } => Code::TypeNotAllowed,
+            R::UnknownRelation { .. } => Code::RelationUnknown,
+            R::UnknownColumn { .. } => Code::ColumnUnknown,
+            R::ScopeRequired { .. } => Code::TenantScopeRequired,
+            R::WriteDenied { .. } => Code::WriteDenied,
+            R::ApprovalRequired { .. } => Code::ApprovalRequired,
+            R::ColumnNotWritable { .. } => Code::ColumnNotWritable,
+            R::FieldRequired { .. } => Code::FieldRequired,
+            R::ParameterCount { .. } => Code::InvalidRequest,
+        };
+        Self::new(code, refusal.to_string())
     }
 }
 
@@ -203,8 +307,10 @@ impl From<ringfence_engine::SourceError> for Refused {
     fn from(error: ringfence_engine::SourceError) -> Self {
         use ringfence_engine::SourceError as E;
         let code = match &error {
-            E::Statement { .. } | E::Constraint { .. } => Code::QueryFailed,
-            E::RowRefused | E::TooManyRows { .. } => Code::QueryRefused,
+            E::Statement { .. } => Code::QueryFailed,
+            E::RowRefused => Code::RowRefused,
+            E::TooManyRows { .. } => Code::TooManyRows,
+            E::Constraint { .. } => Code::ConstraintViolated,
             E::Option(_) => Code::InvalidRequest,
             E::Unreachable(_) => Code::SourceUnreachable,
             E::Credentials(_) => Code::SourceCredentials,

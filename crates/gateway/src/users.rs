@@ -1,5 +1,6 @@
 //! Users.
 
+use ringfence_policy::id::{MAX_ID_BYTES, check_name};
 use ringfence_policy::principal::{permissions_of, rank_of};
 use ringfence_policy::{Attributes, OrgId, Permission, Role, TenantId, UserId};
 use ringfence_store::users::{User, UserChange, UserFilter};
@@ -7,6 +8,9 @@ use tokio::sync::MutexGuard;
 
 use crate::limits::{check_display_name, check_variables, given};
 use crate::{Call, Code, Gateway, Refused};
+
+/// Data roles of one user.
+const MAX_DATA_ROLES: usize = 100;
 
 /// A user as a caller describes it.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +25,8 @@ pub struct UserSpec {
     pub variables: Option<Attributes>,
     /// Empty at creation: `api-user`. Empty at a change: the roles stay.
     pub roles: Vec<String>,
+    /// Names of data roles, which policies know. `None`: none at creation, and at a change they stay.
+    pub data_roles: Option<Vec<String>>,
 }
 
 /// Which users; all given conditions hold together.
@@ -43,9 +49,12 @@ impl Gateway {
         check_variables(spec.variables.as_ref())?;
         let roles =
             if spec.roles.is_empty() { vec![Role::ApiUser] } else { grantable_roles(call, &spec.roles)? };
+        let data_roles = checked_data_roles(spec.data_roles)?;
         let tenant = given(spec.tenant.as_deref()).unwrap_or(call.principal.tenant.as_str());
         let (tenant, org) = self.home(call, tenant, given(spec.org.as_deref())).await?;
-        let user = User { id, tenant, org, name: spec.name, variables: spec.variables, roles };
+        let (name, variables) = (spec.name, spec.variables);
+        let data_roles = data_roles.unwrap_or_default();
+        let user = User { id, tenant, org, name, variables, roles, data_roles };
         let made = self.shared.store.users().create(&user).await;
         self.shared.forget_user(&user.id);
         made?;
@@ -61,6 +70,7 @@ impl Gateway {
         check_display_name(spec.name.as_deref())?;
         check_variables(spec.variables.as_ref())?;
         let roles = Some(grantable_roles(call, &spec.roles)?).filter(|roles| !roles.is_empty());
+        let data_roles = checked_data_roles(spec.data_roles)?;
         let user = self.manageable_user(call, &id).await?;
         let home = match (given(spec.tenant.as_deref()), given(spec.org.as_deref())) {
             (None, None) => None,
@@ -71,7 +81,7 @@ impl Gateway {
             _ => None,
         };
         let users = self.shared.store.users();
-        let change = UserChange { name: spec.name, home, variables: spec.variables, roles };
+        let change = UserChange { name: spec.name, home, variables: spec.variables, roles, data_roles };
         let updated = users.update(&id, &change).await;
         // Also after a failure: whether the change arrived is not known then.
         self.shared.forget_user(&id);
@@ -192,4 +202,24 @@ fn grantable_roles(call: &Call, names: &[String]) -> Result<Vec<Role>, Refused> 
         }
     }
     Ok(roles)
+}
+
+/// Names of data roles, each once and in order, so that who has the same ones sees through the same view.
+fn checked_data_roles(names: Option<Vec<String>>) -> Result<Option<Vec<String>>, Refused> {
+    let Some(mut names) = names else { return Ok(None) };
+    names.sort();
+    names.dedup();
+    if names.len() > MAX_DATA_ROLES {
+        return Err(Refused::invalid(format!("too many data roles: at most {MAX_DATA_ROLES}")));
+    }
+    for name in &names {
+        check_name("data role", name, MAX_ID_BYTES)?;
+        // Policies ask for both kinds of roles by name: a data role must not look like a product role.
+        if name.parse::<Role>().is_ok() {
+            return Err(Refused::invalid(format!(
+                "`{name}` is the name of a role of its own: grant it in `roles`"
+            )));
+        }
+    }
+    Ok(Some(names))
 }

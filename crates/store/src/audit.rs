@@ -40,6 +40,12 @@ pub struct AuditRecord {
     pub decision: String,
     /// The public code of a refusal.
     pub code: Option<String>,
+    /// Relations whose scope a row policy lifted for the caller, each with the policy's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bypasses: Vec<String>,
+    /// Why the caller did it, in the caller's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A record with its place in the chain, from 1.

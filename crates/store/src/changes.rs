@@ -4,6 +4,7 @@ use ringfence_policy::UserId;
 
 use crate::Store;
 use crate::access_keys::KeyHash;
+use crate::policies::PolicyId;
 use crate::sources::SourceId;
 
 /// What changed, for those who keep copies.
@@ -15,6 +16,7 @@ pub enum Change {
     Directory,
     Key(KeyHash),
     Source(SourceId),
+    Policy(PolicyId),
     /// Some news may have been missed: trust no copy.
     Everything,
 }

@@ -13,9 +13,11 @@ mod database;
 pub mod history;
 pub mod key_file;
 pub mod likes;
+mod masking;
 mod migrations;
 pub mod organizations;
 pub mod parameters;
+pub mod policies;
 pub mod sealing;
 pub mod sources;
 pub mod tenants;
@@ -165,6 +167,11 @@ impl Store {
     /// What connections with one key in one organization share.
     pub fn sources(&self) -> sources::Sources<'_> {
         sources::Sources(self)
+    }
+
+    /// Policies and their versions.
+    pub fn policies(&self) -> policies::Policies<'_> {
+        policies::Policies(self)
     }
 
     /// Descriptions and manual constraints.

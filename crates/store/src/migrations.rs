@@ -11,11 +11,18 @@ struct Migration {
 }
 
 /// Step n stands at place n - 1. A step that was released never changes.
-const MIGRATIONS: &[Migration] = &[Migration {
-    common: include_str!("migrations/0001_initial.sql"),
-    sqlite: include_str!("migrations/0001_append_only.sqlite.sql"),
-    postgres: include_str!("migrations/0001_append_only.postgres.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        common: include_str!("migrations/0001_initial.sql"),
+        sqlite: include_str!("migrations/0001_append_only.sqlite.sql"),
+        postgres: include_str!("migrations/0001_append_only.postgres.sql"),
+    },
+    Migration {
+        common: include_str!("migrations/0002_policies.sql"),
+        sqlite: include_str!("migrations/0002_policies.sqlite.sql"),
+        postgres: include_str!("migrations/0002_policies.postgres.sql"),
+    },
+];
 
 /// Any number will do as long as it never changes: all nodes must ask for the same lock.
 const LOCK: i64 = 0x5249_4e47;

@@ -20,6 +20,8 @@ pub struct User {
     pub name: Option<String>,
     pub variables: Option<Attributes>,
     pub roles: Vec<Role>,
+    /// Names of data roles, which restrict what is seen.
+    pub data_roles: Vec<String>,
 }
 
 /// What to change of a user; `None` keeps.
@@ -31,6 +33,7 @@ pub struct UserChange {
     pub home: Option<(TenantId, OrgId)>,
     pub variables: Option<Attributes>,
     pub roles: Option<Vec<Role>>,
+    pub data_roles: Option<Vec<String>>,
 }
 
 /// Which users; all given conditions hold together.
@@ -77,6 +80,7 @@ impl Users<'_> {
     pub async fn update(&self, id: &UserId, change: &UserChange) -> Result<(), StoreError> {
         let variables = change.variables.as_ref().map(to_json).transpose()?;
         let roles = change.roles.as_ref().map(to_json).transpose()?;
+        let data_roles = change.data_roles.as_ref().map(to_json).transpose()?;
         let (tenant, org) = change.home.as_ref().map(|(tenant, org)| (tenant, org)).unzip();
         transact!(self.0.inner.database, tx => {
             let missing = || StoreError::Missing { what: "user" };
@@ -84,8 +88,9 @@ impl Users<'_> {
             let old_org: OrgId = rows.first().ok_or_else(missing)?.id(0)?;
             let update = "UPDATE users SET name = COALESCE($2, name), tenant_id = COALESCE($3, tenant_id), \
                           org_id = COALESCE($4, org_id), variables = COALESCE($5, variables), \
-                          roles = COALESCE($6, roles) WHERE id = $1";
-            let values = params![id, change.name.as_ref(), tenant, org, variables.as_ref(), roles.as_ref()];
+                          roles = COALESCE($6, roles), data_roles = COALESCE($7, data_roles) WHERE id = $1";
+            let (variables, roles, data_roles) = (variables.as_ref(), roles.as_ref(), data_roles.as_ref());
+            let values = params![id, change.name.as_ref(), tenant, org, variables, roles, data_roles];
             tx.execute(update, values).await.map_err(|failure| failure.reference_is_missing("tenant"))?;
             if let Some(new_org) = org.filter(|org| **org != old_org) {
                 sources::move_connections(tx, id, new_org).await?;
@@ -123,12 +128,13 @@ impl Users<'_> {
 
     /// The user with the variables of tenant and organization, in one query.
     pub async fn account(&self, id: &UserId) -> Result<Option<Account>, StoreError> {
-        let select = "SELECT u.id, u.tenant_id, u.org_id, u.name, u.variables, u.roles, o.variables, t.variables \
+        let select = "SELECT u.id, u.tenant_id, u.org_id, u.name, u.variables, u.roles, u.data_roles, \
+                      o.variables, t.variables \
                       FROM users u JOIN tenants t ON t.id = u.tenant_id JOIN organizations o ON o.id = u.org_id \
                       WHERE u.id = $1";
         let rows = self.0.inner.database.query(select, params![id]).await?;
         let read_account = |row: &Row| {
-            let (org_variables, tenant_variables) = (row.optional_json(6)?, row.optional_json(7)?);
+            let (org_variables, tenant_variables) = (row.optional_json(7)?, row.optional_json(8)?);
             Ok(Account { user: read(row)?, org_variables, tenant_variables })
         };
         rows.first().map(read_account).transpose()
@@ -137,7 +143,8 @@ impl Users<'_> {
     /// Those that match, in order of creation.
     pub async fn list(&self, filter: &UserFilter) -> Result<Vec<User>, StoreError> {
         let mut select =
-            "SELECT id, tenant_id, org_id, name, variables, roles FROM users WHERE 1 = 1".to_owned();
+            "SELECT id, tenant_id, org_id, name, variables, roles, data_roles FROM users WHERE 1 = 1"
+                .to_owned();
         let mut values = params![];
         let conditions = [
             ("org_id", filter.org.as_ref().map(OrgId::as_str)),
@@ -156,11 +163,11 @@ impl Users<'_> {
 }
 
 async fn insert(tx: &mut Transaction, user: &User) -> Result<(), StoreError> {
-    let insert =
-        "INSERT INTO users (id, tenant_id, org_id, name, variables, roles) VALUES ($1, $2, $3, $4, $5, $6)";
+    let insert = "INSERT INTO users (id, tenant_id, org_id, name, variables, roles, data_roles) \
+                  VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let variables = user.variables.as_ref().map(to_json).transpose()?;
-    let values =
-        params![&user.id, &user.tenant, &user.org, user.name.as_ref(), variables, to_json(&user.roles)?];
+    let (roles, data_roles) = (to_json(&user.roles)?, to_json(&user.data_roles)?);
+    let values = params![&user.id, &user.tenant, &user.org, user.name.as_ref(), variables, roles, data_roles];
     let inserted = tx.execute(insert, values).await;
     inserted.map(drop).map_err(|failure| failure.on_insert("user", "tenant"))
 }
@@ -173,5 +180,6 @@ fn read(row: &Row) -> Result<User, StoreError> {
         name: row.optional_text(3)?.map(str::to_owned),
         variables: row.optional_json(4)?,
         roles: row.json(5)?,
+        data_roles: row.json(6)?,
     })
 }

@@ -21,6 +21,8 @@ mod likes;
 mod nodes;
 #[path = "store/outages.rs"]
 mod outages;
+#[path = "store/policies.rs"]
+mod policies;
 #[path = "store/sealing.rs"]
 mod sealing;
 #[path = "store/settings.rs"]
@@ -61,6 +63,9 @@ contract! {
     annotations: annotations_are_locked_optimistically, concurrent_annotations_have_one_winner;
     likes: likes_replace_and_go, publications_reach_their_targets, publications_never_cross_organizations,
         publications_end_with_their_target;
+    policies: versions_are_added, policies_bind_one_place_of_one_organization, versions_are_never_changed,
+        a_lost_version_is_not_an_open_place, concurrent_versions_have_one_winner,
+        policies_go_with_their_organization_and_are_told, mask_keys_are_stable_and_differ;
     history: history_pages, history_of_the_gone_is_dropped;
     audit: records_come_back, records_are_filtered, an_untouched_chain_is_intact, every_tampering_shows,
         a_tampered_head_takes_no_more_records, nodes_append_to_one_chain, the_log_is_append_only,

@@ -67,12 +67,12 @@ impl CatalogCache {
     }
 
     /// What the source shows through its filters. `source` was read just now: its filters are those that count.
-    pub(super) async fn shown(&self, store: &Store, source: Source) -> Result<Option<Arc<Shown>>, Refused> {
+    pub(crate) async fn shown(&self, store: &Store, source: Source) -> Result<Option<Arc<Shown>>, Refused> {
         let place = Place {
             source: source.id,
             generation: source.generation,
             completed: source.status == IndexStatus::Completed,
-            epoch: self.epoch(source.id).map_or(0, |epoch| epoch.load(Ordering::Acquire)),
+            epoch: self.epoch_of(source.id),
         };
         let load = async { load(store, source).await?.ok_or(Absent::NotIndexed) };
         match self.shown.try_get_with(place, load).await {
@@ -82,6 +82,11 @@ impl CatalogCache {
                 Absent::Refused(refused) => Err(refused.clone()),
             },
         }
+    }
+
+    /// Differs once what is kept of the source is no longer true.
+    pub(crate) fn epoch_of(&self, source: SourceId) -> u64 {
+        self.epoch(source).map_or(0, |epoch| epoch.load(Ordering::Acquire))
     }
 
     fn epoch(&self, source: SourceId) -> Option<&AtomicU64> {

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ringfence_policy::{Catalog, Constraint, ContentFilters, Relation};
+use ringfence_policy::{
+    Catalog, Column, Constraint, ContentFilters, Entitlement, Relation, RelationName, Schema, View,
+};
 use ringfence_store::annotations::{Annotations, RelationNotes};
 use ringfence_store::sources::Source;
 
@@ -14,6 +16,8 @@ use crate::Refused;
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) catalog: Arc<Catalog>,
+    /// The catalog without filters: for deciding, never for showing.
+    pub(crate) unfiltered: Arc<Catalog>,
     pub(crate) annotations: Arc<Annotations>,
     /// Relations (schema, name) of which no column is hidden.
     whole: HashSet<(String, String)>,
@@ -35,6 +39,42 @@ impl Shown {
     }
 }
 
+/// The same behind a view: what does not exist for the principal is not in here either.
+pub(crate) fn behind(view: &View, shown: &Shown) -> Shown {
+    let schemas = shown.catalog.schemas.iter().filter_map(|schema| {
+        let relations = schema.relations.iter().filter_map(|relation| {
+            let entitlement = view.relations.get(&RelationName::new(&schema.name, &relation.name))?;
+            Some(seen(relation, entitlement))
+        });
+        let relations: Vec<Relation> = relations.collect();
+        (!relations.is_empty()).then(|| Schema { name: schema.name.clone(), relations })
+    });
+    let seen = Catalog { database: shown.catalog.database.clone(), schemas: schemas.collect() };
+    let catalog = without_hidden_ends(&seen);
+    let annotations = Annotations::clone(&shown.annotations);
+    let schemas = annotations.schemas.into_iter().filter(|(name, _)| has_schema(&catalog, name));
+    let annotations =
+        Annotations { schemas: schemas.collect(), relations: shown_notes(&catalog, annotations.relations) };
+    let whole = whole_relations(&shown.unfiltered, &catalog);
+    Shown {
+        hidden_names: hidden_names(&shown.unfiltered, &whole),
+        unfiltered: shown.unfiltered.clone(),
+        bytes: catalog_bytes(&catalog),
+        annotations: Arc::new(annotations),
+        catalog: Arc::new(catalog),
+        whole,
+    }
+}
+
+/// The relation's visible columns. Samples are values, perhaps of rows that are hidden, and the statement that made the
+/// relation names every column.
+fn seen(relation: &Relation, entitlement: &Entitlement) -> Relation {
+    let is_visible = |column: &&Column| entitlement.columns.iter().any(|visible| visible.name == column.name);
+    let columns = relation.columns.iter().filter(is_visible);
+    let columns = columns.map(|column| Column { sample_values: None, ..column.clone() });
+    Relation { columns: columns.collect(), ddl: None, ..relation.clone() }
+}
+
 /// Narrows on a thread of its own: many filters over a large catalog take their time.
 pub(super) async fn show(
     source: Source,
@@ -44,10 +84,15 @@ pub(super) async fn show(
     let narrow = move || {
         let filters = ContentFilters::new(&source.content_filters, &source.pattern_filters)
             .map_err(|invalid| Refused::internal(&invalid))?;
-        let narrowed =
-            if filters.is_empty() { catalog.clone() } else { without_hidden_ends(&filters.narrow(&catalog)) };
+        let catalog = Arc::new(catalog);
+        let narrowed = if filters.is_empty() {
+            catalog.clone()
+        } else {
+            Arc::new(without_hidden_ends(&filters.narrow(&catalog)))
+        };
         let whole = whole_relations(&catalog, &narrowed);
         let hidden_names = hidden_names(&catalog, &whole);
+        let filtered_bytes = if filters.is_empty() { 0 } else { catalog_bytes(&narrowed) };
         let annotations = Annotations {
             schemas: annotations
                 .schemas
@@ -57,9 +102,16 @@ pub(super) async fn show(
             relations: shown_notes(&narrowed, annotations.relations),
         };
         let hidden_bytes: usize = hidden_names.iter().map(String::len).sum();
-        let bytes = catalog_bytes(&narrowed) + annotation_bytes(&annotations) + hidden_bytes;
-        let (catalog, annotations) = (Arc::new(narrowed), Arc::new(annotations));
-        Ok(Arc::new(Shown { catalog, annotations, whole, hidden_names, bytes }))
+        let bytes = catalog_bytes(&catalog) + filtered_bytes + annotation_bytes(&annotations) + hidden_bytes;
+        let annotations = Arc::new(annotations);
+        Ok(Arc::new(Shown {
+            catalog: narrowed,
+            unfiltered: catalog,
+            annotations,
+            whole,
+            hidden_names,
+            bytes,
+        }))
     };
     tokio::task::spawn_blocking(narrow).await.map_err(|stopped| Refused::internal(&stopped))?
 }

@@ -21,6 +21,14 @@ pub(super) fn view(connection: Connection, source: Option<&Source>) -> Connectio
     ConnectionView { key: connection.key, spec, owner: connection.user, index }
 }
 
+/// Of a guarded connection: what names schemas and tables tells of those that a policy hides.
+pub(super) fn without_names(mut view: ConnectionView) -> ConnectionView {
+    view.index.schemas.clear();
+    view.spec.content_filters = None;
+    view.spec.db_content_filters = None;
+    view
+}
+
 fn index_view(proof: &Proof, source: Option<&Source>) -> IndexView {
     let unbegun = IndexView {
         status: IndexStatus::NotStarted,

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use ringfence_engine::{RunOptions, SourceAddress};
+use ringfence_engine::{RunOptions, SourceAddress, SourceError};
 use ringfence_guard::GuardedQuery;
-use ringfence_policy::{OpenAccess, Permission, QueryId};
+use ringfence_policy::{OpenAccess, Permission, QueryId, RunMode};
 use ringfence_store::connections::Connection;
 use ringfence_store::history::HistoryEntry;
 
 use super::judged::Judged;
-use super::{QueryRequest, confine, options};
+use super::{QueryRequest, confine, guard, options};
 use crate::connections::address_of;
 use crate::{Call, Gateway, Refused};
 
@@ -17,13 +17,34 @@ use crate::{Call, Gateway, Refused};
 pub(super) struct Admitted {
     pub(super) connection: Arc<Connection>,
     pub(super) address: SourceAddress,
-    statement: Arc<Judged>,
+    statement: Statement,
     pub(super) options: RunOptions,
+}
+
+/// As the guard lets it through.
+enum Statement {
+    /// On an open connection.
+    Open(Arc<Judged>),
+    /// Behind the fences of the caller's view.
+    Fenced(Box<GuardedQuery>),
 }
 
 impl Admitted {
     pub(super) fn query(&self) -> &GuardedQuery {
-        &self.statement.query
+        match &self.statement {
+            Statement::Open(judged) => &judged.query,
+            Statement::Fenced(query) => query,
+        }
+    }
+
+    /// Whether a policy guards the connection.
+    pub(super) fn is_guarded(&self) -> bool {
+        matches!(self.statement, Statement::Fenced(_))
+    }
+
+    /// What is told of the database's error.
+    pub(super) fn told(&self, error: SourceError) -> Refused {
+        if self.is_guarded() { guard::told(error) } else { error.into() }
     }
 }
 
@@ -35,14 +56,18 @@ impl Gateway {
         key: &str,
         request: &QueryRequest,
     ) -> Result<Admitted, Refused> {
-        let admitted = self.admit_for_planning(call, key, request).await?;
-        confine::confine(self, call, &admitted).await?;
+        let admitted = self.admit_to(RunMode::Execute, call, key, request).await?;
+        // A guarded connection's view is within the filters already.
+        if !admitted.is_guarded() {
+            confine::confine(self, call, &admitted).await?;
+        }
         Ok(admitted)
     }
 
     /// The same, but for what a connection's content filters have to say.
-    pub(super) async fn admit_for_planning(
+    pub(super) async fn admit_to(
         &self,
+        mode: RunMode,
         call: &Call,
         key: &str,
         request: &QueryRequest,
@@ -52,11 +77,21 @@ impl Gateway {
         self.shared.audit.ready().await?;
         let kind = connection.spec.kind().map_err(|invalid| Refused::internal(&invalid))?;
         let access = OpenAccess { read_only: connection.spec.db_access_policy.read_only };
-        let statement =
-            self.shared.statements.judge(&call.principal().tenant, &request.statement, kind, access)?;
-        call.log().set_statement(&statement.fingerprint, &statement.tables);
-        let options = options::options(&self.shared.config, request)?;
+        call.log().set_reason(request.reason.as_deref());
         let address = address_of(&connection, &call.principal().org)?;
+        let mut options = options::options(&self.shared.config, request)?;
+        // INVARIANT: whether there is a policy is asked for every statement, before the guard sees it. Held by the test
+        // `a_change_takes_effect_at_once`.
+        let statement = if let Some(policy) = self.policy_on(call, &address).await? {
+            let query = guard::guard(self, call, &connection, policy, (mode, request), &mut options).await?;
+            Statement::Fenced(Box::new(query))
+        } else {
+            refuse_parameters(request)?;
+            let tenant = &call.principal().tenant;
+            let judged = self.shared.statements.judge(tenant, &request.statement, kind, access)?;
+            call.log().set_statement(&judged.fingerprint, &judged.tables);
+            Statement::Open(judged)
+        };
         Ok(Admitted { connection, address, statement, options })
     }
 
@@ -70,4 +105,12 @@ impl Gateway {
             ran_at: jiff::Timestamp::now().as_millisecond(),
         });
     }
+}
+
+/// The guard's open road takes none.
+fn refuse_parameters(request: &QueryRequest) -> Result<(), Refused> {
+    if request.parameters.is_empty() {
+        return Ok(());
+    }
+    Err(Refused::invalid("parameters are for guarded connections: write the values into the statement"))
 }

@@ -1,6 +1,7 @@
 //! Compiling: the database plans the statement, nothing is executed.
 
 use ringfence_engine::{Explained, SourceError};
+use ringfence_policy::RunMode;
 
 use super::{Admitted, Compiled, QueryRequest, confine};
 use crate::{Call, Code, Gateway, Refused};
@@ -13,18 +14,20 @@ pub(super) async fn compile(
 ) -> Result<Compiled, Refused> {
     let permit = gateway.enter(call).await?;
     let request = QueryRequest { statement: statement.to_owned(), ..QueryRequest::default() };
-    let admitted = match gateway.admit_for_planning(call, key, &request).await {
-        Err(refused) if refused.code == Code::QueryRefused => {
+    let admitted = match gateway.admit_to(RunMode::Explain, call, key, &request).await {
+        Err(refused) if refused.code.is_of_guard() => {
             // A pushed catalog has nothing to compile on; for the rest the refusal is what compiling finds.
             return if is_pushed(gateway, call, key).await? { Err(refused) } else { Ok(not_fine(&refused)) };
         }
         admitted => admitted?,
     };
-    match confine::confine(gateway, call, &admitted).await {
-        Err(refused) if matches!(refused.code, Code::NotPermitted | Code::QueryFailed) => {
-            return Ok(not_fine(&refused));
+    if !admitted.is_guarded() {
+        match confine::confine(gateway, call, &admitted).await {
+            Err(refused) if matches!(refused.code, Code::NotPermitted | Code::QueryFailed) => {
+                return Ok(not_fine(&refused));
+            }
+            confined => confined?,
         }
-        confined => confined?,
     }
     let Admitted { address, options, .. } = &admitted;
     let explained = tokio::select! {
@@ -45,7 +48,7 @@ pub(super) async fn compile(
             error @ (SourceError::Statement { .. }
             | SourceError::TimedOut { .. }
             | SourceError::TooLarge { .. }),
-        ) => Ok(not_fine(&Refused::from(error))),
+        ) => Ok(not_fine(&admitted.told(error))),
         Err(other) => Err(other.into()),
     }
 }

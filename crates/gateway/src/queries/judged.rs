@@ -103,7 +103,7 @@ impl Judged {
 }
 
 /// What alike statements have in common, without a literal in it.
-fn fingerprint(text: &str) -> String {
+pub(super) fn fingerprint(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     hex::encode(digest.iter().copied().take(FINGERPRINT_BYTES).collect::<Vec<u8>>())
 }

@@ -18,6 +18,8 @@ pub struct StreamedQuery {
     sent: u64,
     /// Its effects count: it runs to its end even when no more rows go out.
     has_effects: bool,
+    /// What the database says is told in our words.
+    is_guarded: bool,
     log: Arc<CallLog>,
     observation: Option<Observation>,
     _permit: Permit,
@@ -50,13 +52,15 @@ async fn begin(
     let id = crate::call::new_query_id();
     gateway.remember(&id, &admitted, request);
     let (address, query, options) = (&admitted.address, admitted.query(), &admitted.options);
-    let rows = gateway.shared.engine.stream(address, query, options, permit.cancel.clone()).await?;
+    let rows = gateway.shared.engine.stream(address, query, options, permit.cancel.clone()).await;
+    let rows = rows.map_err(|error| admitted.told(error))?;
     Ok(StreamedQuery {
         id,
         rows,
         allowed: options.max_rows,
         sent: 0,
         has_effects: query.kind() == StatementKind::Effect,
+        is_guarded: admitted.is_guarded(),
         log: call.log().clone(),
         observation: None,
         _permit: permit,
@@ -93,7 +97,7 @@ impl StreamedQuery {
                 Ok(None)
             }
             Err(error) => {
-                let refused = Refused::from(error);
+                let refused = if self.is_guarded { super::guard::told(error) } else { error.into() };
                 self.end(Some(&refused));
                 Err(refused)
             }

@@ -6,3 +6,4 @@ mod identity;
 mod connections;
 mod indexing;
 mod queries;
+mod guarded;

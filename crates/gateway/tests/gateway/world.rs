@@ -61,13 +61,22 @@ impl World {
 
     pub(crate) async fn with(adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let engine = engine(&dir);
+        Self::made(dir, engine, adjust).await
+    }
+
+    /// On an engine of the test's own.
+    pub(crate) async fn over(engine: Engine) -> Self {
+        Self::made(tempfile::tempdir().unwrap(), engine, |_| {}).await
+    }
+
+    async fn made(dir: TempDir, engine: Engine, adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
         let store =
             Store::open(&StoreLocation::Sqlite(dir.path().join("store.db")), SealingKey::generate()).await;
         let store = store.unwrap();
         let mut config = config();
         adjust(&mut config);
         fill(&store).await;
-        let engine = engine(&dir);
         let (gateway, _) = Gateway::open(config.clone(), store.clone(), engine).await.unwrap();
         Self { gateway, store, config, dir }
     }
@@ -240,7 +249,8 @@ async fn fill(store: &Store) {
     for (user, tenant, org, role) in USERS {
         let id = UserId::new(user).unwrap();
         let (tenant, org) = (TenantId::new(tenant).unwrap(), OrgId::new(org).unwrap());
-        let user = User { id: id.clone(), tenant, org, name: None, variables: None, roles: vec![role] };
+        let (name, variables, roles) = (None, None, vec![role]);
+        let user = User { id: id.clone(), tenant, org, name, variables, roles, data_roles: Vec::new() };
         store.users().create(&user).await.unwrap();
         let name = KeyName::new("first").unwrap();
         store.access_keys().create(&id, &name, &key_of(id.as_str()).into(), 1).await.unwrap();

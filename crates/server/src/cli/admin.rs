@@ -128,6 +128,9 @@ enum User {
         /// several times
         #[arg(long, default_value = "api-user")]
         role: Vec<String>,
+        /// A role that restricts what is seen, as policies name it; may be given several times
+        #[arg(long, value_name = "NAME")]
+        data_role: Vec<String>,
     },
     /// List users, all or of one organization or tenant
     List {
@@ -302,12 +305,13 @@ impl Tenant {
 impl User {
     async fn perform(&self, gateway: &Gateway, given: &str) -> Result<(), Failure> {
         match self {
-            Self::Create { id, tenant, name, role } => {
+            Self::Create { id, tenant, name, role, data_role } => {
                 let spec = UserSpec {
                     id: id.clone(),
                     name: name.clone(),
                     tenant: Some(tenant.clone()),
                     roles: role.clone(),
+                    data_roles: Some(data_role.clone()),
                     ..UserSpec::default()
                 };
                 let user = as_operator(gateway, "create-user", None, async |call| {

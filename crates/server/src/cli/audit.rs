@@ -252,12 +252,13 @@ async fn for_each(
     }
 }
 
-const COLUMNS: [&str; 18] = [
+const COLUMNS: [&str; 20] = [
     "sequence", "time", "trace_id", "door", "action", "user", "acting_for", "tenant", "org", "connection",
-    "statement", "tables", "object", "rows", "duration_us", "decision", "code", "at_ms",
+    "statement", "tables", "object", "rows", "duration_us", "decision", "code", "at_ms", "bypasses",
+    "reason",
 ];
 
-fn cells(ChainedRecord { sequence, record }: &ChainedRecord) -> [String; 18] {
+fn cells(ChainedRecord { sequence, record }: &ChainedRecord) -> [String; 20] {
     let text = |text: &Option<String>| harmless(text.as_deref().unwrap_or_default());
     [
         sequence.to_string(),
@@ -278,6 +279,8 @@ fn cells(ChainedRecord { sequence, record }: &ChainedRecord) -> [String; 18] {
         harmless(&record.decision),
         text(&record.code),
         record.at_ms.to_string(),
+        harmless(&record.bypasses.join(" ")),
+        text(&record.reason),
     ]
 }
 

@@ -23,7 +23,7 @@ const API: [(&str, &str); 12] = [
 ];
 
 /// Every operation of `/v1/`.
-const V1: [(&str, &str); 44] = [
+const V1: [(&str, &str); 48] = [
     ("GET /v1/me", "get-user-info"),
     ("GET /v1/keys", "list-access-keys"),
     ("POST /v1/keys", "create-key"),
@@ -56,6 +56,10 @@ const V1: [(&str, &str); 44] = [
     ("GET /v1/connections/{key}/catalog", "get-catalog"),
     ("PUT /v1/connections/{key}/catalog/{schema}", "describe-schema"),
     ("PUT /v1/connections/{key}/catalog/{schema}/{table}", "describe-relation"),
+    ("GET /v1/policies/{key}", "get-policy"),
+    ("PUT /v1/policies/{key}", "put-policy"),
+    ("GET /v1/policies/{key}/history", "get-policy-history"),
+    ("POST /v1/policies/{key}/roll-back", "roll-back-policy"),
     ("POST /v1/connections/{key}/query", "run-query"),
     ("POST /v1/connections/{key}/compile", "compile-query"),
     ("POST /v1/connections/{key}/queries", "submit-query"),

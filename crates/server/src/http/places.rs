@@ -203,6 +203,7 @@ mod tests {
             user: UserId::new(user).unwrap(),
             name: user.to_owned(),
             roles: Vec::new(),
+            data_roles: Arc::default(),
             permissions: Permissions::default(),
             attributes: Arc::default(),
             acted_by: None,

@@ -24,7 +24,30 @@ pub(crate) struct Problem {
     detail: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
     pointer: Option<String>,
+    problems: Vec<DocumentProblem>,
     trace_id: Option<String>,
+}
+
+/// One fault of a document that was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct DocumentProblem {
+    /// Counted from 1; 0 when it is about no line.
+    pub(crate) line: usize,
+    /// In characters, counted from 1.
+    pub(crate) column: usize,
+    /// What is wrong.
+    pub(crate) message: String,
+    /// What may have been meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    pub(crate) suggestion: Option<String>,
+}
+
+impl From<ringfence_policy::Problem> for DocumentProblem {
+    fn from(problem: ringfence_policy::Problem) -> Self {
+        let ringfence_policy::Problem { line, column, message, suggestion, .. } = problem;
+        Self { line, column, message, suggestion }
+    }
 }
 
 /// Problem details as RFC 9457 has them. Clients decide by `code`, which is stable; people read `detail` and `hint`.
@@ -62,6 +85,10 @@ pub(crate) struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     pointer: Option<String>,
+    /// All that is wrong with a document.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    problems: Vec<DocumentProblem>,
     /// Tell the operator this to have the call looked up.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
@@ -70,7 +97,7 @@ pub(crate) struct ProblemBody {
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), hint: None, pointer: None, trace_id: None }
+        Self { code, detail: detail.into(), hint: None, pointer: None, problems: Vec::new(), trace_id: None }
     }
 
     pub(crate) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
@@ -81,6 +108,12 @@ impl Problem {
     /// Names the place of the mistake in the body, as a JSON pointer.
     pub(crate) fn at(mut self, pointer: String) -> Self {
         self.pointer = Some(pointer);
+        self
+    }
+
+    /// Lists what is wrong with a document.
+    pub(crate) fn with_problems(mut self, problems: Vec<DocumentProblem>) -> Self {
+        self.problems = problems;
         self
     }
 
@@ -110,6 +143,7 @@ impl Problem {
                 .or_else(|| standing_hint(self.code).map(Cow::Borrowed))
                 .map(Cow::into_owned),
             pointer: self.pointer.clone(),
+            problems: self.problems.clone(),
             trace_id: self.trace_id.clone(),
         }
     }
@@ -180,6 +214,14 @@ pub(crate) const fn standing_hint(code: Code) -> Option<&'static str> {
         Code::BodyTooLarge => "send less at once",
         Code::AlreadyExists => "choose another name, or change the one that is there with PATCH",
         Code::Conflict => "read again, then repeat the change",
+        Code::StatementUnreadable => "check the spelling; what is uncommon may have a plainer form",
+        Code::RelationUnknown | Code::ColumnUnknown => "the connection's catalog lists what you can name",
+        Code::TenantScopeRequired => "an administrator can set the attribute as a variable of yours",
+        Code::ReasonRequired => "say why in the field `reason`",
+        Code::CatalogNotReady => "wait until the connection's status is `completed`",
+        Code::PolicyInvalid => "nothing was changed: mend what `problems` lists",
+        Code::PreconditionFailed => "read it again, then repeat the change with its `ETag`",
+        Code::PolicyUnusable => "an administrator of the organization can put another policy",
         Code::QueryTimedOut => "narrow the query, or ask for more time with `timeout_ms`",
         Code::ResultTooLarge => "select fewer columns or rows, or stream with `Accept: application/x-ndjson`",
         Code::TooManyQueries | Code::RateLimited | Code::SourceBusy => {

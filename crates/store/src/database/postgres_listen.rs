@@ -15,6 +15,7 @@ use super::postgres_tls::Target;
 use super::publish;
 use crate::access_keys::KeyHash;
 use crate::changes::Change;
+use crate::policies::PolicyId;
 use crate::sources::SourceId;
 
 /// How often the connection is asked for a sign of life, and how long it may take over it: nodes promise each other
@@ -74,6 +75,7 @@ pub(super) fn encode(node: &str, change: &Change) -> String {
         Change::Directory => ("directory", String::new()),
         Change::Key(hash) => ("key", hex::encode(hash.0)),
         Change::Source(source) => ("source", source.0.to_string()),
+        Change::Policy(policy) => ("policy", policy.0.clone()),
         Change::Everything => ("everything", String::new()),
     };
     format!("{node} {kind} {id}")
@@ -92,6 +94,7 @@ fn decode(own_node: &str, payload: &str) -> Option<Change> {
             let mut hash = [0; 32];
             hex::decode_to_slice(id, &mut hash).ok().map(|()| Change::Key(KeyHash(hash)))
         }
+        (Some("policy"), Some(id)) => Some(Change::Policy(PolicyId(id.to_owned()))),
         (Some("source"), Some(id)) => id.parse().ok().map(|id| Change::Source(SourceId(id))),
         _ => None,
     };
@@ -109,6 +112,7 @@ mod tests {
             Change::Directory,
             Change::Key(KeyHash([7; 32])),
             Change::Source(SourceId(42)),
+            Change::Policy(PolicyId("ab12".to_owned())),
             Change::Everything,
         ];
         for change in changes {

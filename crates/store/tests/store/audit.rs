@@ -25,6 +25,8 @@ fn record(n: i64) -> AuditRecord {
         duration_us: 3,
         decision: if n == 3 { "refused" } else { "allowed" }.to_owned(),
         code: None,
+        bypasses: if n == 2 { vec!["public.t: all".to_owned()] } else { Vec::new() },
+        reason: (n == 2).then(|| "why not".to_owned()),
     }
 }
 

@@ -102,12 +102,14 @@ pub(crate) async fn users_belong_to_tenants(world: World) {
         name: Some("Ännchen".to_owned()),
         variables: Some(attributes(r#"{"z":1,"a":2}"#)),
         roles: Some(vec![Role::SuperAdminUser, Role::TrialUser]),
+        data_roles: Some(vec!["ROLE_FRANCE".to_owned()]),
         home: None,
     };
     users.update(&user_id("ann"), &change).await.unwrap();
     users.update(&user_id("ann"), &UserChange::default()).await.unwrap();
     (expected.name, expected.variables) = (change.name, change.variables);
     expected.roles = vec![Role::SuperAdminUser, Role::TrialUser];
+    expected.data_roles = vec!["ROLE_FRANCE".to_owned()];
     assert_eq!(users.get(&user_id("ann")).await.unwrap(), Some(expected.clone()));
 
     let crossed = UserChange { home: Some((tenant_id("rival-1"), org("acme"))), ..UserChange::default() };

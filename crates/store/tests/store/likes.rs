@@ -32,6 +32,7 @@ fn principal(user: &str, tenant: &str, in_org: &str) -> Principal {
         user: user_id(user),
         name: user.to_owned(),
         roles: vec![Role::ApiUser],
+        data_roles: Arc::default(),
         permissions: Permissions::default(),
         attributes: Arc::default(),
         acted_by: None,

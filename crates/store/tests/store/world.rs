@@ -137,6 +137,7 @@ pub(crate) fn user(id: &str, tenant: &str, org_id: &str) -> User {
         name: Some(id.to_uppercase()),
         variables: None,
         roles: vec![Role::ApiUser],
+        data_roles: Vec::new(),
     }
 }
 

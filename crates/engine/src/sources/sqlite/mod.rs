@@ -137,6 +137,12 @@ impl Sqlite {
         }
     }
 
+    /// The file that the address means.
+    pub(crate) fn place(&self, address: &SourceAddress) -> Result<String, SourceError> {
+        let path = place::resolve(&address.database, &address.pool_scope, &self.limits.sqlite_directories)?;
+        Ok(format!("sqlite://{}", path.display()))
+    }
+
     /// Runs work of our own on a thread for blocking work.
     async fn blocking<T: Send + 'static>(
         &self,

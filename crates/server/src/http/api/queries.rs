@@ -36,6 +36,10 @@ struct RunRequest {
     session_parameters: Option<Map<String, Value>>,
     timeout_ms: Option<u64>,
     max_returned_rows: Option<u64>,
+    /// Values of the statement's placeholders. The SDK sends none.
+    parameters: Option<Vec<Option<String>>>,
+    /// Why, for the audit record. The SDK sends none.
+    reason: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -200,6 +204,8 @@ impl From<RunRequest> for QueryRequest {
             session_parameters: request.session_parameters.unwrap_or_default(),
             timeout_ms: request.timeout_ms,
             max_rows: request.max_returned_rows,
+            parameters: request.parameters.unwrap_or_default(),
+            reason: request.reason,
         }
     }
 }

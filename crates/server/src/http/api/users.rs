@@ -139,6 +139,8 @@ impl From<UserFields> for UserSpec {
             org: given(fields.org_id),
             variables: fields.variables,
             roles: fields.roles.unwrap_or_default(),
+            // Not in this interface: they stay.
+            data_roles: None,
         }
     }
 }

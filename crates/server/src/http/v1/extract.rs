@@ -157,7 +157,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-fn unreadable(rejection: &BytesRejection) -> Problem {
+pub(super) fn unreadable(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         Problem::new(Code::BodyTooLarge, "the body is larger than this server accepts")
     } else {

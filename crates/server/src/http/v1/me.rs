@@ -25,6 +25,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     "tenant": "acme",
     "org": "shop",
     "roles": ["api-user"],
+    "data_roles": [],
     "permissions": ["read:databases", "write:databases", "usage:api", "write:access_key"],
     "acted_by": null,
 }))]
@@ -36,6 +37,8 @@ struct Me {
     org: String,
     /// Names of roles, such as `api-user`.
     roles: Vec<&'static str>,
+    /// Roles that restrict what is seen, as policies name them.
+    data_roles: Vec<String>,
     /// What the roles permit together.
     permissions: Vec<&'static str>,
     /// The administrator who acts for this user, when impersonating.
@@ -50,6 +53,7 @@ impl From<&Principal> for Me {
             tenant: principal.tenant.to_string(),
             org: principal.org.to_string(),
             roles: principal.roles.iter().copied().map(Role::name).collect(),
+            data_roles: principal.data_roles.to_vec(),
             permissions: principal.permissions.iter().map(Permission::name).collect(),
             acted_by: principal.acted_by.as_ref().map(ToString::to_string),
         }

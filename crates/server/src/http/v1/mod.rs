@@ -13,6 +13,7 @@ pub(crate) mod me;
 pub(crate) mod negotiate;
 pub(crate) mod orgs;
 pub(crate) mod parameters;
+pub(crate) mod policies;
 pub(crate) mod queries;
 pub(crate) mod refusals;
 pub(crate) mod rows;
@@ -67,6 +68,7 @@ fn operations() -> (Router<AppState>, Document) {
         .merge(connections::router())
         .merge(catalog::router())
         .merge(descriptions::router())
+        .merge(policies::router())
         .merge(queries::router())
         .merge(submitted::router())
         .merge(history::router())

@@ -51,12 +51,24 @@ pub(crate) struct QueryBody {
     /// Answer no more rows than this.
     #[schema(minimum = 1)]
     max_rows: Option<u64>,
+    /// Values of the statement's placeholders (`$1`, on SQLite `?1`), as text or null. On guarded connections only.
+    #[serde(default)]
+    parameters: Vec<Option<String>>,
+    /// Why you do it, for the audit record. Some policies want one.
+    reason: Option<String>,
 }
 
 impl From<QueryBody> for QueryRequest {
     fn from(body: QueryBody) -> Self {
-        let QueryBody { statement, current_schema, session_parameters, timeout_ms, max_rows } = body;
-        Self { statement, current_schema, session_parameters, timeout_ms, max_rows }
+        Self {
+            statement: body.statement,
+            current_schema: body.current_schema,
+            session_parameters: body.session_parameters,
+            timeout_ms: body.timeout_ms,
+            max_rows: body.max_rows,
+            parameters: body.parameters,
+            reason: body.reason,
+        }
     }
 }
 

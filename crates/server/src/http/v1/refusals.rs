@@ -56,20 +56,29 @@ refusals! {
         NotFound, BodyTooLarge, UnsupportedMediaType, AlreadyExists, Conflict, SourceUnreachable, SourceCredentials,
         SourceNotAllowed, SourceBusy, SourceLost
     ];
+    /// A policy is read.
+    Governing = [NotFound, PolicyUnusable, SourceNotAllowed];
+    /// A policy is put.
+    Legislating = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, PolicyInvalid, PreconditionFailed, Conflict, SourceNotAllowed
+    ];
     /// A statement is compiled.
     Compiling = [
-        NotFound, BodyTooLarge, UnsupportedMediaType, QueryRefused, QueryFailed, QueryTimedOut, TooManyQueries,
-        SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
+        NotFound, BodyTooLarge, UnsupportedMediaType, QueryRefused, CatalogNotReady, PolicyUnusable, QueryFailed,
+        QueryTimedOut, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
     ];
     /// A statement is run.
     Running = [
-        NotFound, BodyTooLarge, UnsupportedMediaType, NotAcceptable, QueryRefused, QueryFailed, QueryTimedOut,
+        NotFound, BodyTooLarge, UnsupportedMediaType, NotAcceptable, QueryRefused, StatementUnreadable, StatementNotAdmitted, FunctionNotAllowed,
+        TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, FieldRequired,
+        ReasonRequired, ApprovalRequired, RowRefused, TooManyRows, ConstraintViolated, CatalogNotReady, PolicyUnusable, QueryFailed, QueryTimedOut,
         QueryCancelled, ResultTooLarge, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed,
         SourceBusy, SourceLost
     ];
     /// A submitted query's end is waited for.
     Waiting = [
-        NotFound, QueryRefused, QueryFailed, QueryTimedOut, QueryCancelled, ResultTooLarge, SourceUnreachable,
+        NotFound, QueryRefused, RowRefused, TooManyRows, ConstraintViolated, QueryFailed, QueryTimedOut, QueryCancelled,
+        ResultTooLarge, SourceUnreachable,
         SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
     ];
 }

@@ -34,6 +34,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     "name": "Ann",
     "variables": {"region": "eu"},
     "roles": ["api-user"],
+    "data_roles": ["ROLE_FRANCE"],
 }))]
 struct UserView {
     id: String,
@@ -44,6 +45,8 @@ struct UserView {
     #[schema(value_type = Option<Object>)]
     variables: Option<Attributes>,
     roles: Vec<&'static str>,
+    /// Roles that restrict what is seen, as policies name them.
+    data_roles: Vec<String>,
 }
 
 impl From<User> for UserView {
@@ -55,6 +58,7 @@ impl From<User> for UserView {
             name: user.name,
             variables: user.variables,
             roles: user.roles.into_iter().map(Role::name).collect(),
+            data_roles: user.data_roles,
         }
     }
 }
@@ -78,6 +82,8 @@ struct NewUser {
     /// Default: `api-user`. None above your own.
     #[serde(default)]
     roles: Vec<String>,
+    /// Roles that restrict what is seen, as policies name them. Default: none.
+    data_roles: Option<Vec<String>>,
 }
 
 /// Changes to a user; what is absent stays.
@@ -103,6 +109,10 @@ struct UserChange {
     /// Replaces the roles; an empty list keeps them. None above your own.
     #[serde(default)]
     roles: Vec<String>,
+    /// Replaces the roles that restrict what is seen.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Vec<String>, required = false)]
+    data_roles: Option<Vec<String>>,
 }
 
 /// Which users; all that are given hold together.
@@ -157,8 +167,9 @@ async fn create_user(
     _: NoParams,
     Body(new): Body<NewUser>,
 ) -> Result<impl IntoResponse, Problem> {
-    let NewUser { id, name, tenant, org, variables, roles } = new;
-    let user = app.gateway.create_user(&call, UserSpec { id, name, tenant, org, variables, roles }).await?;
+    let NewUser { id, name, tenant, org, variables, roles, data_roles } = new;
+    let spec = UserSpec { id, name, tenant, org, variables, roles, data_roles };
+    let user = app.gateway.create_user(&call, spec).await?;
     let location = format!("/v1/users/{}", path_segment(user.id.as_str()));
     Ok((StatusCode::CREATED, [("location", location)], Json(UserView::from(user))))
 }
@@ -196,8 +207,8 @@ async fn change_user(
     _: NoParams,
     Body(change): Body<UserChange>,
 ) -> Result<Json<UserView>, Problem> {
-    let UserChange { name, tenant, org, variables, roles } = change;
-    let spec = UserSpec { id: id.into(), name, tenant, org, variables, roles };
+    let UserChange { name, tenant, org, variables, roles, data_roles } = change;
+    let spec = UserSpec { id: id.into(), name, tenant, org, variables, roles, data_roles };
     Ok(Json(app.gateway.update_user(&call, spec).await?.into()))
 }
 

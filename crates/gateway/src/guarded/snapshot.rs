@@ -1,0 +1,93 @@
+//! A guarded connection at one version: its catalog, whole and filtered, and its policy.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lru::LruCache;
+use parking_lot::Mutex;
+use ringfence_policy::{OrgId, Principal};
+use ringfence_store::Store;
+use ringfence_store::policies::PolicyPlace;
+use ringfence_store::sources::SourceId;
+
+use super::views::{Seat, Views};
+use crate::catalog::Shown;
+use crate::policies::LoadedPolicy;
+use crate::{Call, Gateway, Refused};
+
+/// How long a copy is trusted when no news of changes arrive. News do arrive: this is the second line.
+const TRUST: Duration = Duration::from_mins(1);
+/// Guarded sources in memory.
+const KEPT: NonZeroUsize = NonZeroUsize::new(512).expect("512 is not zero");
+
+/// Catalog and policy that belong together, with the views that were made of them.
+pub(crate) struct Snapshot {
+    pub(crate) policy: Arc<LoadedPolicy>,
+    pub(crate) shown: Arc<Shown>,
+    views: Views,
+}
+
+impl Snapshot {
+    /// What the principal sees.
+    pub(crate) fn seat(&self, principal: &Principal, schema: Option<&str>, store: &Store) -> Arc<Seat> {
+        self.views.seat(&self.policy.policy, &self.shown, principal, schema, store)
+    }
+}
+
+/// Snapshots by source and place, bounded.
+//
+// INVARIANT: a snapshot counts while neither its source nor its policy changed since it was read. Held by the tests
+// `a_change_takes_effect_at_once` and `filters_narrow_what_a_policy_shows`.
+pub(crate) struct SnapshotCache {
+    copies: Mutex<LruCache<(SourceId, PolicyPlace), Copied>>,
+}
+
+#[derive(Clone)]
+struct Copied {
+    snapshot: Arc<Snapshot>,
+    org: OrgId,
+    epoch: u64,
+    read_at: Instant,
+}
+
+impl SnapshotCache {
+    pub(crate) fn new() -> Self {
+        Self { copies: Mutex::new(LruCache::new(KEPT)) }
+    }
+}
+
+impl Gateway {
+    /// The source under that policy; `None` before the first index is complete.
+    pub(super) async fn snapshot(
+        &self,
+        call: &Call,
+        source: SourceId,
+        policy: Arc<LoadedPolicy>,
+    ) -> Result<Option<Arc<Snapshot>>, Refused> {
+        let shared = &self.shared;
+        let org = &call.principal().org;
+        let key = (source, policy.place.clone());
+        let epoch = shared.catalogs.epoch_of(source);
+        let known = shared.snapshots.copies.lock().get(&key).cloned();
+        let known = known.filter(|copy| copy.org == *org && copy.snapshot.policy.is(&policy));
+        if let Some(copy) =
+            known.as_ref().filter(|copy| copy.epoch == epoch && copy.read_at.elapsed() < TRUST)
+        {
+            return Ok(Some(copy.snapshot.clone()));
+        }
+        let Some(stored) = shared.store.sources().get(source).await? else { return Ok(None) };
+        // A user may have moved to another organization since: what the old one shares stays there.
+        if stored.org != *org {
+            return Ok(None);
+        }
+        let Some(shown) = shared.catalogs.shown(&shared.store, stored).await? else { return Ok(None) };
+        // The same catalog and policy have the same views: they, and the plans made for them, stay.
+        let same = known.filter(|copy| Arc::ptr_eq(&copy.snapshot.shown, &shown));
+        let snapshot = same
+            .map_or_else(|| Arc::new(Snapshot { policy, shown, views: Views::new() }), |copy| copy.snapshot);
+        let copy = Copied { snapshot: snapshot.clone(), org: org.clone(), epoch, read_at: Instant::now() };
+        shared.snapshots.copies.lock().put(key, copy);
+        Ok(Some(snapshot))
+    }
+}

@@ -1,0 +1,144 @@
+//! Views: what each principal sees of a snapshot. Equal views are one, and share the plans that were made for it.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lru::LruCache;
+use parking_lot::Mutex;
+use ringfence_policy::mask::HASH_KEY_ATTRIBUTE;
+use ringfence_policy::{Attributes, Policy, Principal, Question, UserId, View, view};
+use ringfence_store::Store;
+use serde_json::{Map, Value};
+use tokio::sync::OnceCell;
+
+use super::snapshot::Snapshot;
+use crate::catalog::{Shown, behind};
+
+/// Principals of one snapshot whose views are remembered.
+const SEATS: NonZeroUsize = NonZeroUsize::new(1_024).expect("1024 is not zero");
+/// Different views of one snapshot.
+const SHAPES: NonZeroUsize = NonZeroUsize::new(256).expect("256 is not zero");
+
+/// Numbers of shapes are never used again, so that no plan outlives the view it was made for.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A principal before a snapshot.
+pub(crate) struct Seat {
+    /// As the view was made for, with what the server adds to its attributes.
+    pub(crate) principal: Principal,
+    /// The attributes without it.
+    given: Arc<Attributes>,
+    pub(crate) shape: Arc<Shape>,
+}
+
+/// A view, and what was made of it.
+pub(crate) struct Shape {
+    pub(crate) number: u64,
+    pub(crate) view: View,
+    /// The catalog behind the view, once somebody asked for it.
+    catalog: OnceCell<Arc<Shown>>,
+}
+
+/// The views of one snapshot, bounded.
+pub(super) struct Views {
+    seats: Mutex<LruCache<(UserId, Option<String>), Arc<Seat>>>,
+    shapes: Mutex<LruCache<u64, Arc<Shape>>>,
+}
+
+impl Views {
+    pub(super) fn new() -> Self {
+        Self { seats: Mutex::new(LruCache::new(SEATS)), shapes: Mutex::new(LruCache::new(SHAPES)) }
+    }
+
+    /// What the principal sees; names without a schema are looked up in `schema` first.
+    pub(super) fn seat(
+        &self,
+        policy: &Policy,
+        shown: &Shown,
+        principal: &Principal,
+        schema: Option<&str>,
+        store: &Store,
+    ) -> Arc<Seat> {
+        let key = (principal.user.clone(), schema.map(str::to_owned));
+        // INVARIANT: a seat counts for the very principal it was made for, in all that a policy can ask for, never for
+        // one of the same name. Held by the test `a_seat_is_for_one_principal`.
+        if let Some(seat) = self.seats.lock().get(&key).filter(|seat| seat.is_for(principal)) {
+            return seat.clone();
+        }
+        let asking = with_mask_key(principal, store);
+        let question = Question {
+            policy,
+            catalog: &shown.catalog,
+            unfiltered: &shown.unfiltered,
+            rules: &[],
+            principal: &asking,
+        };
+        let mut seen = view(question);
+        if let Some(schema) = schema {
+            seen.search.retain(|other| other != schema);
+            seen.search.insert(0, schema.to_owned());
+        }
+        let shape = self.shape(seen);
+        let seat = Arc::new(Seat { principal: asking, given: principal.attributes.clone(), shape });
+        self.seats.lock().put(key, seat.clone());
+        seat
+    }
+
+    /// The one shape of all views that are equal to this one.
+    fn shape(&self, view: View) -> Arc<Shape> {
+        let hash = hash_of(&view);
+        let mut shapes = self.shapes.lock();
+        // Two views of one hash are not one view: the later one takes the place.
+        if let Some(shape) = shapes.get(&hash).filter(|shape| shape.view == view) {
+            return shape.clone();
+        }
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let shape = Arc::new(Shape { number, view, catalog: OnceCell::new() });
+        shapes.put(hash, shape.clone());
+        shape
+    }
+}
+
+impl Shape {
+    /// The catalog as it is behind the view.
+    pub(crate) async fn behind(&self, snapshot: &Snapshot) -> Arc<Shown> {
+        let make = async || Arc::new(behind(&self.view, &snapshot.shown));
+        self.catalog.get_or_init(make).await.clone()
+    }
+}
+
+impl Seat {
+    /// Whether a policy can't tell the two apart.
+    fn is_for(&self, other: &Principal) -> bool {
+        let Principal { org, tenant, user, roles, data_roles, permissions, .. } = &self.principal;
+        *user == other.user
+            && *tenant == other.tenant
+            && *org == other.org
+            && *roles == other.roles
+            && *permissions == other.permissions
+            && *data_roles == other.data_roles
+            && (Arc::ptr_eq(&self.given, &other.attributes) || self.given == other.attributes)
+    }
+}
+
+/// The principal with the key that the tenant's hashed columns are hashed with, which no variable can set.
+fn with_mask_key(principal: &Principal, store: &Store) -> Principal {
+    let [reserved, name] = HASH_KEY_ATTRIBUTE;
+    let key = store.mask_key(&principal.org, &principal.tenant);
+    let mut attributes = Attributes::clone(&principal.attributes);
+    let own: Map<String, Value> = [(name.to_owned(), Value::String(key))].into_iter().collect();
+    attributes.insert(reserved.to_owned(), Value::Object(own));
+    Principal { attributes: Arc::new(attributes), ..principal.clone() }
+}
+
+fn hash_of(view: &View) -> u64 {
+    let View { search, relations, functions, types, unresolved } = view;
+    let mut hasher = DefaultHasher::new();
+    (search, functions, types).hash(&mut hasher);
+    relations.hash(&mut hasher);
+    unresolved.hash(&mut hasher);
+    hasher.finish()
+}

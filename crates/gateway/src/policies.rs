@@ -1,0 +1,209 @@
+//! Policies: read, put, look back, roll back. Each is on a place: a data source of an organization, whoever registered a
+//! connection to it and however that is spelt.
+
+mod cache;
+
+use ringfence_policy::{Catalog, Permission, Policy, Problem, Role};
+use ringfence_store::StoreError;
+use ringfence_store::connections::{Connection, Proof};
+use ringfence_store::policies::{Expected, Guarding, PolicyDraft, PolicyPlace, PolicyVersion};
+
+pub(crate) use cache::{Guard, LoadedPolicy, PolicyCache, unusable};
+
+use crate::connections::address_of;
+use crate::{Call, Code, Gateway, Refused};
+
+/// What problems call a document.
+const DOCUMENT: &str = "policy";
+/// As much as anybody writes by hand or by program.
+const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
+const MAX_COMMENT_BYTES: usize = 1000;
+
+/// A document to put.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "plain fields")]
+pub struct NewPolicy {
+    /// YAML or JSON.
+    pub document: String,
+    pub comment: Option<String>,
+    pub expected: Expected,
+}
+
+/// What came of putting a document.
+#[derive(Debug, Clone)]
+pub enum PutPolicy {
+    /// It counts from now on.
+    Stored {
+        /// With its number.
+        version: PolicyVersion,
+        /// Names that the indexed catalog does not have, and masks that can't be made.
+        warnings: Vec<Problem>,
+    },
+    /// It can't be used, for these reasons; nothing was changed.
+    Invalid(Vec<Problem>),
+}
+
+impl Gateway {
+    /// The policy that counts on the place of one of the caller's connections. Needs [`Code::NotPermitted`]'s opposite:
+    /// `publish:access-rules` and the rank of an organization's administrator, as everything here does.
+    pub async fn get_policy(&self, call: &Call, key: &str) -> Result<PolicyVersion, Refused> {
+        call.log().set_action("get-policy");
+        let (_, place) = self.governed(call, key).await?;
+        match self.shared.store.policies().current(&place).await? {
+            Guarding::Guarded(version) => Ok(version),
+            Guarding::Open => Err(Refused::not_found("policy")),
+            Guarding::Lost => Err(unusable()),
+        }
+    }
+
+    /// All versions, the newest first.
+    pub async fn policy_history(&self, call: &Call, key: &str) -> Result<Vec<PolicyVersion>, Refused> {
+        call.log().set_action("get-policy-history");
+        let (_, place) = self.governed(call, key).await?;
+        let history = self.shared.store.policies().history(&place).await?;
+        if history.is_empty() { Err(Refused::not_found("policy")) } else { Ok(history) }
+    }
+
+    /// Puts a document in force. The connection is guarded from then on, for everybody of the organization who has one to
+    /// the same place. There is no way back to an open connection: a policy can only be replaced.
+    pub async fn put_policy(&self, call: &Call, key: &str, new: NewPolicy) -> Result<PutPolicy, Refused> {
+        call.log().set_action("put-policy");
+        let (connection, place) = self.governed(call, key).await?;
+        check_size("the document", &new.document, MAX_DOCUMENT_BYTES)?;
+        check_size("the comment", new.comment.as_deref().unwrap_or_default(), MAX_COMMENT_BYTES)?;
+        let kind = connection.spec.kind().map_err(|invalid| Refused::invalid(invalid.to_string()))?;
+        let document = new.document.clone();
+        let loading = tokio::task::spawn_blocking(move || Policy::load(DOCUMENT, &document, kind));
+        let policy = match loading.await.map_err(|stopped| Refused::internal(&stopped))? {
+            Ok(policy) => policy,
+            Err(invalid) => return Ok(PutPolicy::Invalid(invalid.problems)),
+        };
+        let unsupported = unsupported(&policy);
+        if !unsupported.is_empty() {
+            return Ok(PutPolicy::Invalid(unsupported));
+        }
+        let mut warnings = misnamed(&policy, &connection);
+        if let Some(catalog) = self.indexed(call, &connection).await? {
+            warnings.extend(policy.check(&catalog));
+        }
+        let version = self.store_policy(call, &place, new).await?;
+        Ok(PutPolicy::Stored { version, warnings })
+    }
+
+    /// Puts an earlier version in force again, as a new version.
+    pub async fn roll_back_policy(
+        &self,
+        call: &Call,
+        key: &str,
+        version: i64,
+        expected: Expected,
+    ) -> Result<PutPolicy, Refused> {
+        call.log().set_action("roll-back-policy");
+        let (_, place) = self.governed(call, key).await?;
+        let earlier = self.shared.store.policies().version(&place, version).await?;
+        let earlier = earlier.ok_or_else(|| Refused::not_found("version of the policy"))?;
+        let comment = Some(format!("back to version {version}"));
+        self.put_policy(call, key, NewPolicy { document: earlier.document, comment, expected }).await
+    }
+
+    async fn store_policy(
+        &self,
+        call: &Call,
+        place: &PolicyPlace,
+        new: NewPolicy,
+    ) -> Result<PolicyVersion, Refused> {
+        let NewPolicy { document, comment, expected } = new;
+        let author = call.principal().authenticated_user().clone();
+        let draft = PolicyDraft { document, author, comment, created_at: crate::call::now_ms() };
+        let put = self.shared.store.policies().put(place, expected, &draft).await;
+        // Also after a failure: whether the change arrived is not known then.
+        self.shared.policies.forget(&place.id());
+        let version = put.map_err(|error| match error {
+            StoreError::Conflict { what: "the policy" } => Refused::new(
+                Code::PreconditionFailed,
+                "another version of the policy is in force: read it, then put yours again",
+            ),
+            other => other.into(),
+        })?;
+        call.log().set_object(&format!("version {version}"));
+        let PolicyDraft { document, author, comment, created_at } = draft;
+        Ok(PolicyVersion { version, document, author, comment, created_at })
+    }
+
+    /// One of the caller's connections, and its place, for somebody who rules over it.
+    ///
+    /// A policy binds every tenant of the organization, and shows what it hides: so it is for those who administer the
+    /// organization as a whole, not for a tenant's administrators, who have the permission too.
+    async fn governed(&self, call: &Call, key: &str) -> Result<(Connection, PolicyPlace), Refused> {
+        call.log().set_scope(key);
+        call.needs(Permission::PublishAccessRules)?;
+        if call.principal().rank() < Role::OrgAdminUser.rank() {
+            return Err(Refused::new(
+                Code::NotPermitted,
+                "policies are for administrators of the organization: ask one of them",
+            ));
+        }
+        let connection = self.connection_of(call, key).await?;
+        let address = address_of(&connection, &call.principal().org)?;
+        let place = self.place_of(call, &address)?.ok_or_else(|| {
+            Refused::invalid(
+                "a pushed catalog has no rows to guard: policies are for connections that run queries",
+            )
+        })?;
+        Ok((connection, place))
+    }
+
+    /// The whole catalog, when it is there and the caller may know it.
+    async fn indexed(&self, call: &Call, connection: &Connection) -> Result<Option<Catalog>, Refused> {
+        if connection.proof != Proof::Proven {
+            return Ok(None);
+        }
+        let sources = self.shared.store.sources();
+        let source = sources.get(connection.source).await?;
+        if source.is_none_or(|source| source.org != call.principal().org) {
+            return Ok(None);
+        }
+        Ok(sources.catalog(connection.source).await?.map(|(_, catalog)| catalog))
+    }
+}
+
+/// What a document may say one day and can't be held to today: better refused than not heeded.
+fn unsupported(policy: &Policy) -> Vec<Problem> {
+    let attribute = |(name, attribute): (&String, &ringfence_policy::policy::QueriedAttribute)| Problem {
+        file: DOCUMENT.to_owned(),
+        line: attribute.place.line,
+        column: attribute.place.column,
+        message: format!("the attribute `{name}` can't be read from the connection yet"),
+        suggestion: Some("set it as a variable of users, tenants or the organization".to_owned()),
+    };
+    policy.attributes.iter().map(attribute).collect()
+}
+
+/// A document that says it is for another connection.
+fn misnamed(policy: &Policy, connection: &Connection) -> Vec<Problem> {
+    let Some(name) = &policy.connection else { return Vec::new() };
+    let spec = &connection.spec;
+    let names = [&spec.alias, &spec.db_alias, &spec.database, &spec.description];
+    let is_meant = name == connection.key.as_str() || names.into_iter().flatten().any(|other| other == name);
+    if is_meant {
+        return Vec::new();
+    }
+    vec![Problem {
+        file: DOCUMENT.to_owned(),
+        line: 0,
+        column: 0,
+        message: format!("the document says that it is for the connection `{name}`"),
+        suggestion: None,
+    }]
+}
+
+fn check_size(what: &str, text: &str, limit: usize) -> Result<(), Refused> {
+    if text.len() > limit {
+        return Err(Refused::invalid(format!("{what} is too long: at most {limit} bytes")));
+    }
+    // PostgreSQL can't store one.
+    if text.contains('\0') {
+        return Err(Refused::invalid(format!("{what} holds a NUL character: remove it")));
+    }
+    Ok(())
+}

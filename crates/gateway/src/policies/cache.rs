@@ -1,0 +1,126 @@
+//! Policies in memory, parsed, for the road that every query takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use ringfence_policy::{ConnectionKind, Policy};
+use ringfence_store::Store;
+use ringfence_store::policies::{Guarding, PolicyId, PolicyPlace, PolicyVersion};
+
+use crate::versions::Versions;
+use crate::{Code, GatewayConfig, Refused};
+
+/// How long a copy is trusted when no news of changes arrive. News do arrive: this is the second line.
+const TRUST: Duration = Duration::from_mins(1);
+/// Places that are remembered, open ones too.
+const KEPT: u64 = 4_096;
+
+/// What holds of a place.
+#[derive(Clone)]
+pub(crate) enum Guard {
+    /// There is no policy on it.
+    Open,
+    /// This one counts.
+    Policy(Arc<LoadedPolicy>),
+    /// It is guarded, and nobody can say how: nothing runs.
+    Unusable,
+}
+
+/// A version of a policy that can be decided with.
+pub(crate) struct LoadedPolicy {
+    pub(crate) place: PolicyPlace,
+    pub(crate) version: i64,
+    created_at: i64,
+    pub(crate) policy: Policy,
+}
+
+impl LoadedPolicy {
+    /// Whether it is the same version of the same policy. A version never changes; the moment tells policies apart
+    /// whose organization was made anew.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        (&self.place, self.version, self.created_at) == (&other.place, other.version, other.created_at)
+    }
+}
+
+/// Policies by place, bounded. Every copy carries the version of its place as it was before the store was read.
+// INVARIANT: a query that starts after a policy was put sees that policy; the test `a_change_takes_effect_at_once` holds
+// it.
+pub(crate) struct PolicyCache {
+    copies: Cache<PolicyPlace, Copied>,
+    versions: Versions,
+}
+
+#[derive(Clone)]
+struct Copied {
+    guard: Guard,
+    version: u64,
+}
+
+impl PolicyCache {
+    pub(crate) fn new(_config: &GatewayConfig) -> Self {
+        Self {
+            copies: Cache::builder().max_capacity(KEPT).time_to_live(TRUST).build(),
+            versions: Versions::new(),
+        }
+    }
+
+    /// Trusts no copy of this policy any more.
+    pub(crate) fn forget(&self, policy: &PolicyId) {
+        self.versions.advance(policy);
+    }
+
+    /// Trusts no copy any more.
+    pub(crate) fn forget_all(&self) {
+        self.versions.advance_all();
+    }
+
+    /// What holds of the place now.
+    pub(crate) async fn of(
+        &self,
+        store: &Store,
+        place: PolicyPlace,
+        kind: ConnectionKind,
+    ) -> Result<Guard, Refused> {
+        match self.copies.get(&place).await {
+            Some(copy) if copy.version == self.versions.of(&place.id()) => Ok(copy.guard),
+            _ => Box::pin(self.read(store, place, kind)).await,
+        }
+    }
+
+    async fn read(&self, store: &Store, place: PolicyPlace, kind: ConnectionKind) -> Result<Guard, Refused> {
+        let version = self.versions.of(&place.id());
+        let guard = match store.policies().current(&place).await? {
+            Guarding::Open => Guard::Open,
+            Guarding::Guarded(stored) => load(place.clone(), stored, kind).await?,
+            Guarding::Lost => {
+                tracing::error!(policy.place = %place.place, "a policy's current version is missing");
+                Guard::Unusable
+            }
+        };
+        // A copy that was overtaken carries a version that is never asked for.
+        self.copies.insert(place, Copied { guard: guard.clone(), version }).await;
+        Ok(guard)
+    }
+}
+
+/// On a thread of its own: large documents take their time.
+async fn load(place: PolicyPlace, stored: PolicyVersion, kind: ConnectionKind) -> Result<Guard, Refused> {
+    let PolicyVersion { version, document, created_at, .. } = stored;
+    let loading = tokio::task::spawn_blocking(move || Policy::load(super::DOCUMENT, &document, kind));
+    match loading.await.map_err(|stopped| Refused::internal(&stopped))? {
+        Ok(policy) => Ok(Guard::Policy(Arc::new(LoadedPolicy { place, version, created_at, policy }))),
+        Err(invalid) => {
+            tracing::error!(policy.place = %place.place, policy.version = version, error = %invalid, "a stored policy can't be used");
+            Ok(Guard::Unusable)
+        }
+    }
+}
+
+/// What a caller hears on a guarded connection whose policy nobody can read.
+pub(crate) fn unusable() -> Refused {
+    Refused::new(
+        Code::PolicyUnusable,
+        "this connection is guarded, and its policy can't be used: nothing runs until an administrator puts one that can",
+    )
+}
