@@ -244,7 +244,9 @@ impl Engine {
     /// the file itself, links resolved; an error when it may not be opened.
     pub fn place(&self, address: &SourceAddress) -> Result<String, SourceError> {
         match address.kind {
-            ConnectionKind::Postgresql | ConnectionKind::Push => Ok(place::of_network(address)),
+            ConnectionKind::Postgresql | ConnectionKind::Mysql | ConnectionKind::Push => {
+                Ok(place::of_network(address))
+            }
             ConnectionKind::Sqlite => self.shared.sqlite.place(address),
         }
     }

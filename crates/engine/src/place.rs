@@ -16,6 +16,7 @@ const POSTGRES_NAME_BYTES: usize = 63;
 pub(crate) fn of_network(address: &SourceAddress) -> String {
     let (kind, port) = match address.kind {
         ConnectionKind::Postgresql => ("postgresql", address.port.unwrap_or(5432)),
+        ConnectionKind::Mysql => ("mysql", address.port.unwrap_or(3306)),
         ConnectionKind::Sqlite => ("sqlite", 0),
         ConnectionKind::Push => ("push", 0),
     };

@@ -285,6 +285,7 @@ impl From<ringfence_guard::Refusal> for Refused {
             | R::TransactionControl { .. }
             | R::Unsupported { .. }
             | R::NothingToQuery
+            | R::MoreThanReading
             | R::LargeObjectOnReadOnly => Code::QueryRefused,
             R::Unreadable { .. } => Code::StatementUnreadable,
             R::TooDeep | R::NotAdmitted { .. } | R::NotVerified => Code::StatementNotAdmitted,
