@@ -189,10 +189,12 @@ impl Gateway {
             // Left behind by a node that went away, perhaps: whoever looks at the status sets it going again.
             self.shared.indexer.enqueue(connection.source, &call.principal().org, Wish::Prove);
         }
-        // What can't be found out to be open is taken for guarded.
-        let is_guarded = !matches!(self.policy_of(call, &connection).await, Ok(None));
-        let view = view::view(connection, source.filter(|source| source.org == call.principal().org));
-        if is_guarded { view::without_names(view) } else { view }
+        let org = &call.principal().org;
+        let is_guarded = match address_of(&connection, org) {
+            Ok(address) => self.is_guarded(org, &address).await,
+            Err(_) => true,
+        };
+        view::view(connection, source.filter(|source| source.org == *org), is_guarded)
     }
 }
 

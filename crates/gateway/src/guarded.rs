@@ -10,7 +10,7 @@ mod views;
 use std::sync::Arc;
 
 use ringfence_engine::SourceAddress;
-use ringfence_policy::ConnectionKind;
+use ringfence_policy::{ConnectionKind, OrgId};
 use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::policies::PolicyPlace;
 
@@ -28,14 +28,14 @@ impl Gateway {
     /// however the connection is spelt. `None` for a pushed catalog, which has no rows.
     pub(crate) fn place_of(
         &self,
-        call: &Call,
+        org: &OrgId,
         address: &SourceAddress,
     ) -> Result<Option<PolicyPlace>, Refused> {
         if address.kind == ConnectionKind::Push {
             return Ok(None);
         }
         let place = self.shared.engine.place(address)?;
-        Ok(Some(PolicyPlace { org: call.principal().org.clone(), place }))
+        Ok(Some(PolicyPlace { org: org.clone(), place }))
     }
 
     /// The policy on that address; `None` on an open connection.
@@ -44,10 +44,10 @@ impl Gateway {
     // `a_policy_that_can_not_be_used_refuses_everything`.
     pub(crate) async fn policy_on(
         &self,
-        call: &Call,
+        org: &OrgId,
         address: &SourceAddress,
     ) -> Result<Option<Arc<LoadedPolicy>>, Refused> {
-        let Some(place) = self.place_of(call, address)? else { return Ok(None) };
+        let Some(place) = self.place_of(org, address)? else { return Ok(None) };
         match self.shared.policies.of(&self.shared.store, place, address.kind).await? {
             Guard::Open => Ok(None),
             Guard::Policy(policy) => Ok(Some(policy)),
@@ -89,7 +89,13 @@ impl Gateway {
         call: &Call,
         connection: &Connection,
     ) -> Result<Option<Arc<LoadedPolicy>>, Refused> {
-        self.policy_on(call, &address_of(connection, &call.principal().org)?).await
+        let org = &call.principal().org;
+        self.policy_on(org, &address_of(connection, org)?).await
+    }
+
+    /// Whether a policy is on that address. What can't be found out to be open is taken for guarded.
+    pub(crate) async fn is_guarded(&self, org: &OrgId, address: &SourceAddress) -> bool {
+        !matches!(self.policy_on(org, address).await, Ok(None))
     }
 }
 

@@ -44,8 +44,8 @@ pub enum PutPolicy {
 }
 
 impl Gateway {
-    /// The policy that counts on the place of one of the caller's connections. Needs [`Code::NotPermitted`]'s opposite:
-    /// `publish:access-rules` and the rank of an organization's administrator, as everything here does.
+    /// The policy that counts on the place of one of the caller's connections. Needs `publish:access-rules` and the rank
+    /// of an organization's administrator, as everything here does.
     pub async fn get_policy(&self, call: &Call, key: &str) -> Result<PolicyVersion, Refused> {
         call.log().set_action("get-policy");
         let (_, place) = self.governed(call, key).await?;
@@ -130,12 +130,11 @@ impl Gateway {
         Ok(PolicyVersion { version, document, author, comment, created_at })
     }
 
-    /// One of the caller's connections, and its place, for somebody who rules over it.
+    /// Refuses who may not put policies.
     ///
     /// A policy binds every tenant of the organization, and shows what it hides: so it is for those who administer the
     /// organization as a whole, not for a tenant's administrators, who have the permission too.
-    async fn governed(&self, call: &Call, key: &str) -> Result<(Connection, PolicyPlace), Refused> {
-        call.log().set_scope(key);
+    pub(crate) fn may_govern(&self, call: &Call) -> Result<(), Refused> {
         call.needs(Permission::PublishAccessRules)?;
         if call.principal().rank() < Role::OrgAdminUser.rank() {
             return Err(Refused::new(
@@ -143,9 +142,16 @@ impl Gateway {
                 "policies are for administrators of the organization: ask one of them",
             ));
         }
+        Ok(())
+    }
+
+    /// One of the caller's connections, and its place, for somebody who rules over it.
+    async fn governed(&self, call: &Call, key: &str) -> Result<(Connection, PolicyPlace), Refused> {
+        call.log().set_scope(key);
+        self.may_govern(call)?;
         let connection = self.connection_of(call, key).await?;
         let address = address_of(&connection, &call.principal().org)?;
-        let place = self.place_of(call, &address)?.ok_or_else(|| {
+        let place = self.place_of(&call.principal().org, &address)?.ok_or_else(|| {
             Refused::invalid(
                 "a pushed catalog has no rows to guard: policies are for connections that run queries",
             )

@@ -64,6 +64,7 @@ pub(super) async fn edit(
     if edits.validate_before_save {
         prove(gateway, &owner.org, &mut planned).await?;
     }
+    keep_filters(gateway, call, &owner.org, &mut planned).await?;
     note_objects(call, &keys, &removed);
     // Of two that add the same connection at once, the later one looks again when the other has saved.
     let _alone = gateway.shared.connections.save_alone(&owner.user).await;
@@ -236,6 +237,26 @@ async fn prove(gateway: &Gateway, org: &OrgId, planned: &mut [Planned]) -> Resul
         planned.upsert.proof = Proof::Proven;
         planned.upsert.adopt_filters = true;
         planned.upsert.reindex = true;
+    }
+    Ok(())
+}
+
+/// On guarded connections the shared filters are a part of what is hidden: only those who put policies replace them.
+//
+// INVARIANT: who may not put a policy shows nothing that the filters of a guarded connection hide. Held by the test
+// `only_administrators_change_the_filters_of_a_guarded_connection`.
+async fn keep_filters(
+    gateway: &Gateway,
+    call: &Call,
+    org: &OrgId,
+    planned: &mut [Planned],
+) -> Result<(), Refused> {
+    if gateway.may_govern(call).is_ok() {
+        return Ok(());
+    }
+    for planned in planned {
+        let address = address(&planned.upsert.spec, None, org)?;
+        planned.upsert.adopt_filters &= !gateway.is_guarded(org, &address).await;
     }
     Ok(())
 }

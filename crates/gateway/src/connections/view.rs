@@ -8,10 +8,15 @@ use ringfence_store::sources::{IndexStatus, Source};
 use super::{ConnectionView, IndexView};
 
 /// The connection without its password. What is shared shows only to those whose credentials are proven.
-pub(super) fn view(connection: Connection, source: Option<&Source>) -> ConnectionView {
-    let index = index_view(&connection.proof, source);
+///
+/// On a guarded connection the shared filters and the schemas' names tell of what a policy hides: there the user sees the
+/// filters of their own.
+pub(super) fn view(connection: Connection, source: Option<&Source>, is_guarded: bool) -> ConnectionView {
+    let mut index = index_view(&connection.proof, source);
     let mut spec = connection.spec;
-    if let (Proof::Proven, Some(source)) = (&connection.proof, source) {
+    if is_guarded {
+        index.schemas.clear();
+    } else if let (Proof::Proven, Some(source)) = (&connection.proof, source) {
         let given = |empty: bool| !empty;
         spec.content_filters =
             given(source.content_filters.is_empty()).then(|| source.content_filters.clone());
@@ -19,14 +24,6 @@ pub(super) fn view(connection: Connection, source: Option<&Source>) -> Connectio
             given(source.pattern_filters.is_empty()).then(|| source.pattern_filters.clone());
     }
     ConnectionView { key: connection.key, spec, owner: connection.user, index }
-}
-
-/// Of a guarded connection: what names schemas and tables tells of those that a policy hides.
-pub(super) fn without_names(mut view: ConnectionView) -> ConnectionView {
-    view.index.schemas.clear();
-    view.spec.content_filters = None;
-    view.spec.db_content_filters = None;
-    view
 }
 
 fn index_view(proof: &Proof, source: Option<&Source>) -> IndexView {

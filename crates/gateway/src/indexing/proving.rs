@@ -69,7 +69,9 @@ async fn accept(gateway: &Gateway, connection: &Connection) -> Result<(), Refuse
     };
     let contexts = connection.spec.content_filters.as_deref().unwrap_or_default();
     let patterns = connection.spec.db_content_filters.as_deref().unwrap_or_default();
-    if source.content_filters != contexts || source.pattern_filters != patterns {
+    let differs = source.content_filters != contexts || source.pattern_filters != patterns;
+    // Whose connection it is does not tell whether they may replace the filters of a guarded one.
+    if differs && !gateway.is_guarded(&source.org, &address_of(connection, &source.org)?).await {
         // Before the proof is written: the user never sees `completed` with the filters of before.
         sources.set_filters(source.id, contexts, patterns).await?;
     }

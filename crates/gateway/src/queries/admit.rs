@@ -21,19 +21,26 @@ pub(super) struct Admitted {
     pub(super) options: RunOptions,
 }
 
+/// A rewritten statement.
+struct Fenced {
+    query: GuardedQuery,
+    /// As the caller wrote it.
+    written: Arc<str>,
+}
+
 /// As the guard lets it through.
 enum Statement {
     /// On an open connection.
     Open(Arc<Judged>),
     /// Behind the fences of the caller's view.
-    Fenced(Box<GuardedQuery>),
+    Fenced(Box<Fenced>),
 }
 
 impl Admitted {
     pub(super) fn query(&self) -> &GuardedQuery {
         match &self.statement {
             Statement::Open(judged) => &judged.query,
-            Statement::Fenced(query) => query,
+            Statement::Fenced(fenced) => &fenced.query,
         }
     }
 
@@ -42,9 +49,20 @@ impl Admitted {
         matches!(self.statement, Statement::Fenced(_))
     }
 
+    /// The statement as its caller wrote it, where a policy guards the connection.
+    pub(super) fn guarded_text(&self) -> Option<&Arc<str>> {
+        match &self.statement {
+            Statement::Open(_) => None,
+            Statement::Fenced(fenced) => Some(&fenced.written),
+        }
+    }
+
     /// What is told of the database's error.
     pub(super) fn told(&self, error: SourceError) -> Refused {
-        if self.is_guarded() { guard::told(error) } else { error.into() }
+        match self.guarded_text() {
+            Some(text) => guard::told(error, text),
+            None => error.into(),
+        }
     }
 }
 
@@ -82,9 +100,9 @@ impl Gateway {
         let mut options = options::options(&self.shared.config, request)?;
         // INVARIANT: whether there is a policy is asked for every statement, before the guard sees it. Held by the test
         // `a_change_takes_effect_at_once`.
-        let statement = if let Some(policy) = self.policy_on(call, &address).await? {
+        let statement = if let Some(policy) = self.policy_on(&call.principal().org, &address).await? {
             let query = guard::guard(self, call, &connection, policy, (mode, request), &mut options).await?;
-            Statement::Fenced(Box::new(query))
+            Statement::Fenced(Box::new(Fenced { query, written: request.statement.as_str().into() }))
         } else {
             refuse_parameters(request)?;
             let tenant = &call.principal().tenant;

@@ -16,10 +16,6 @@ use crate::guarded::Seat;
 use crate::policies::LoadedPolicy;
 use crate::{Call, Code, Gateway, Refused};
 
-/// SQLSTATEs of names that the database does not have. The guard has looked all names up in the catalog, so these come
-/// from a database that changed since; its text may name what only the policy names.
-const LOST_NAMES: [&str; 4] = ["42P01", "42703", "42704", "3F000"];
-
 /// Guards and binds one statement, and narrows its limits to the policy's budgets.
 pub(super) async fn guard(
     gateway: &Gateway,
@@ -47,17 +43,49 @@ pub(super) async fn guard(
 }
 
 /// What is told of a database's error on a guarded connection. Its values are out already: see the engine.
-pub(super) fn told(error: SourceError) -> Refused {
-    match &error {
-        SourceError::Statement { sqlstate, .. }
-            if sqlstate.as_deref().is_none_or(|code| LOST_NAMES.contains(&code)) =>
-        {
-            Refused::new(
-                Code::QueryFailed,
-                "the database is not as it was indexed: ask for the connection to be refreshed",
-            )
+///
+/// The guard leaves the names of columns to the database, which finds a hidden one missing: the fence does not have it.
+/// A name that the statement does not hold is the policy's, in a database that changed since it was indexed.
+pub(super) fn told(error: SourceError, statement: &str) -> Refused {
+    let SourceError::Statement { message, sqlstate } = &error else { return error.into() };
+    let Some((noun, name)) = missing_name(message, sqlstate.as_deref()) else { return error.into() };
+    let name = name.rsplit('.').next().unwrap_or_default().trim_matches('"');
+    if name.is_empty() || !statement.to_lowercase().contains(&name.to_lowercase()) {
+        return Refused::new(
+            Code::QueryFailed,
+            "the database is not as it was indexed: ask for the connection to be refreshed",
+        );
+    }
+    let name = name.to_owned();
+    match noun {
+        Noun::Column => Refusal::UnknownColumn { name }.into(),
+        Noun::Relation => Refusal::UnknownRelation { name }.into(),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Noun {
+    Column,
+    Relation,
+}
+
+/// The name that the database does not know, if that is what its message says; empty when the message has another form.
+fn missing_name<'m>(message: &'m str, sqlstate: Option<&str>) -> Option<(Noun, &'m str)> {
+    let postgres = |start: &str| {
+        let name = message.strip_prefix(start).and_then(|rest| rest.strip_suffix(" does not exist"));
+        name.unwrap_or_default()
+    };
+    match sqlstate {
+        Some("42703") => Some((Noun::Column, postgres("column "))),
+        Some("42P01") => Some((Noun::Relation, postgres("relation "))),
+        // Schemas and other objects: a guarded statement names none that the guard did not look up.
+        Some("42704" | "3F000") => Some((Noun::Relation, "")),
+        Some(_) => None,
+        None => {
+            let column = message.strip_prefix("no such column: ").map(|name| (Noun::Column, name));
+            let sqlite = || message.strip_prefix("no such table: ").map(|name| (Noun::Relation, name));
+            column.or_else(sqlite)
         }
-        _ => error.into(),
     }
 }
 
@@ -115,4 +143,37 @@ fn timeout_of(budget: &Budget) -> Duration {
 
 fn shown(relation: &RelationName) -> String {
     format!("{}.{}", relation.schema, relation.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_the_statement_are_told() {
+        let tell = |message: &str, sqlstate: Option<&str>, statement: &str| {
+            let sqlstate = sqlstate.map(str::to_owned);
+            let refused = told(SourceError::Statement { message: message.to_owned(), sqlstate }, statement);
+            (refused.code, refused.message.into_owned())
+        };
+        let column = (Code::ColumnUnknown, "column \"note\" does not exist".to_owned());
+        let select = "SELECT o.Note FROM orders o";
+        assert_eq!(tell("column o.note does not exist", Some("42703"), select), column);
+        assert_eq!(tell("column \"note\" does not exist", Some("42703"), select), column);
+        assert_eq!(tell("no such column: o.note", None, select), column);
+        for (message, sqlstate) in [
+            ("column \"tenant_secret\" does not exist", Some("42703")),
+            ("relation \"hidden.members\" does not exist", Some("42P01")),
+            ("la colonne \u{ab} tenant_secret \u{bb} n'existe pas", Some("42703")),
+            ("no such column: tenant_secret", None),
+            ("no such table: main.members", None),
+            ("type \"mood\" does not exist", Some("42704")),
+        ] {
+            let (code, text) = tell(message, sqlstate, select);
+            assert_eq!(code, Code::QueryFailed, "{message}");
+            assert!(text.contains("not as it was indexed"), "{message}: {text}");
+        }
+        let other = tell("operator does not exist: text = integer", Some("42883"), select);
+        assert_eq!(other, (Code::QueryFailed, "operator does not exist: text = integer".to_owned()));
+    }
 }

@@ -18,8 +18,8 @@ pub struct StreamedQuery {
     sent: u64,
     /// Its effects count: it runs to its end even when no more rows go out.
     has_effects: bool,
-    /// What the database says is told in our words.
-    is_guarded: bool,
+    /// The statement as its caller wrote it, on a guarded connection.
+    guarded_text: Option<Arc<str>>,
     log: Arc<CallLog>,
     observation: Option<Observation>,
     _permit: Permit,
@@ -60,7 +60,7 @@ async fn begin(
         allowed: options.max_rows,
         sent: 0,
         has_effects: query.kind() == StatementKind::Effect,
-        is_guarded: admitted.is_guarded(),
+        guarded_text: admitted.guarded_text().cloned(),
         log: call.log().clone(),
         observation: None,
         _permit: permit,
@@ -97,7 +97,10 @@ impl StreamedQuery {
                 Ok(None)
             }
             Err(error) => {
-                let refused = if self.is_guarded { super::guard::told(error) } else { error.into() };
+                let refused = match &self.guarded_text {
+                    Some(text) => super::guard::told(error, text),
+                    None => error.into(),
+                };
                 self.end(Some(&refused));
                 Err(refused)
             }

@@ -106,7 +106,6 @@ impl Shop {
         Ok(serde_json::to_string(&outcome.result.rows).unwrap())
     }
 
-    #[track_caller]
     pub(crate) async fn rows(&self, user: &str, statement: &str, expected: &str) {
         assert_eq!(self.run(user, statement).await.as_deref(), Ok(expected), "{user}: {statement}");
     }

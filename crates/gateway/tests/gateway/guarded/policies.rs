@@ -1,12 +1,13 @@
 //! Who puts policies, and when they count.
 
 use ringfence_gateway::Code;
+use ringfence_gateway::connections::ConnectionEdits;
 use ringfence_gateway::policies::PutPolicy;
 use ringfence_store::policies::Expected;
 
 use super::{POLICY, Shop};
-use crate::sources::{filtered, indexed};
-use crate::world::{ROOT, code};
+use crate::sources::{edit, filtered, indexed, new, password, settled, tables, update};
+use crate::world::{ROOT, code, eventually};
 
 #[tokio::test]
 async fn a_change_takes_effect_at_once() {
@@ -34,7 +35,7 @@ async fn another_node_hears_of_it() {
     };
     assert!(run().await.is_ok());
     shop.put("models: {}").await;
-    crate::world::eventually(async || run().await.is_err().then_some(())).await;
+    eventually(async || run().await.is_err().then_some(())).await;
 }
 
 #[tokio::test]
@@ -110,13 +111,16 @@ async fn what_is_wrong_with_a_document_is_told() {
 #[tokio::test]
 async fn a_policy_that_can_not_be_used_refuses_everything() {
     let shop = Shop::guarded("policy_broken").await;
-    let broken = |sql: &str| shop.world.raw_store().execute_batch(sql).unwrap();
+    let broken = async |sql: &str| {
+        let at_once = format!("BEGIN IMMEDIATE; {sql}; COMMIT");
+        eventually(async || shop.world.raw_store().execute_batch(&at_once).ok()).await;
+    };
     let forget = async || {
         // As if the process began anew.
         let (gateway, _) = shop.world.open_again(shop.world.config.clone()).await.unwrap();
         gateway
     };
-    broken("DROP TRIGGER policies_are_never_changed; UPDATE policies SET document = 'models: ['");
+    broken("DROP TRIGGER policies_are_never_changed; UPDATE policies SET document = 'models: ['").await;
     for step in ["unreadable", "gone"] {
         let gateway = forget().await;
         let log = crate::world::begin(&gateway);
@@ -128,7 +132,7 @@ async fn a_policy_that_can_not_be_used_refuses_everything() {
             assert_eq!(code(compiled), Code::PolicyUnusable, "{step}: {statement}");
         }
         assert_eq!(code(gateway.catalog(&call, &shop.key, &[]).await), Code::PolicyUnusable, "{step}");
-        broken("DELETE FROM policies");
+        broken("DELETE FROM policies").await;
     }
 }
 
@@ -142,4 +146,37 @@ async fn filters_narrow_what_a_policy_shows() {
     indexed(&shop.world, "a-boss", &narrow, None).await;
     shop.refused("a-ann", "SELECT count(*) FROM regions", Code::RelationUnknown).await;
     shop.rows("a-ann", "SELECT count(*) FROM orders", "[[2]]").await;
+}
+
+#[tokio::test]
+async fn only_administrators_change_the_filters_of_a_guarded_connection() {
+    let shop = Shop::guarded("policy_filter_rights").await;
+    shop.give("a-ann", &[], r#"{"region": "eu"}"#).await;
+    let narrow =
+        filtered(&shop.spec, r#"[{"schema_name":"public"},{"type":"exclusion","table_name":"regions"}]"#);
+    indexed(&shop.world, "a-boss", &narrow, None).await;
+    let hidden = async || {
+        shop.refused("a-ann", "SELECT count(*) FROM regions", Code::RelationUnknown).await;
+        assert_eq!(tables(&shop.world, "a-ann", &shop.key).await.unwrap(), ["public.orders"]);
+        let list = shop.world.gateway.list_connections(&shop.world.call_as("a-ann").await).await.unwrap();
+        assert_eq!(list.connections[0].spec.content_filters, None);
+    };
+    hidden().await;
+    // With the known password, one that is proven later, and one that is proven at once.
+    indexed(&shop.world, "a-ann", &shop.spec, None).await;
+    hidden().await;
+    let word = password(&shop.owner);
+    edit(
+        &shop.world,
+        "a-ann",
+        ConnectionEdits { removed: vec![shop.key.clone()], ..ConnectionEdits::default() },
+    )
+    .await
+    .unwrap();
+    indexed(&shop.world, "a-ann", &shop.spec, Some(&word)).await;
+    hidden().await;
+    let at_once = ConnectionEdits { validate_before_save: true, ..update(new(&shop.spec, Some(&word))) };
+    edit(&shop.world, "a-ann", at_once).await.unwrap();
+    settled(&shop.world, "a-ann", &shop.key).await;
+    hidden().await;
 }
