@@ -127,10 +127,10 @@ impl Writer<'_> {
             Expr::Position { expr, r#in } if self.dialect.is_postgres() => {
                 self.special_call("position", &[r#in, expr])
             }
-            Expr::Substring { expr, substring_from, substring_for, special: _, shorthand: _ } => {
+            Expr::Substring { expr, substring_from, substring_for, special: _, shorthand } => {
                 let from = substring_from.as_deref();
                 let length = substring_for.as_deref();
-                let function = if self.dialect.is_postgres() { "substring" } else { "substr" };
+                let function = if *shorthand || !self.dialect.is_postgres() { "substr" } else { "substring" };
                 let one = Expr::Value(Value::Number("1".to_owned(), false).into());
                 match (from, length) {
                     (Some(from), Some(length)) => self.special_call(function, &[expr, from, length]),
@@ -570,17 +570,19 @@ impl Writer<'_> {
     }
 }
 
-/// The columns that an expression names outside of sub-queries and aggregates' own orders; more than it uses does no harm.
-pub(crate) fn column_paths(writer: &Writer<'_>, expression: &Expr, paths: &mut Vec<Vec<String>>) {
+/// The columns that an expression names. `false` when there may be more: it holds a query, or something else that this
+/// does not look into.
+pub(crate) fn column_paths(writer: &Writer<'_>, expression: &Expr, paths: &mut Vec<Vec<String>>) -> bool {
     if let Some(path) = writer.column_path(expression) {
         paths.push(path);
-        return;
+        return true;
     }
     let mut each = |inner: &Expr| column_paths(writer, inner, paths);
     match expression {
+        Expr::Value(_) | Expr::TypedString(_) | Expr::Interval(_) => true,
         Expr::BinaryOp { left, op: _, right } => {
-            each(left);
-            each(right);
+            let left = each(left);
+            each(right) && left
         }
         Expr::UnaryOp { op: _, expr }
         | Expr::Cast { expr, .. }
@@ -588,26 +590,15 @@ pub(crate) fn column_paths(writer: &Writer<'_>, expression: &Expr, paths: &mut V
         | Expr::Collate { expr, .. }
         | Expr::IsNull(expr)
         | Expr::IsNotNull(expr)
-        | Expr::IsTrue(expr)
-        | Expr::IsFalse(expr)
-        | Expr::Extract { expr, .. }
-        | Expr::Like { expr, .. }
-        | Expr::ILike { expr, .. }
-        | Expr::AtTimeZone { timestamp: expr, time_zone: _ } => each(expr),
-        Expr::InList { expr, list, negated: _ } => {
-            each(expr);
-            list.iter().for_each(each);
-        }
-        Expr::Tuple(items) => items.iter().for_each(each),
-        Expr::Case { operand, conditions, else_result, .. } => {
-            operand.iter().chain(else_result).for_each(|inner| each(inner));
-            for CaseWhen { condition, result } in conditions {
-                each(condition);
-                each(result);
+        | Expr::Extract { expr, .. } => each(expr),
+        Expr::Function(function) => {
+            let mut all = crate::functions::is_plain_call(function);
+            for argument in crate::functions::plain_arguments(function) {
+                all &= each(argument);
             }
+            all
         }
-        Expr::Function(function) => crate::functions::plain_arguments(function).for_each(each),
-        _ => {}
+        _ => false,
     }
 }
 

@@ -338,3 +338,18 @@ pub(crate) fn plain_arguments(function: &Function) -> impl Iterator<Item = &Expr
         _ => None,
     })
 }
+
+/// Whether the arguments are all that the call computes.
+pub(crate) fn is_plain_call(function: &Function) -> bool {
+    let is_plain = match &function.args {
+        FunctionArguments::None => true,
+        FunctionArguments::Subquery(_) => false,
+        FunctionArguments::List(FunctionArgumentList { duplicate_treatment: _, args, clauses }) => {
+            let is_expression = |argument: &FunctionArg| {
+                matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Expr(_) | FunctionArgExpr::Wildcard))
+            };
+            clauses.is_empty() && args.iter().all(is_expression)
+        }
+    };
+    is_plain && function.filter.is_none() && function.over.is_none() && function.within_group.is_empty()
+}

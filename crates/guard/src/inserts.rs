@@ -183,6 +183,11 @@ impl Writer<'_> {
         if added.is_empty() {
             return self.query(query).map(drop);
         }
+        if query.with.is_none() && matches!(query.body.as_ref(), sqlparser::ast::SetExpr::Select(_)) {
+            // In its own list, so that constants there still take the types of the columns.
+            self.added_items = added.iter().map(|(_, set)| set.value.clone()).collect();
+            return self.query(query).map(drop);
+        }
         let alias = self.fresh_alias();
         self.text("SELECT ");
         self.name(&alias);

@@ -232,6 +232,7 @@ impl Writer<'_> {
             return Err(not_admitted("this clause of SELECT"));
         }
         // FROM is written first, because the names in the list before it mean what FROM says; then it is moved behind.
+        let added = std::mem::take(&mut self.added_items);
         let start = self.out.len();
         let before = self.place();
         let scope = self.early(|writer| writer.from(from))?;
@@ -242,6 +243,10 @@ impl Writer<'_> {
         self.text("SELECT ");
         self.distinct(distinct.as_ref())?;
         let outputs = self.projection(projection)?;
+        for value in &added {
+            self.text(", ");
+            self.policy(value, crate::expressions::TARGET)?;
+        }
         self.move_behind(before, after, start);
         self.out.push_str(&from_text);
         if let Some(selection) = selection {

@@ -76,6 +76,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) bypasses: Vec<(RelationName, String)>,
     /// While the columns of a row in the way of an INSERT are set: the rows that the principal sees.
     pub(crate) conflict_rows: Option<Expression>,
+    /// What the next SELECT list ends with: the values that the policy sets in the rows of an INSERT.
+    pub(crate) added_items: Vec<Expression>,
     /// Numbers aliases of our own.
     fresh: usize,
     depth: usize,
@@ -106,6 +108,7 @@ pub(crate) fn rewrite(read: &Read, view: &View, dialect: &'static Dialect) -> Re
         max_rows: None,
         bypasses: Vec::new(),
         conflict_rows: None,
+        added_items: Vec::new(),
         fresh: 0,
         depth: 0,
     };

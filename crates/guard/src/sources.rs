@@ -302,14 +302,16 @@ impl Writer<'_> {
         }
         let mut paths = Vec::new();
         for expression in named {
-            crate::expressions::column_paths(self, expression, &mut paths);
+            if !crate::expressions::column_paths(self, expression, &mut paths) {
+                whole.extend(scope.sources.iter().map(|source| source.alias.clone()));
+            }
         }
         for source in &scope.sources {
             let Some(entitlement) = &source.entitlement else { continue };
             if !self.is_grouped_by_key(source, &scope, &grouped) {
                 continue;
             }
-            let columns = source.columns.iter().flatten();
+            let columns = source.columns.iter().flatten().filter(|column| can_be_grouped(column));
             let own = |column: &Output| vec![source.alias.clone(), column.name.clone()];
             let all: Vec<Vec<String>> = columns.filter(|_| whole.contains(&source.alias)).map(own).collect();
             for path in paths.iter().chain(&all) {
@@ -389,4 +391,12 @@ impl Writer<'_> {
             is_target: true,
         }
     }
+}
+
+/// Whether the type has an equality.
+fn can_be_grouped(column: &Output) -> bool {
+    !matches!(
+        column.data_type.as_deref(),
+        Some("json" | "xml" | "point" | "box" | "polygon" | "line" | "lseg" | "path")
+    )
 }
