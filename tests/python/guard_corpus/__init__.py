@@ -1,0 +1,1 @@
+"""A corpus of attacks and ordinary statements, with isolated databases as the oracle."""
