@@ -12,7 +12,11 @@ use serde_json::{Value, json};
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let read = |path: &str| std::fs::read_to_string(path).expect(path);
-    let kind = if arguments[0] == "postgresql" { ConnectionKind::Postgresql } else { ConnectionKind::Sqlite };
+    let kind = match arguments[0].as_str() {
+        "postgresql" => ConnectionKind::Postgresql,
+        "sqlite" => ConnectionKind::Sqlite,
+        _ => ConnectionKind::Mysql,
+    };
     let catalog: Catalog = serde_json::from_str(&read(&arguments[1])).expect("a catalog");
     let policy = Policy::load(&arguments[2], &read(&arguments[2]), kind)
         .unwrap_or_else(|invalid| panic!("{invalid:#?}"));
@@ -57,13 +61,25 @@ fn main() {
         let answer = match made {
             Ok(query) => {
                 let fence = query.fence().expect("guarded");
-                json!({ "sql": query.sql(), "params": query.parameters().iter().map(text).collect::<Vec<_>>(), "writes": fence.writes,
-                    "check": fence.check_column, "returns": fence.returns_rows, "max_rows": fence.max_rows })
+                json!({ "sql": query.sql(), "params": query.parameters().iter().map(|value| shown(value, kind)).collect::<Vec<_>>(),
+                    "writes": fence.writes, "check": fence.check_column, "returns": fence.returns_rows,
+                    "max_rows": fence.max_rows, "relations": fence.relations, "functions": fence.functions })
             }
             Err(refusal) => json!({ "refused": refusal.to_string(), "kind": format!("{refusal:?}") }),
         };
         writeln!(out, "{answer}").expect("written");
         out.flush().expect("written");
+    }
+}
+
+/// PostgreSQL decides the type by the place; elsewhere the value has one.
+fn shown(parameter: &Parameter, kind: ConnectionKind) -> Value {
+    match parameter {
+        _ if kind == ConnectionKind::Postgresql => text(parameter),
+        Parameter::Integer(number) => Value::from(*number),
+        Parameter::Float(number) => Value::from(*number),
+        Parameter::Bool(value) => Value::from(*value),
+        other => text(other),
     }
 }
 

@@ -3,12 +3,12 @@
 //! The parser runs on what the tokenizer read, after two corrections of what it would read otherwise than the database.
 
 use sqlparser::ast::Statement;
-use sqlparser::dialect::{Dialect as ParserDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, Tokenizer, Whitespace, Word};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
 use crate::dialect::Dialect;
+use crate::labels::{self, Labels};
 use crate::refusal::Refusal;
 use crate::statement::MAX_STATEMENT_BYTES;
 
@@ -32,40 +32,48 @@ pub(crate) struct Read {
     pub(crate) tokens: Vec<Token>,
     /// The highest numbered placeholder, or how many there are.
     pub(crate) placeholders: usize,
+    /// What the database would call the columns of a SELECT.
+    pub(crate) labels: Labels,
 }
 
 /// Reads exactly one statement.
 pub(crate) fn read(text: &str, dialect: &Dialect) -> Result<Read, Refusal> {
     refuse_odd_characters(text)?;
-    let tokens = Tokenizer::new(parser_dialect(dialect), text)
-        .tokenize()
+    let mut spans = Tokenizer::new(dialect.parser(), text)
+        .tokenize_with_location()
         .map_err(|error| Refusal::Unreadable { message: error.to_string() })?;
-    let placeholders = inspect(&tokens)?;
-    let mut tokens: Vec<Token> =
-        tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
-    while tokens.last() == Some(&Token::SemiColon) {
-        tokens.pop();
+    let (placeholders, labels) = if dialect.is_postgres() {
+        let tokens: Vec<Token> = spans.iter().map(|spanned| spanned.token.clone()).collect();
+        (inspect(&tokens)?, Labels::default())
+    } else {
+        let labels = labels::read(text, &mut spans)?;
+        let tokens: Vec<Token> = spans.iter().map(|spanned| spanned.token.clone()).collect();
+        (inspect(&tokens)?, labels)
+    };
+    spans.retain(|spanned| !matches!(spanned.token, Token::Whitespace(_)));
+    while spans.last().is_some_and(|spanned| spanned.token == Token::SemiColon) {
+        spans.pop();
     }
+    let tokens: Vec<Token> = spans.iter().map(|spanned| spanned.token.clone()).collect();
     if tokens.is_empty() {
         return Err(Refusal::Empty);
     }
     if tokens.contains(&Token::SemiColon) {
         return Err(Refusal::SeveralStatements);
     }
-    let statement = parse(tokens.clone(), dialect)?;
-    Ok(Read { statement, tokens, placeholders })
+    let statement =
+        if dialect.is_postgres() { parse(tokens.clone(), dialect) } else { parse_at(spans, dialect) }?;
+    Ok(Read { statement, tokens, placeholders, labels })
 }
 
-pub(crate) fn parser_dialect(dialect: &Dialect) -> &'static dyn ParserDialect {
-    if dialect.is_postgres() { &PostgreSqlDialect {} } else { &SQLiteDialect {} }
+pub(crate) fn parse(tokens: Vec<Token>, dialect: &Dialect) -> Result<Statement, Refusal> {
+    let tokens = if dialect.is_postgres() { corrected(tokens) } else { tokens };
+    parse_at(tokens.into_iter().map(TokenWithSpan::wrap).collect(), dialect)
 }
 
-pub(crate) fn parse(mut tokens: Vec<Token>, dialect: &Dialect) -> Result<Statement, Refusal> {
-    if dialect.is_postgres() {
-        tokens = corrected(tokens);
-    }
+fn parse_at(tokens: Vec<TokenWithSpan>, dialect: &Dialect) -> Result<Statement, Refusal> {
     let mut parser =
-        Parser::new(parser_dialect(dialect)).with_recursion_limit(MAX_RECURSION).with_tokens(tokens);
+        Parser::new(dialect.parser()).with_recursion_limit(MAX_RECURSION).with_tokens_with_locations(tokens);
     let statement = parser.parse_statement().map_err(refusal)?;
     let next = parser.peek_token().token;
     if next == Token::EOF {
@@ -158,9 +166,9 @@ fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
 }
 
 fn placeholder(name: &str, so_far: usize) -> Result<usize, Refusal> {
-    let number = match name.strip_prefix('$') {
+    let number = match name.strip_prefix(['$', '?']) {
+        Some("") => None,
         Some(digits) => digits.parse().ok().filter(|number| (1..=MAX_PLACEHOLDER).contains(number)),
-        None if name == "?" => so_far.checked_add(1).filter(|number| *number <= MAX_PLACEHOLDER),
         None => None,
     };
     let number = number.ok_or_else(|| Refusal::NotAdmitted { what: format!("the placeholder {name}") })?;

@@ -1,9 +1,13 @@
 //! What differs between databases, as data: quoting and case, functions, operators, types, the barrier.
 
+mod mysql;
 mod postgres;
 mod sqlite;
 
 use ringfence_policy::ConnectionKind;
+use sqlparser::dialect::{Dialect as ParserDialect, PostgreSqlDialect};
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
 
 /// A kind of SQL.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,8 +20,10 @@ pub(crate) struct Dialect {
     pub(crate) identifier_bytes: usize,
     /// Whether names written without quotes become lower case.
     pub(crate) folds: bool,
-    /// Whether column names are the same in upper and lower case.
+    /// Whether names of columns and aliases are the same in upper and lower case.
     pub(crate) caseless: bool,
+    /// Whether names of relations are.
+    pub(crate) caseless_relations: bool,
     /// The schema that the database's own functions are named with, so that no other is found.
     pub(crate) function_schema: Option<&'static str>,
     /// Ends a derived table that the planner must not look into.
@@ -46,8 +52,8 @@ impl Dialect {
         match kind {
             ConnectionKind::Postgresql => Some(&postgres::DIALECT),
             ConnectionKind::Sqlite => Some(&sqlite::DIALECT),
-            // Not yet: its statements are refused.
-            ConnectionKind::Mysql | ConnectionKind::Push => None,
+            ConnectionKind::Mysql => Some(&mysql::DIALECT),
+            ConnectionKind::Push => None,
         }
     }
 
@@ -59,7 +65,25 @@ impl Dialect {
         self.kind == ConnectionKind::Sqlite
     }
 
+    pub(crate) fn is_mysql(&self) -> bool {
+        self.kind == ConnectionKind::Mysql
+    }
+
+    /// How the parser reads callers' texts.
+    pub(crate) fn parser(&self) -> &'static dyn ParserDialect {
+        match self.kind {
+            ConnectionKind::Postgresql | ConnectionKind::Push => &PostgreSqlDialect {},
+            ConnectionKind::Sqlite => &sqlite::Reader,
+            ConnectionKind::Mysql => &mysql::Reader,
+        }
+    }
+
     pub(crate) fn is_function(&self, name: &str) -> bool {
         self.functions.contains(&name)
     }
+}
+
+/// Whether that word stands so many tokens ahead.
+fn word_after(parser: &Parser, ahead: usize, text: &str) -> bool {
+    matches!(&parser.peek_nth_token_ref(ahead).token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text))
 }

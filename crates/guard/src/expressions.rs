@@ -14,6 +14,9 @@ use crate::rewrite::{Writer, not_admitted};
 /// How the relation that a statement changes is called in it.
 pub(crate) const TARGET: &str = "_rf_t";
 
+/// Wildcards in one pattern, where a comparison can't be stopped.
+const MAX_WILDCARDS: usize = 8;
+
 impl Writer<'_> {
     pub(crate) fn expression(&mut self, expression: &Expr) -> Result<(), Refusal> {
         self.nested(|writer| writer.expression_node(expression))
@@ -221,6 +224,13 @@ impl Writer<'_> {
         };
         match meaning {
             Meaning::Target(target) => self.target_column(&target, &name),
+            // A fence has no such column, and what stands for it differs between versions.
+            Meaning::Visible(None)
+                if !self.dialect.is_postgres()
+                    && self.dialect.system_columns.iter().any(|system| (self.same)(system, &name)) =>
+            {
+                Err(Refusal::UnknownColumn { name })
+            }
             Meaning::Visible(_) | Meaning::WholeRow => {
                 if let Some(alias) = &alias {
                     self.name(alias);
@@ -269,10 +279,18 @@ impl Writer<'_> {
         self.expression(left)?;
         self.text(" ");
         self.text(printed);
+        self.note_operator(printed);
         self.text(" ");
         self.expression(right)?;
         self.text(")");
         Ok(())
+    }
+
+    /// What is written as an operator is a function for SQLite, which asks whether it may be called.
+    pub(crate) fn note_operator(&mut self, operator: &str) {
+        if self.dialect.is_sqlite() && matches!(operator, "LIKE" | "GLOB" | "->" | "->>") {
+            self.functions.push(operator.to_ascii_lowercase());
+        }
     }
 
     fn unary(&mut self, operator: UnaryOperator, operand: &Expr) -> Result<(), Refusal> {
@@ -367,10 +385,18 @@ impl Writer<'_> {
         pattern: &Expr,
         escape: Option<&ValueWithSpan>,
     ) -> Result<(), Refusal> {
+        // Each wildcard multiplies the work, and nothing stops SQLite within one comparison.
+        if !self.dialect.is_postgres()
+            && is_text(pattern)
+            && pattern.to_string().matches('%').count() > MAX_WILDCARDS
+        {
+            return Err(not_admitted("a pattern with so many wildcards"));
+        }
         self.raises();
         self.text("(");
         self.expression(operand)?;
         self.text(word);
+        self.note_operator("LIKE");
         self.expression(pattern)?;
         if let Some(escape) = escape {
             self.text(" ESCAPE ");
@@ -614,6 +640,10 @@ fn is_constant(expression: &Expr) -> bool {
 
 fn is_number(expression: &Expr) -> bool {
     matches!(expression, Expr::Value(ValueWithSpan { value: Value::Number(..), span: _ }))
+}
+
+fn is_text(expression: &Expr) -> bool {
+    matches!(expression, Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), span: _ }))
 }
 
 /// Digits, a point, an exponent: nothing that one reader takes for more than another.

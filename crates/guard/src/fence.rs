@@ -53,12 +53,6 @@ impl Writer<'_> {
         entitlement.columns.iter().map(output).collect()
     }
 
-    pub(crate) fn qualified(&mut self, alias: &str, column: &str) {
-        self.name(alias);
-        self.text(".");
-        self.name(column);
-    }
-
     /// An expression of a policy over the raw relation, which is called `alias` here.
     pub(crate) fn policy(&mut self, expression: &Expression, alias: &str) -> Result<(), Refusal> {
         self.nested(|writer| writer.policy_node(expression, alias))
@@ -85,6 +79,7 @@ impl Writer<'_> {
                 self.text("(");
                 self.policy(left, alias)?;
                 self.text(operator_text(*operator));
+                self.note_operator(operator_text(*operator).trim());
                 self.policy(right, alias)?;
                 self.text(")");
                 Ok(())
@@ -137,7 +132,8 @@ impl Writer<'_> {
                     ListShape::Many => {
                         self.text(if *negated { " NOT IN " } else { " IN " });
                         self.text("(SELECT value FROM json_each(");
-                        self.placeholder(Slot::PrincipalList(path.clone()));
+                        self.functions.push("json_each".to_owned());
+                        self.placeholder(Slot::PrincipalJson(path.clone()));
                         self.text("))");
                     }
                 }
@@ -163,6 +159,7 @@ impl Writer<'_> {
                 self.policy(operand, alias)?;
                 self.text(if *negated { " NOT " } else { " " });
                 self.text(if *any_case && self.dialect.is_postgres() { "ILIKE " } else { "LIKE " });
+                self.note_operator("LIKE");
                 self.policy(pattern, alias)?;
                 self.text(")");
                 Ok(())

@@ -99,6 +99,12 @@ impl Writer<'_> {
         self.functions.push(function.to_owned());
     }
 
+    fn note_function(&mut self, function: &str) {
+        if !self.dialect.is_postgres() {
+            self.functions.push(function.to_owned());
+        }
+    }
+
     fn callee(&mut self, name: &ObjectName, is_bare: bool) -> Result<String, Refusal> {
         let parts = self.parts(name)?;
         let not_allowed = || Refusal::FunctionNotAllowed { name: parts.join(".") };
@@ -122,6 +128,7 @@ impl Writer<'_> {
                 return Err(not_allowed());
             }
             self.text(&known.to_ascii_uppercase());
+            self.note_function(&known);
         } else if self.dialect.keywords.contains(&known.as_str()) {
             self.text(&known.to_ascii_uppercase());
         } else if self.dialect.is_function(&known) {

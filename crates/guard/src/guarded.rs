@@ -49,6 +49,13 @@ impl GuardedPlan {
         &self.written.bypasses
     }
 
+    /// SQLite asks for the functions of FROM as for tables.
+    fn tables_of_functions(&self) -> impl Iterator<Item = (String, String)> {
+        let tables = self.written.functions.iter();
+        let tables = tables.filter(|function| matches!(function.as_str(), "json_each" | "json_tree"));
+        tables.map(|function| ("main".to_owned(), function.clone()))
+    }
+
     /// The query of one principal. `parameters` are the caller's, as text.
     pub fn bind(
         &self,
@@ -69,7 +76,7 @@ impl GuardedPlan {
                 check_column: written.check_column,
                 returns_rows: written.returns_rows,
                 max_rows: written.max_rows,
-                relations: written.relations.iter().map(pair).collect(),
+                relations: written.relations.iter().map(pair).chain(self.tables_of_functions()).collect(),
                 functions: written.functions.clone(),
             },
             fingerprint: self.fingerprint.clone(),
@@ -102,6 +109,10 @@ fn bound(slot: &Slot, principal: &Principal, parameters: &[Option<String>]) -> R
                 (Some(_), _) => Err(Refusal::NotVerified),
             }
         }
+        Slot::PrincipalJson(path) => match principal.value(path) {
+            Some(list @ Value::Array(_)) => Ok(Parameter::Text(list.to_string())),
+            _ => Err(Refusal::NotVerified),
+        },
         Slot::PrincipalList(path) => match principal.value(path) {
             Some(Value::Array(items)) => {
                 Ok(Parameter::List(items.iter().map(parameter).collect::<Result<_, _>>()?))

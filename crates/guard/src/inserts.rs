@@ -197,6 +197,8 @@ impl Writer<'_> {
         self.query(query)?;
         self.text(") AS ");
         self.name(&alias);
+        // Without it SQLite takes ON CONFLICT for the condition of a join.
+        self.text(if self.dialect.is_sqlite() { " WHERE TRUE" } else { "" });
         Ok(())
     }
 

@@ -56,6 +56,7 @@ mod fingerprint;
 mod functions;
 mod guarded;
 mod inserts;
+mod labels;
 mod named;
 mod operators;
 mod queries;

@@ -25,6 +25,10 @@ impl Writer<'_> {
     }
 
     fn query_parts(&mut self, query: &Query) -> Result<Outputs, Refusal> {
+        if self.returning_from.is_some() {
+            // There the changed relation has a name that the query might give to something else.
+            return Err(not_admitted("a query in RETURNING"));
+        }
         let Query {
             with,
             body,
@@ -103,7 +107,8 @@ impl Writer<'_> {
         if self.folded(name)?.starts_with(OWN_ALIAS) {
             return Err(not_admitted("a name like that in WITH"));
         }
-        self.identifier(name)?;
+        let called = self.folded(name)?;
+        self.common_name(&called);
         self.alias_columns(columns)?;
         self.text(match materialized {
             None => " AS (",
@@ -130,6 +135,9 @@ impl Writer<'_> {
                 let outputs = writer.select(select, None)?;
                 writer.names.scopes.pop();
                 Ok(outputs)
+            }
+            SetExpr::Query(_) if writer.dialect.is_sqlite() => {
+                Err(not_admitted("a query in parentheses here"))
             }
             SetExpr::Query(query) => {
                 writer.text("(");
@@ -167,8 +175,9 @@ impl Writer<'_> {
         if !matches!(body, SetExpr::SetOperation { .. }) {
             return self.set_expression(body);
         }
+        // SQLite has no parentheses here and no precedence: what the parser grouped is read from the left again.
         if self.dialect.is_sqlite() {
-            return Err(not_admitted("more than one set operation in a query"));
+            return self.set_expression(body);
         }
         self.text("(");
         let outputs = self.set_expression(body)?;
@@ -195,7 +204,7 @@ impl Writer<'_> {
     /// A SELECT without its ORDER BY. Its scope stays on the stack for the caller to take.
     fn select(&mut self, select: &Select, order_by: Option<&OrderBy>) -> Result<Outputs, Refusal> {
         let Select {
-            select_token: _,
+            select_token,
             optimizer_hints: _,
             distinct,
             select_modifiers: None,
@@ -242,7 +251,8 @@ impl Writer<'_> {
         self.names.scopes.push(scope);
         self.text("SELECT ");
         self.distinct(distinct.as_ref())?;
-        let outputs = self.projection(projection)?;
+        let labels = self.labels.get(&select_token.0.span.start).map_or(&[][..], Vec::as_slice);
+        let outputs = self.projection(projection, labels)?;
         for value in &added {
             self.text(", ");
             self.policy(value, crate::expressions::TARGET)?;
@@ -279,10 +289,11 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn projection(&mut self, items: &[SelectItem]) -> Result<Outputs, Refusal> {
+    fn projection(&mut self, items: &[SelectItem], labels: &[String]) -> Result<Outputs, Refusal> {
         let mut outputs = Some(Vec::new());
+        let mut labels = labels.iter().filter(|_| labels.len() == items.len());
         self.list(items, |writer, item| {
-            let more = writer.select_item(item)?;
+            let more = writer.select_item(item, labels.next().map(String::as_str))?;
             outputs = match (outputs.take(), more) {
                 (Some(mut all), Some(more)) => {
                     all.extend(more);
@@ -295,10 +306,15 @@ impl Writer<'_> {
         Ok(outputs)
     }
 
-    pub(crate) fn select_item(&mut self, item: &SelectItem) -> Result<Outputs, Refusal> {
+    /// An item, and the text that names it where it has no other name.
+    pub(crate) fn select_item(&mut self, item: &SelectItem, label: Option<&str>) -> Result<Outputs, Refusal> {
         match item {
             SelectItem::UnnamedExpr(expression) => {
+                let start = self.out.len();
                 self.expression(expression)?;
+                if !self.dialect.is_postgres() && self.column_path(expression).is_none() {
+                    return Ok(Some(vec![self.labelled(expression, label, start)]));
+                }
                 Ok(self.unnamed_output(expression)?.map(|output| vec![output]))
             }
             SelectItem::ExprWithAlias { expr, alias } => {
@@ -326,6 +342,16 @@ impl Writer<'_> {
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::Expr(_), _)
             | SelectItem::ExprWithAliases { .. } => Err(not_admitted("this item of a SELECT list")),
         }
+    }
+
+    /// Names what was computed as the database would have.
+    fn labelled(&mut self, expression: &Expr, label: Option<&str>, start: usize) -> Output {
+        let name = label.map_or_else(|| expression.to_string(), str::to_owned);
+        if self.out.get(start..) != Some(name.as_str()) {
+            self.text(" AS ");
+            self.name(&name);
+        }
+        Output { name, data_type: None }
     }
 
     /// What `alias.*` or `schema.relation.*` stands for.

@@ -65,8 +65,8 @@ pub(crate) enum Meaning {
 }
 
 impl Names {
-    pub(crate) fn common_table(&self, name: &str) -> Option<&CommonTable> {
-        self.common.iter().rev().find(|table| table.name == name)
+    pub(crate) fn common_table(&self, name: &str, same: Same) -> Option<&CommonTable> {
+        self.common.iter().rev().find(|table| same(&table.name, name))
     }
 
     /// What a name alone means. `system` are the columns that every table has.

@@ -12,6 +12,8 @@ use sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
 
 use crate::admit::Read;
 use crate::dialect::Dialect;
+use crate::expressions::TARGET;
+use crate::labels::Labels;
 use crate::refusal::Refusal;
 use crate::relations::{Names, Same, same_exactly, same_without_case};
 
@@ -24,6 +26,8 @@ pub(crate) enum Slot {
     Principal(PrincipalValue),
     /// A list of the principal, as one array.
     PrincipalList(PrincipalPath),
+    /// A list of the principal, as a JSON document.
+    PrincipalJson(PrincipalPath),
 }
 
 /// What was printed.
@@ -59,8 +63,9 @@ pub(crate) struct Writer<'a> {
     pub(crate) same: Same,
     pub(crate) out: String,
     pub(crate) slots: Vec<Slot>,
-    /// Numbered placeholders of the caller come first.
-    caller_placeholders: usize,
+    pub(crate) labels: &'a Labels,
+    /// While RETURNING is written, where the database knows the changed relation by its own name only: that name.
+    pub(crate) returning_from: Option<String>,
     /// Where a barrier would go, in bytes of `out`.
     barriers: Vec<usize>,
     /// Whether what is being written is only ever computed for rows that passed every condition.
@@ -96,7 +101,8 @@ pub(crate) fn rewrite(read: &Read, view: &View, dialect: &'static Dialect) -> Re
         } else {
             Vec::new()
         },
-        caller_placeholders: 0,
+        labels: &read.labels,
+        returning_from: None,
         barriers: Vec::new(),
         is_final: true,
         may_raise: false,
@@ -246,6 +252,26 @@ impl Writer<'_> {
         self.name(&relation.name);
     }
 
+    /// A name that WITH defines. Where names without a schema are looked up in the caller's own, it is one that no relation
+    /// has.
+    pub(crate) fn common_name(&mut self, name: &str) {
+        if self.dialect.is_postgres() {
+            self.name(name);
+        } else {
+            self.name(&format!("{OWN_ALIAS}w_{name}"));
+        }
+    }
+
+    /// `alias.column`. In RETURNING the changed relation may go by another name.
+    pub(crate) fn qualified(&mut self, alias: &str, column: &str) {
+        match self.returning_from.clone() {
+            Some(own) if alias == TARGET => self.name(&own),
+            _ => self.name(alias),
+        }
+        self.text(".");
+        self.name(column);
+    }
+
     pub(crate) fn identifier(&mut self, identifier: &Ident) -> Result<(), Refusal> {
         let name = self.folded(identifier)?;
         self.name(&name);
@@ -261,6 +287,7 @@ impl Writer<'_> {
         match quote_style {
             None if self.dialect.folds => Ok(value.to_ascii_lowercase()),
             None | Some('"' | '`') => Ok(value.clone()),
+            Some('[') if self.dialect.is_sqlite() => Ok(value.clone()),
             Some(_) => Err(not_admitted("this way of quoting names")),
         }
     }
@@ -303,7 +330,7 @@ impl Writer<'_> {
         found(&key).or_else(|| {
             // Where case does not matter, the stored spelling is looked for.
             let all = self.view.relations.keys().chain(self.view.unresolved.keys());
-            let caseless = self.dialect.caseless;
+            let caseless = self.dialect.caseless_relations;
             let mut all = all.filter(|_| caseless);
             all.find(|known| (self.same)(&known.schema, schema) && (self.same)(&known.name, name))
                 .and_then(found)
@@ -329,12 +356,8 @@ impl Writer<'_> {
 
     /// The caller's placeholder.
     pub(crate) fn caller_placeholder(&mut self, name: &str) -> Result<(), Refusal> {
-        let number = if let Some(digits) = name.strip_prefix('$') {
-            digits.parse().map_err(|_| not_admitted("this placeholder"))?
-        } else {
-            self.caller_placeholders = self.caller_placeholders.saturating_add(1);
-            self.caller_placeholders
-        };
+        let number = name.strip_prefix(['$', '?']).and_then(|digits| digits.parse().ok());
+        let number = number.ok_or_else(|| not_admitted("this placeholder"))?;
         self.placeholder(Slot::Caller(number));
         Ok(())
     }

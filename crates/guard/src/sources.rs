@@ -88,13 +88,19 @@ impl Writer<'_> {
     ) -> Result<(), Refusal> {
         let parts = self.parts(name)?;
         let common = match parts.as_slice() {
-            [name] => self.names.common_table(name).cloned(),
+            [name] => self.names.common_table(name, self.same).cloned(),
             _ => None,
         };
         if let Some(table) = common {
-            self.name(&table.name);
+            self.common_name(&table.name);
             let called = match alias {
-                None => table.name,
+                None if self.dialect.is_postgres() => table.name,
+                None => {
+                    let own = parts.last().cloned().unwrap_or_default();
+                    self.text(" AS ");
+                    self.name(&own);
+                    own
+                }
                 Some(alias) => self.alias(alias)?,
             };
             let columns = self.renamed(table.columns, alias.map_or(&[], |alias| &alias.columns))?;

@@ -12,7 +12,7 @@ use sqlparser::ast::{
 
 use crate::expressions::TARGET;
 use crate::refusal::Refusal;
-use crate::relations::{Outputs, Scope};
+use crate::relations::{Outputs, Scope, Source};
 use crate::rewrite::{Writer, not_admitted};
 
 /// The name of the column that the engine checks.
@@ -82,7 +82,7 @@ impl Writer<'_> {
     ) -> Result<Target, Refusal> {
         let parts = self.parts(name)?;
         if let [name] = parts.as_slice()
-            && self.names.common_table(name).is_some()
+            && self.names.common_table(name, self.same).is_some()
         {
             return Err(not_admitted("changing a relation of WITH"));
         }
@@ -350,6 +350,18 @@ impl Writer<'_> {
             return Ok(outputs);
         }
         self.text(" RETURNING ");
+        if self.dialect.is_sqlite() {
+            // There it is known by its own name, and nothing else is known.
+            let own = target.entitlement.relation.name.clone();
+            let scope = self.names.scopes.last_mut();
+            if let Some(Source { alias, .. }) = scope.and_then(|scope| {
+                scope.sources.truncate(1);
+                scope.sources.first_mut()
+            }) {
+                alias.clone_from(&own);
+            }
+            self.returning_from = Some(own);
+        }
         self.list(items.unwrap_or_default(), |writer, item| {
             let more = writer.returned(item, target)?;
             outputs = match (outputs.take(), more) {
@@ -371,6 +383,7 @@ impl Writer<'_> {
             self.text(") AS ");
             self.name(CHECK);
         }
+        self.returning_from = None;
         Ok(outputs)
     }
 
@@ -387,14 +400,14 @@ impl Writer<'_> {
                         && parts == [target.entitlement.relation.schema.clone(), target.alias.clone()])
             }
             SelectItem::UnnamedExpr(expression) => return self.returned_column(item, expression),
-            _ => return self.select_item(item),
+            _ => return self.select_item(item, None),
         };
         if !is_target {
             return match item {
                 SelectItem::Wildcard(_) => {
                     Err(not_admitted("RETURNING * over several relations: name the columns"))
                 }
-                _ => self.select_item(item),
+                _ => self.select_item(item, None),
             };
         }
         let entitlement = Arc::clone(&target.entitlement);
@@ -409,7 +422,7 @@ impl Writer<'_> {
 
     /// A column keeps its name, whatever stands for it.
     fn returned_column(&mut self, item: &SelectItem, expression: &Expr) -> Result<Outputs, Refusal> {
-        let outputs = self.select_item(item)?;
+        let outputs = self.select_item(item, None)?;
         if let Some(path) = self.column_path(expression) {
             self.text(" AS ");
             self.name(path.last().map_or("", String::as_str));

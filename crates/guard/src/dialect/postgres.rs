@@ -10,6 +10,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     identifier_bytes: 63,
     folds: true,
     caseless: false,
+    caseless_relations: false,
     function_schema: Some("pg_catalog"),
     barrier: " OFFSET 0",
     numbered: true,
