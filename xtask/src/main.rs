@@ -9,6 +9,7 @@ mod setup;
 mod steps;
 mod test;
 mod tidy;
+mod world;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,7 @@ cargo xtask <command>
   check [--fast] [--keep-going]  the gates: tidy, format, lints, crate edges, docs, licences, unused dependencies, Python
   test  [--fast] [--keep-going]  installs what is missing, then runs every test
   setup                          what `test` installs, alone
+  world [--json]                 starts the guard corpus: PostgreSQL, a server with its policy, four principals; Ctrl-C ends it
   bench [--quick]                builds the release binaries and writes benches/results.md
 
   --fast        leaves out the slow gates, and shortens the slow tests
@@ -43,6 +45,7 @@ fn run(words: &[&str]) -> Result<(), String> {
     let allowed: &[&str] = match *command {
         "check" | "test" => &["--fast", "--keep-going"],
         "bench" => &["--quick"],
+        "world" => &["--json"],
         _ => &[],
     };
     if let Some(unknown) = flags.iter().find(|flag| !allowed.contains(flag)) {
@@ -53,6 +56,7 @@ fn run(words: &[&str]) -> Result<(), String> {
         "check" => check::run(has("--fast"), has("--keep-going")),
         "test" => test::run(has("--fast"), has("--keep-going")),
         "setup" => setup::run(),
+        "world" => world::run(has("--json")),
         "bench" => bench::run(has("--quick")),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

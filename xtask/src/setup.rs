@@ -90,7 +90,7 @@ pub(crate) fn python() -> Result<PathBuf, String> {
         return Ok(python);
     }
     system_packages()?;
-    println!("making a Python environment in {}", environment.display());
+    eprintln!("making a Python environment in {}", environment.display());
     let mut make = program("python3");
     make.args(["-m", "venv", "--clear"]).arg(&environment);
     start(make)?;

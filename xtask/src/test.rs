@@ -8,13 +8,15 @@ use crate::setup;
 use crate::steps::{Outcome, Steps, passed};
 
 /// Python suites: the name in the table, and the file.
-const PYTHON_SUITES: [(&str, &str); 6] = [
+const PYTHON_SUITES: [(&str, &str); 8] = [
     ("notebook", "test_notebook.py"),
     ("SDK: queries", "test_sdk_queries.py"),
     ("SDK: catalogs", "test_sdk_catalog.py"),
     ("SDK: users", "test_sdk_users.py"),
     ("OpenAPI", "test_openapi.py"),
     ("crash", "test_crash.py"),
+    ("guard corpus: harness", "guard_corpus/test_harness.py"),
+    ("guard corpus", "guard_corpus/test_guard_corpus.py"),
 ];
 
 pub(crate) fn run(fast: bool, keep_going: bool) -> Result<(), String> {
@@ -48,7 +50,7 @@ pub(crate) fn run(fast: bool, keep_going: bool) -> Result<(), String> {
 
 fn python_suite(file: &str, fast: bool) -> Result<Outcome, String> {
     let python = setup::python()?;
-    let report = target().join("python").join(format!("{file}.xml"));
+    let report = target().join("python").join(format!("{}.xml", file.replace('/', ".")));
     let mut pytest = program(python);
     pytest.args(["-m", "pytest", "-c", "tests/python/pyproject.toml", "--rootdir", "tests/python"]);
     pytest.arg(format!("tests/python/{file}"));
