@@ -35,7 +35,7 @@ pub(crate) fn cargo_tool(tool: &CargoTool) -> Result<(), String> {
     if is_installed(tool.package) {
         return Ok(());
     }
-    println!("installing {} {} (once; some minutes)", tool.package, tool.version);
+    eprintln!("installing {} {} (once; some minutes)", tool.package, tool.version);
     let package = format!("{}@{}", tool.package, tool.version);
     let mut install = cargo(&["install", "--locked", "--debug", "--quiet", &package]);
     // Where it compiles is its own business: our target directory stays free of it.
@@ -72,7 +72,7 @@ pub(crate) fn system_packages() -> Result<(), String> {
             missing.join(" ")
         ));
     }
-    println!("installing {}", missing.join(" "));
+    eprintln!("installing {}", missing.join(" "));
     apt(&["update", "-qq"])?;
     let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
     install.extend(missing);

@@ -50,6 +50,7 @@ pub(crate) fn binary(operator: &BinaryOperator) -> Option<&'static str> {
         BinaryOperator::LtDashGt => "<->",
         BinaryOperator::AndLt => "&<",
         BinaryOperator::AndGt => "&>",
+        BinaryOperator::Overlaps => "OVERLAPS",
         BinaryOperator::Custom(operator) if operator == "GLOB" => "GLOB",
         _ => return None,
     })

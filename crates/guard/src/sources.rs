@@ -313,7 +313,6 @@ impl Writer<'_> {
             }
         }
         for source in &scope.sources {
-            let Some(entitlement) = &source.entitlement else { continue };
             if !self.is_grouped_by_key(source, &scope, &grouped) {
                 continue;
             }
@@ -325,8 +324,7 @@ impl Writer<'_> {
                 let column = column.filter(|column| {
                     !grouped.iter().any(|grouped| self.column_of(source, &scope, grouped) == Some(column))
                 });
-                let has = |name: &&str| entitlement.columns.iter().any(|column| column.name == **name);
-                if let Some(column) = column.filter(|name| has(name)) {
+                if let Some(column) = column {
                     dependent.insert((source.alias.clone(), column.to_owned()));
                 }
             }
@@ -335,18 +333,16 @@ impl Writer<'_> {
     }
 
     fn is_grouped_by_key(&self, source: &Source, scope: &Scope, grouped: &[Vec<String>]) -> bool {
-        source.entitlement.as_ref().is_some_and(|entitlement| {
-            let is_plain = |key: &String| {
-                entitlement.columns.iter().any(|column| column.name == *key && column.mask.is_none())
-            };
-            !entitlement.key.is_empty()
-                && entitlement.key.iter().all(|key| {
-                    is_plain(key)
-                        && grouped
-                            .iter()
-                            .any(|path| self.column_of(source, scope, path) == Some(key.as_str()))
-                })
-        })
+        let (Some(entitlement), Some(columns)) = (&source.entitlement, &source.columns) else { return false };
+        // An alias may call the columns otherwise; they stay in their order.
+        let called = |key: &String| {
+            let place =
+                entitlement.columns.iter().position(|column| column.name == *key && column.mask.is_none());
+            place.and_then(|place| columns.get(place)).map(|column| column.name.as_str())
+        };
+        let is_grouped =
+            |name: &str| grouped.iter().any(|path| self.column_of(source, scope, path) == Some(name));
+        !entitlement.key.is_empty() && entitlement.key.iter().all(|key| called(key).is_some_and(is_grouped))
     }
 
     /// The column of the source that a path names, when it can be no other's.

@@ -16,7 +16,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     numbered: true,
     always_recursive: false,
     functions: FUNCTIONS,
-    keywords: &["coalesce", "greatest", "grouping", "least", "nullif"],
+    keywords: &["array", "coalesce", "greatest", "grouping", "least", "nullif", "row"],
     bare: &["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"],
     operators: OPERATORS,
     types: TYPES,
@@ -77,7 +77,7 @@ const FUNCTIONS: &[&str] = &[
 const OPERATORS: &[&str] = &[
     "+", "-", "*", "/", "%", "^", "||", "=", "<>", "<", "<=", ">", ">=", "AND", "OR", "&", "|", "#", "<<",
     ">>", "&&", "~", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*", "^@", "->", "->>", "#>", "#>>", "@@",
-    "@>", "<@", "#-", "@?", "?", "?&", "?|", "-|-", "&<", "&>", "<->", "<<=", ">>=",
+    "@>", "<@", "#-", "@?", "?", "?&", "?|", "-|-", "&<", "&>", "<->", "<<=", ">>=", "OVERLAPS",
 ];
 
 /// None of the reg* types, which look names up, and no row type.
