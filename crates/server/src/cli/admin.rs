@@ -195,7 +195,7 @@ impl Admin {
 }
 
 /// The gateway for one call: its record is durable before the command ends.
-async fn open(config: &Config) -> Result<Gateway, Failure> {
+pub(super) async fn open(config: &Config) -> Result<Gateway, Failure> {
     let store = open_existing_store(config).await?;
     let mut settings = config.gateway_config();
     settings.audit = AuditMode::Strict;

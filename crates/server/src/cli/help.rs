@@ -63,6 +63,13 @@ EXAMPLES
   ringfence admin key list --user ada --data-dir ./data
   ringfence admin rotate-sealing-key --data-dir ./data     (stop the server first)";
 
+pub(crate) const POLICY: &str = "\
+EXAMPLES
+  ringfence policy check shop.yaml
+  ringfence policy check report.yaml --kind sqlite
+  ringfence policy apply shop.yaml --connection postgresql://app@db/shop --user ada --data-dir ./data
+  ringfence policy get --connection postgresql://app@db/shop --user ada --data-dir ./data > shop.yaml";
+
 pub(crate) const AUDIT: &str = "\
 EXAMPLES
   Is the log as it was written?

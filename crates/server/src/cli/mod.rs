@@ -12,6 +12,7 @@ mod listening;
 mod opening;
 mod operator;
 mod options;
+mod policy;
 mod program;
 mod serve;
 mod terminal;
@@ -43,6 +44,7 @@ enum Command {
     Demo(demo::Demo),
     Config(config::ConfigCommand),
     Admin(admin::Admin),
+    Policy(policy::PolicyCommand),
     Audit(audit::Audit),
     Completions(completions::Completions),
 }
@@ -55,6 +57,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Admin(command) => command.run(),
+        Command::Policy(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Completions(command) => Ok(command.run::<Cli>()),
     };

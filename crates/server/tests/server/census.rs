@@ -61,6 +61,8 @@ struct Scene {
     rock_admin: String,
     fruit_admin: String,
     connection: String,
+    /// Of fruit-admin, under a policy.
+    guarded: String,
     query: String,
 }
 
@@ -82,7 +84,11 @@ impl Scene {
         let query = submitted.json()["query_id"].as_str().unwrap().to_owned();
         let (rock_admin, fruit_admin) =
             (key_of(server, "rock-admin").await, key_of(server, "fruit-admin").await);
-        Self { world, rock_admin, fruit_admin, connection, query }
+        make_database(postgres, "census_guarded").await;
+        let guarded = connect(server, &fruit_admin, postgres, "census_guarded").await;
+        let path = format!("/v1/policies/{}", segment(&guarded));
+        v1.expect(&fruit_admin, "PUT", &path, json!({"models": {}}), 201).await;
+        Self { world, rock_admin, fruit_admin, connection, guarded, query }
     }
 
     fn key(&self, who: &str) -> &str {
@@ -105,8 +111,10 @@ impl Scene {
             Thing::Missing => (&case["missing"], &case["missing_body"], &nowhere),
         };
         let path = path.as_str().unwrap_or(route);
-        let path =
-            path.replace("$theirs", &segment(&self.connection)).replace("$missing", &segment(&nowhere));
+        let path = path
+            .replace("$guarded", &segment(&self.guarded))
+            .replace("$theirs", &segment(&self.connection))
+            .replace("$missing", &segment(&nowhere));
         let mut request = v1.request(self.key(who), method, &path.replace("$query", &self.query));
         if let Some(accept) = case["accept"].as_str() {
             request = request.header("accept", accept);

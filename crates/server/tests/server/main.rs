@@ -16,6 +16,7 @@ mod process;
 mod transcript;
 mod v1;
 mod v1_client;
+mod v1_policies;
 mod v1_connections;
 mod v1_queries;
 mod world;

@@ -122,7 +122,11 @@ async fn get_policy(
         ("If-None-Match" = Option<String>, Header, description = "`*`: there is to be no policy yet."),
     ),
     request_body(
-        content((String = "application/yaml"), (Object = "application/json"), (String = "text/plain")),
+        content(
+            (String = "application/yaml", example = json!("models:\n  Order: { table: public.orders, scoping: { tenant_id: principal.tenant_id } }\n")),
+            (Object = "application/json", example = json!({"models": {"Order": {"table": "public.orders"}}})),
+            (String = "text/plain", example = json!("models: {}")),
+        ),
         description = "The document."
     ),
     responses(
