@@ -50,6 +50,9 @@ pub(crate) fn binary(operator: &BinaryOperator) -> Option<&'static str> {
         BinaryOperator::LtDashGt => "<->",
         BinaryOperator::AndLt => "&<",
         BinaryOperator::AndGt => "&>",
+        BinaryOperator::Spaceship => "<=>",
+        BinaryOperator::Xor => "XOR",
+        BinaryOperator::MyIntegerDivide => "DIV",
         BinaryOperator::Custom(operator) if operator == "GLOB" => "GLOB",
         _ => return None,
     })
