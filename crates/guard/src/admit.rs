@@ -46,7 +46,7 @@ pub(crate) fn read(text: &str, dialect: &Dialect) -> Result<Read, Refusal> {
         let tokens: Vec<Token> = spans.iter().map(|spanned| spanned.token.clone()).collect();
         (inspect(&tokens)?, Labels::default())
     } else {
-        let labels = labels::read(text, &mut spans)?;
+        let labels = labels::read(text, &mut spans, dialect.is_sqlite())?;
         let tokens: Vec<Token> = spans.iter().map(|spanned| spanned.token.clone()).collect();
         (inspect(&tokens)?, labels)
     };

@@ -28,6 +28,8 @@ pub(crate) struct Dialect {
     pub(crate) function_schema: Option<&'static str>,
     /// Ends a derived table that the planner must not look into.
     pub(crate) barrier: &'static str,
+    /// What makes LIKE read a backslash as callers expect.
+    pub(crate) like_escape: &'static str,
     /// Whether placeholders are numbered (`$1`) or stand in order (`?`).
     pub(crate) numbered: bool,
     /// Whether every common table expression of a WITH sees the others without RECURSIVE.
@@ -74,8 +76,13 @@ impl Dialect {
         match self.kind {
             ConnectionKind::Postgresql | ConnectionKind::Push => &PostgreSqlDialect {},
             ConnectionKind::Sqlite => &sqlite::Reader,
-            ConnectionKind::Mysql => &mysql::Reader,
+            ConnectionKind::Mysql => &mysql::Reader { escapes: true },
         }
+    }
+
+    /// How it reads what the guard prints.
+    pub(crate) fn printed(&self) -> &'static dyn ParserDialect {
+        if self.is_mysql() { &mysql::Reader { escapes: false } } else { self.parser() }
     }
 
     pub(crate) fn is_function(&self, name: &str) -> bool {

@@ -2,9 +2,9 @@
 
 use ringfence_policy::RelationName;
 use sqlparser::ast::{
-    AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DateTimeField, DollarQuotedString,
-    Expr, ExtractSyntax, Ident, Interval, Subscript, TrimWhereField, TypedString, UnaryOperator, Value,
-    ValueWithSpan,
+    AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DataType, DateTimeField,
+    DollarQuotedString, Expr, ExtractSyntax, Ident, Interval, Subscript, TrimWhereField, TypedString,
+    UnaryOperator, Value, ValueWithSpan,
 };
 
 use crate::refusal::Refusal;
@@ -101,18 +101,23 @@ impl Writer<'_> {
                 if !is_constant(expr) {
                     self.raises();
                 }
-                self.text("CAST(");
-                self.expression(expr)?;
-                self.text(" AS ");
-                self.data_type(data_type)?;
-                self.text(")");
-                Ok(())
+                self.cast(expr, data_type)
             }
             Expr::AtTimeZone { timestamp, time_zone } if self.dialect.is_postgres() => {
                 self.raises();
                 self.infix(timestamp, " AT TIME ZONE ", time_zone)
             }
-            Expr::Extract { field, syntax: ExtractSyntax::From, expr } if self.dialect.is_postgres() => {
+            Expr::RLike { negated, expr, pattern, regexp: _ } if self.dialect.is_mysql() => {
+                self.raises();
+                self.infix(expr, if *negated { " NOT REGEXP " } else { " REGEXP " }, pattern)
+            }
+            Expr::Convert {
+                is_try: false, expr, data_type: Some(data_type), charset: None, styles, ..
+            } if self.dialect.is_mysql() && styles.is_empty() => {
+                self.raises();
+                self.cast(expr, data_type)
+            }
+            Expr::Extract { field, syntax: ExtractSyntax::From, expr } if !self.dialect.is_sqlite() => {
                 self.raises();
                 self.text("EXTRACT(");
                 self.date_time_field(field)?;
@@ -126,6 +131,9 @@ impl Writer<'_> {
             }
             Expr::Floor { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
                 self.special_call("floor", &[expr])
+            }
+            Expr::Position { expr, r#in } if self.dialect.is_mysql() => {
+                self.special_call("locate", &[expr, r#in])
             }
             Expr::Position { expr, r#in } if self.dialect.is_postgres() => {
                 self.special_call("position", &[r#in, expr])
@@ -196,7 +204,7 @@ impl Writer<'_> {
                 self.text("]");
                 Ok(())
             }
-            Expr::Interval(interval) if self.dialect.is_postgres() => self.interval(interval),
+            Expr::Interval(interval) if !self.dialect.is_sqlite() => self.interval(interval),
             Expr::CompoundFieldAccess { root, access_chain } if self.dialect.is_postgres() => {
                 self.access(root, access_chain)
             }
@@ -270,8 +278,26 @@ impl Writer<'_> {
         let printed =
             crate::operators::binary(operator).filter(|printed| self.dialect.operators.contains(printed));
         let printed = printed.ok_or_else(|| not_admitted(&format!("the operator {operator}")))?;
+        if self.dialect.is_mysql() {
+            match (printed, right) {
+                // MariaDB has no such operators, and MySQL these functions behind them.
+                ("->", path) => return self.special_call("json_extract", &[left, path]),
+                ("->>", path) => {
+                    self.text("json_unquote(");
+                    self.special_call("json_extract", &[left, path])?;
+                    self.text(")");
+                    return Ok(());
+                }
+                ("=" | "<>" | "<" | "<=" | ">" | ">=" | "<=>", right)
+                    if compares(left) || compares(right) =>
+                {
+                    return Err(not_admitted("a comparison of comparisons without parentheses"));
+                }
+                _ => {}
+            }
+        }
         match printed {
-            "AND" | "OR" => {}
+            "AND" | "OR" | "XOR" => {}
             "=" | "<>" | "<" | "<=" | ">" | ">=" => self.compared(left, std::slice::from_ref(right)),
             _ => self.raises(),
         }
@@ -361,6 +387,15 @@ impl Writer<'_> {
         data_type.filter(|name| name != "ARRAY")
     }
 
+    fn cast(&mut self, operand: &Expr, data_type: &DataType) -> Result<(), Refusal> {
+        self.text("CAST(");
+        self.expression(operand)?;
+        self.text(" AS ");
+        self.data_type(data_type)?;
+        self.text(")");
+        Ok(())
+    }
+
     fn test(&mut self, operand: &Expr, test: &str) -> Result<(), Refusal> {
         self.text("(");
         self.expression(operand)?;
@@ -401,6 +436,8 @@ impl Writer<'_> {
         if let Some(escape) = escape {
             self.text(" ESCAPE ");
             self.value(escape)?;
+        } else {
+            self.text(self.dialect.like_escape);
         }
         self.text(")");
         Ok(())
@@ -453,6 +490,14 @@ impl Writer<'_> {
         else {
             return Err(not_admitted("this form of INTERVAL"));
         };
+        if self.dialect.is_mysql()
+            && let Some(field) = leading_field
+        {
+            self.text("INTERVAL ");
+            self.expression(value)?;
+            self.text(" ");
+            return self.date_time_field(field);
+        }
         let Expr::Value(value) = value.as_ref() else {
             return Err(not_admitted("this form of INTERVAL"));
         };
@@ -518,6 +563,21 @@ impl Writer<'_> {
             Some(TrimWhereField::Leading) => "ltrim",
             Some(TrimWhereField::Trailing) => "rtrim",
         };
+        if self.dialect.is_mysql()
+            && let (Some(what), None) = (what, characters)
+        {
+            self.raises();
+            self.text(match place {
+                Some(TrimWhereField::Leading) => "TRIM(LEADING ",
+                Some(TrimWhereField::Trailing) => "TRIM(TRAILING ",
+                None | Some(TrimWhereField::Both) => "TRIM(BOTH ",
+            });
+            self.expression(what)?;
+            self.text(" FROM ");
+            self.expression(operand)?;
+            self.text(")");
+            return Ok(());
+        }
         match (what, characters) {
             (None, None) => self.special_call(function, &[operand]),
             (Some(what), None) => self.special_call(function, &[operand, what]),
@@ -555,6 +615,14 @@ impl Writer<'_> {
     pub(crate) fn value(&mut self, value: &ValueWithSpan) -> Result<(), Refusal> {
         let ValueWithSpan { value, span: _ } = value;
         match value {
+            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) if text.contains('\0') => {
+                return Err(not_admitted("a NUL character in a text"));
+            }
+            Value::DoubleQuotedString(text) | Value::NationalStringLiteral(text)
+                if self.dialect.is_mysql() =>
+            {
+                self.string(text);
+            }
             Value::Number(number, false) if is_plain_number(number) => self.text(number),
             Value::SingleQuotedString(text)
             | Value::EscapedStringLiteral(text)
@@ -568,7 +636,7 @@ impl Writer<'_> {
                 self.text("'");
             }
             Value::HexStringLiteral(digits)
-                if self.dialect.is_sqlite() && digits.chars().all(|digit| digit.is_ascii_hexdigit()) =>
+                if !self.dialect.is_postgres() && digits.chars().all(|digit| digit.is_ascii_hexdigit()) =>
             {
                 self.text("X'");
                 self.text(digits);
@@ -628,6 +696,25 @@ pub(crate) fn column_paths(writer: &Writer<'_>, expression: &Expr, paths: &mut V
     }
 }
 
+/// Whether it is a comparison that no parentheses hold together.
+fn compares(expression: &Expr) -> bool {
+    match expression {
+        Expr::BinaryOp { op, .. } => {
+            matches!(crate::operators::binary(op), Some("=" | "<>" | "<" | "<=" | ">" | ">=" | "<=>"))
+        }
+        Expr::Like { .. }
+        | Expr::RLike { .. }
+        | Expr::Between { .. }
+        | Expr::InList { .. }
+        | Expr::InSubquery { .. }
+        | Expr::IsNull(_)
+        | Expr::IsNotNull(_)
+        | Expr::IsTrue(_)
+        | Expr::IsFalse(_) => true,
+        _ => false,
+    }
+}
+
 fn is_constant(expression: &Expr) -> bool {
     match expression {
         Expr::Value(_) | Expr::TypedString(_) => true,
@@ -642,8 +729,16 @@ fn is_number(expression: &Expr) -> bool {
     matches!(expression, Expr::Value(ValueWithSpan { value: Value::Number(..), span: _ }))
 }
 
-fn is_text(expression: &Expr) -> bool {
-    matches!(expression, Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), span: _ }))
+pub(crate) fn is_text(expression: &Expr) -> bool {
+    matches!(
+        expression,
+        Expr::Value(ValueWithSpan {
+            value: Value::SingleQuotedString(_)
+                | Value::DoubleQuotedString(_)
+                | Value::NationalStringLiteral(_),
+            span: _
+        })
+    )
 }
 
 /// Digits, a point, an exponent: nothing that one reader takes for more than another.

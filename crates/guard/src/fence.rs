@@ -75,6 +75,21 @@ impl Writer<'_> {
             }
             Expression::Not(operand) => self.policy_prefix("NOT ", operand, alias),
             Expression::Negate(operand) => self.policy_prefix("- ", operand, alias),
+            // There `||` is OR.
+            Expression::Binary { left, operator: BinaryOperator::Concatenate, right }
+                if self.dialect.is_mysql() =>
+            {
+                self.text("concat(");
+                self.policy(left, alias)?;
+                self.text(", ");
+                self.policy(right, alias)?;
+                self.text(")");
+                Ok(())
+            }
+            Expression::Binary {
+                operator: BinaryOperator::JsonMember | BinaryOperator::JsonMemberText,
+                ..
+            } if self.dialect.is_mysql() => Err(not_admitted("an operator of the policy")),
             Expression::Binary { left, operator, right } => {
                 self.text("(");
                 self.policy(left, alias)?;
@@ -128,6 +143,9 @@ impl Writer<'_> {
                         })?;
                         self.text(")");
                     }
+                    ListShape::Many if self.dialect.is_mysql() => {
+                        return Err(not_admitted("so long a list of the principal"));
+                    }
                     // No arrays here: the list travels as JSON.
                     ListShape::Many => {
                         self.text(if *negated { " NOT IN " } else { " IN " });
@@ -161,6 +179,7 @@ impl Writer<'_> {
                 self.text(if *any_case && self.dialect.is_postgres() { "ILIKE " } else { "LIKE " });
                 self.note_operator("LIKE");
                 self.policy(pattern, alias)?;
+                self.text(self.dialect.like_escape);
                 self.text(")");
                 Ok(())
             }

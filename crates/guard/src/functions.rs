@@ -156,13 +156,22 @@ impl Writer<'_> {
                     None | Some(DuplicateTreatment::All) => {}
                     Some(DuplicateTreatment::Distinct) => self.text("DISTINCT "),
                 }
-                self.list(args, Self::argument)?;
+                let unit = self.written_unit(args)?;
+                self.list(args.get(unit..).unwrap_or_default(), |writer, argument| {
+                    writer.argument(argument)
+                })?;
                 for clause in clauses {
-                    let FunctionArgumentClause::OrderBy(items) = clause else {
-                        return Err(not_admitted("this clause in a function call"));
-                    };
-                    self.text(" ORDER BY ");
-                    self.list(items, Self::order_by_item)?;
+                    match clause {
+                        FunctionArgumentClause::OrderBy(items) => {
+                            self.text(" ORDER BY ");
+                            self.list(items, |writer, item| writer.order_by_item(item))?;
+                        }
+                        FunctionArgumentClause::Separator(separator) if self.dialect.is_mysql() => {
+                            self.text(" SEPARATOR ");
+                            self.value(separator)?;
+                        }
+                        _ => return Err(not_admitted("this clause in a function call")),
+                    }
                 }
                 self.text(")");
                 Ok(())
@@ -203,6 +212,30 @@ impl Writer<'_> {
             }
             _ => Err(not_admitted("this kind of argument")),
         }
+    }
+
+    /// `TIMESTAMPDIFF(DAY, ...)`: the first argument is a word, which is written here; answers how many were.
+    fn written_unit(&mut self, arguments: &[FunctionArg]) -> Result<usize, Refusal> {
+        let takes_unit = self.functions.last().is_some_and(|last| {
+            self.dialect.is_mysql() && matches!(last.as_str(), "timestampdiff" | "timestampadd")
+        });
+        if !takes_unit {
+            return Ok(0);
+        }
+        let unit = match arguments.first() {
+            Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(unit)))) => {
+                unit.value.to_ascii_uppercase()
+            }
+            _ => String::new(),
+        };
+        if !["MICROSECOND", "SECOND", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR"]
+            .contains(&unit.as_str())
+        {
+            return Err(not_admitted("this unit of time"));
+        }
+        self.text(&unit);
+        self.text(", ");
+        Ok(1)
     }
 
     /// One call must not be able to fill the memory of the database.
@@ -326,6 +359,10 @@ impl Writer<'_> {
             return Ok(());
         }
         let name = name.to_ascii_uppercase();
+        if self.dialect.is_mysql() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            self.text(&name);
+            return Ok(());
+        }
         if !["BINARY", "NOCASE", "RTRIM"].contains(&name.as_str()) {
             return Err(not_admitted("this collation"));
         }

@@ -64,6 +64,11 @@ impl Writer<'_> {
         }
         let alias = table_alias.as_ref().map(|TableAliasWithoutColumns { explicit: _, alias }| alias);
         let target = self.target(name, alias, |entitled| entitled.writes.create, "INSERT")?;
+        if self.dialect.is_mysql() {
+            let plain = returning.is_none().then_some(source.as_deref()).flatten().and_then(plain_values);
+            let values = plain.ok_or_else(|| not_admitted("this form of INSERT: use VALUES"))?;
+            return self.implied_insert(&target, columns, values, on.as_ref()).map(|()| None);
+        }
         let mut scope = Scope::default();
         self.text("INSERT INTO ");
         self.write_target(&target, &mut scope);
@@ -437,25 +442,43 @@ impl Writer<'_> {
             return Err(not_admitted("this form of INSERT in MERGE"));
         };
         let columns = self.insert_columns(columns, target, true, Some(values.content.len()))?;
-        // The row is seen because of what the policy sets, and of nothing else.
+        self.refuse_unless_implied(target, rows)?;
+        self.text("INSERT (");
+        self.column_names(&columns, target)?;
+        self.text(") VALUES (");
+        self.implied_row(&values.content, &columns, target)
+    }
+
+    /// Where nothing can be checked afterwards, the row must be seen because of what the policy sets, and of nothing else.
+    fn refuse_unless_implied(&mut self, target: &Entitlement, rows: &Expression) -> Result<(), Refusal> {
         let auto: Vec<String> = target.writes.auto_set.iter().map(|(column, _)| column.clone()).collect();
         let is_implied = crate::conditions::names_only(rows, &auto)
             && self
                 .references(target, |columns| !columns.iter().all(|column| auto.contains(column)))
                 .is_empty();
-        if !is_implied || values.content.len() != columns.given.len() {
-            return Err(not_admitted("inserting such a row by MERGE: use INSERT"));
-        }
-        let added: Vec<_> =
-            columns.added.iter().filter_map(|index| target.writes.auto_set.get(*index)).collect();
-        self.text("INSERT (");
-        let names: Vec<&String> = columns.given.iter().chain(added.iter().map(|(name, _)| name)).collect();
+        if is_implied { Ok(()) } else { Err(not_admitted("inserting such a row in this way")) }
+    }
+
+    fn column_names(&mut self, columns: &Columns, target: &Entitlement) -> Result<(), Refusal> {
+        let added = columns.added.iter().filter_map(|index| target.writes.auto_set.get(*index));
+        let names: Vec<&String> = columns.given.iter().chain(added.map(|(name, _)| name)).collect();
         self.list(&names, |writer, name| {
             writer.name(name);
             Ok(())
-        })?;
-        self.text(") VALUES (");
-        let pairs: Vec<_> = values.content.iter().zip(&columns.given).collect();
+        })
+    }
+
+    /// The values of a row that is right by the way it is made, and `)`.
+    fn implied_row(
+        &mut self,
+        values: &[Expr],
+        columns: &Columns,
+        target: &Entitlement,
+    ) -> Result<(), Refusal> {
+        if values.len() != columns.given.len() {
+            return Err(not_admitted("a row with another number of values than columns"));
+        }
+        let pairs: Vec<_> = values.iter().zip(&columns.given).collect();
         self.list(&pairs, |writer, (value, column)| {
             let set = target.writes.auto_set.iter().find(|(name, _)| name == *column);
             match set {
@@ -472,14 +495,82 @@ impl Writer<'_> {
                     writer.text(" END");
                     Ok(())
                 }
-                Some(_) => Err(not_admitted("giving such a column by MERGE: leave it out")),
+                Some(_) => Err(not_admitted("giving such a column in this way: leave it out")),
             }
         })?;
-        for (index, (_, set)) in added.iter().enumerate() {
+        let added = columns.added.iter().filter_map(|index| target.writes.auto_set.get(*index));
+        for (index, (_, set)) in added.enumerate() {
             self.text(if index > 0 || !pairs.is_empty() { ", " } else { "" });
             self.policy(&set.value, TARGET)?;
         }
         self.text(")");
+        Ok(())
+    }
+
+    /// INSERT where nothing is returned: MySQL.
+    fn implied_insert(
+        &mut self,
+        target: &Target,
+        columns: &[ObjectName],
+        values: &Values,
+        on: Option<&OnInsert>,
+    ) -> Result<(), Refusal> {
+        let entitlement = Arc::clone(&target.entitlement);
+        self.returns_rows = false;
+        let width = values.rows.first().map(|row| row.content.len());
+        let columns = self.insert_columns(columns, &entitlement, true, width)?;
+        self.refuse_unless_implied(&entitlement, &writable_rows(&entitlement))?;
+        self.text("INSERT INTO ");
+        self.relation_name(&entitlement.relation);
+        self.text(" (");
+        self.column_names(&columns, &entitlement)?;
+        self.text(") VALUES ");
+        self.list(&values.rows, |writer, row| {
+            writer.text("(");
+            writer.implied_row(&row.content, &columns, &entitlement)
+        })?;
+        match on {
+            None => Ok(()),
+            Some(OnInsert::DuplicateKeyUpdate(assignments)) => {
+                self.duplicate_update(assignments, target, &columns)
+            }
+            Some(_) => Err(not_admitted("this form of INSERT")),
+        }
+    }
+
+    /// The row in the way may be one that the principal does not see. Then a column that takes no NULL is set to NULL, first
+    /// of all, and the statement fails as for a key that is taken.
+    fn duplicate_update(
+        &mut self,
+        assignments: &[sqlparser::ast::Assignment],
+        target: &Target,
+        columns: &Columns,
+    ) -> Result<(), Refusal> {
+        let entitlement = Arc::clone(&target.entitlement);
+        permitted(entitlement.writes.update, "UPDATE", &entitlement)?;
+        let rows = writable_rows(&entitlement);
+        let takes_no_null = |name: &&String| !entitlement.nullable.contains(*name);
+        let auto = entitlement.writes.auto_set.iter().map(|(name, _)| name);
+        let guard = auto.chain(&columns.given).find(takes_no_null);
+        let guard = guard.ok_or_else(|| not_admitted("ON DUPLICATE KEY UPDATE here"))?.clone();
+        self.text(" ON DUPLICATE KEY UPDATE ");
+        // There is no alias: the changed relation has its own name.
+        self.returning_from = Some(entitlement.relation.name.clone());
+        self.name(&guard);
+        self.text(" = CASE WHEN ");
+        self.policy(&rows, TARGET)?;
+        self.text(" THEN ");
+        self.qualified(TARGET, &guard);
+        self.text(" END, ");
+        let mut scope = Scope::default();
+        scope.sources.push(Self::target_source(&target.alias, None, &entitlement));
+        self.names.scopes.push(scope);
+        let assigned = self.assignments(assignments, &entitlement)?;
+        self.names.scopes.pop();
+        self.returning_from = None;
+        if assigned.contains(&guard) || self.check_of_update(&entitlement, &assigned).is_some() {
+            return Err(not_admitted("changing such a column by ON DUPLICATE KEY UPDATE"));
+        }
         Ok(())
     }
 }

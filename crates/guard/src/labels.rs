@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Whitespace};
 
 use crate::refusal::Refusal;
 
@@ -13,7 +13,7 @@ pub(crate) type Labels = BTreeMap<Location, Vec<String>>;
 
 /// Reads the items' texts, numbers the placeholders that stand in order, and makes numbers of `0x1F`, which the tokenizer
 /// takes for the string `X'1F'`.
-pub(crate) fn read(text: &str, tokens: &mut Vec<TokenWithSpan>) -> Result<Labels, Refusal> {
+pub(crate) fn read(text: &str, tokens: &mut [TokenWithSpan], is_sqlite: bool) -> Result<Labels, Refusal> {
     let places = places(text, tokens);
     let slice = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
     let mut placeholders = 0_usize;
@@ -27,7 +27,13 @@ pub(crate) fn read(text: &str, tokens: &mut Vec<TokenWithSpan>) -> Result<Labels
                     spanned.token = Token::Placeholder(format!("?{placeholders}"));
                 }
             }
-            Token::HexStringLiteral(digits) if slice(*from, *to).starts_with('0') => {
+            // What some servers run is no comment; others skip it.
+            Token::Whitespace(Whitespace::MultiLineComment(comment))
+                if comment.starts_with('!') || comment.starts_with("M!") =>
+            {
+                return Err(Refusal::NotAdmitted { what: "a comment of that form".to_owned() });
+            }
+            Token::HexStringLiteral(digits) if is_sqlite && slice(*from, *to).starts_with('0') => {
                 let number = i64::from_str_radix(digits, 16);
                 let number = number
                     .map_err(|_| Refusal::Unreadable { message: "a number that is too large".to_owned() })?;

@@ -51,6 +51,9 @@ pub(crate) fn binary(operator: &BinaryOperator) -> Option<&'static str> {
         BinaryOperator::AndLt => "&<",
         BinaryOperator::AndGt => "&>",
         BinaryOperator::Overlaps => "OVERLAPS",
+        BinaryOperator::Spaceship => "<=>",
+        BinaryOperator::Xor => "XOR",
+        BinaryOperator::MyIntegerDivide => "DIV",
         BinaryOperator::Custom(operator) if operator == "GLOB" => "GLOB",
         _ => return None,
     })

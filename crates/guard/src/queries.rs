@@ -5,8 +5,8 @@ use sqlparser::ast::{
     Cte, CteAsMaterialized, Distinct, Expr, Fetch, GroupByExpr, GroupByWithModifier, Join, JoinConstraint,
     JoinOperator, LimitClause, LockClause, LockType, NamedWindowDefinition, NamedWindowExpr, NonBlock,
     Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectFlavor, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias, TableWithJoins, Values,
-    WildcardAdditionalOptions, With,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias, TableWithJoins,
+    ValueWithSpan, Values, WildcardAdditionalOptions, With,
 };
 
 use crate::refusal::Refusal;
@@ -312,8 +312,16 @@ impl Writer<'_> {
             SelectItem::UnnamedExpr(expression) => {
                 let start = self.out.len();
                 self.expression(expression)?;
-                if !self.dialect.is_postgres() && self.column_path(expression).is_none() {
-                    return Ok(Some(vec![self.labelled(expression, label, start)]));
+                if !self.dialect.is_postgres() {
+                    match self.column_path(expression) {
+                        None => return Ok(Some(vec![self.labelled(expression, label, start)])),
+                        // There the name of a relation's column is what the statement wrote.
+                        Some(path) if self.dialect.is_mysql() && self.is_of_relation(&path) => {
+                            self.text(" AS ");
+                            self.name(path.last().map_or("", String::as_str));
+                        }
+                        Some(_) => {}
+                    }
                 }
                 Ok(self.unnamed_output(expression)?.map(|output| vec![output]))
             }
@@ -346,12 +354,28 @@ impl Writer<'_> {
 
     /// Names what was computed as the database would have.
     fn labelled(&mut self, expression: &Expr, label: Option<&str>, start: usize) -> Output {
-        let name = label.map_or_else(|| expression.to_string(), str::to_owned);
-        if self.out.get(start..) != Some(name.as_str()) {
+        let name = match expression {
+            Expr::Value(ValueWithSpan { value, span: _ }) if self.dialect.is_mysql() => {
+                value.clone().into_string().or_else(|| label.map(str::to_owned)).unwrap_or_default()
+            }
+            _ => label.map_or_else(|| expression.to_string(), str::to_owned),
+        };
+        let is_text = self.dialect.is_mysql() && crate::expressions::is_text(expression);
+        if !is_text && self.out.get(start..) != Some(name.as_str()) {
             self.text(" AS ");
             self.name(&name);
         }
         Output { name, data_type: None }
+    }
+
+    fn is_of_relation(&self, path: &[String]) -> bool {
+        let sources = self.names.scopes.iter().rev().flat_map(|scope| &scope.sources);
+        let mut found = sources.filter(|source| match path {
+            [name] => source.columns.iter().flatten().any(|column| (self.same)(&column.name, name)),
+            [.., alias, _] => (self.same)(&source.alias, alias),
+            [] => false,
+        });
+        found.next().is_some_and(|source| source.entitlement.is_some() && !source.is_target)
     }
 
     /// What `alias.*` or `schema.relation.*` stands for.

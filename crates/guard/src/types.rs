@@ -9,6 +9,9 @@ use crate::rewrite::{Writer, not_admitted};
 
 impl Writer<'_> {
     pub(crate) fn data_type(&mut self, data_type: &DataType) -> Result<(), Refusal> {
+        if self.dialect.is_mysql() {
+            return self.mysql_type(data_type);
+        }
         match data_type {
             DataType::SmallInt(None) | DataType::Int2(None) => self.text("SMALLINT"),
             DataType::Int(None) | DataType::Integer(None) | DataType::Int4(None) => self.text("INTEGER"),
@@ -53,6 +56,37 @@ impl Writer<'_> {
             other => {
                 return Err(Refusal::TypeNotAllowed { name: other.to_string().chars().take(64).collect() });
             }
+        }
+        Ok(())
+    }
+
+    /// What CAST takes in MySQL and MariaDB alike.
+    fn mysql_type(&mut self, data_type: &DataType) -> Result<(), Refusal> {
+        let (word, precision) = match data_type {
+            DataType::Signed | DataType::SignedInteger => ("SIGNED", None),
+            DataType::Unsigned | DataType::UnsignedInteger => ("UNSIGNED", None),
+            DataType::Date => ("DATE", None),
+            DataType::Datetime(precision) => ("DATETIME", *precision),
+            DataType::Time(precision, TimezoneInfo::None) => ("TIME", *precision),
+            DataType::Binary(length) => ("BINARY", *length),
+            DataType::Double(ExactNumberInfo::None) => ("DOUBLE", None),
+            DataType::Float(ExactNumberInfo::None) => ("FLOAT", None),
+            DataType::Char(length) => {
+                self.text("CHAR");
+                return self.length(length.as_ref());
+            }
+            DataType::Decimal(info) => {
+                self.text("DECIMAL");
+                self.precision(info);
+                return Ok(());
+            }
+            other => {
+                return Err(Refusal::TypeNotAllowed { name: other.to_string().chars().take(64).collect() });
+            }
+        };
+        self.text(word);
+        if let Some(precision) = precision {
+            self.text(&format!("({precision})"));
         }
         Ok(())
     }

@@ -189,9 +189,19 @@ impl Writer<'_> {
         let (name, alias) = target_name(relation)?;
         let target = self.target(name, alias, |entitled| entitled.writes.delete, "DELETE")?;
         let mut scope = Scope::default();
-        self.text("DELETE FROM ");
+        if self.dialect.is_mysql() {
+            // The one form that takes an alias on both servers.
+            self.text("DELETE ");
+            self.name(TARGET);
+            self.text(" FROM ");
+        } else {
+            self.text("DELETE FROM ");
+        }
         self.write_target(&target, &mut scope);
         if let Some(using) = using {
+            if self.dialect.is_mysql() {
+                return Err(not_admitted("this form of DELETE"));
+            }
             self.text(" USING ");
             let mut sources = Scope::default();
             self.early(|writer| writer.list(using, |writer, table| writer.joined(table, &mut sources)))?;
@@ -349,6 +359,10 @@ impl Writer<'_> {
         if items.is_none() && check.is_none() {
             return Ok(outputs);
         }
+        if self.dialect.is_mysql() {
+            let what = if items.is_some() { "RETURNING" } else { "changing such a column" };
+            return Err(not_admitted(what));
+        }
         self.text(" RETURNING ");
         if self.dialect.is_sqlite() {
             // There it is known by its own name, and nothing else is known.
@@ -431,7 +445,11 @@ impl Writer<'_> {
     }
 
     /// What the new row must fulfil after these columns changed; `None` when they have no part in it.
-    fn check_of_update(&mut self, target: &Entitlement, assigned: &[String]) -> Option<Vec<Expression>> {
+    pub(crate) fn check_of_update(
+        &mut self,
+        target: &Entitlement,
+        assigned: &[String],
+    ) -> Option<Vec<Expression>> {
         let mut check = Vec::new();
         let rows = writable_rows(target);
         if crate::conditions::names_any(&rows, assigned) {

@@ -137,7 +137,7 @@ pub fn mask_expression(
             Ok(cast_back(pattern_expression(pattern, column, kind), column, kind))
         }
         Mask::Hash if kind == ConnectionKind::Sqlite => Err("SQLite has no SHA-256 to hash with"),
-        Mask::Hash if is_text => Ok(cast_back(hash(column), column, kind)),
+        Mask::Hash if is_text => Ok(cast_back(hash(column, kind), column, kind)),
         Mask::Constant(None) | Mask::Pattern(_) | Mask::Hash => {
             Err("it is no text, and the mask would not be of its type: use `null` or an `expression`")
         }
@@ -148,20 +148,25 @@ pub fn mask_expression(
 ///
 /// The key is a secret of the tenant, bound as a parameter: without it nobody can try values, and equal values of two
 /// tenants differ. It stands at both ends so that a hash can't be extended to that of a longer value.
-fn hash(column: &Column) -> Expression {
+fn hash(column: &Column, kind: ConnectionKind) -> Expression {
+    let mysql = kind == ConnectionKind::Mysql;
+    let to = if mysql { "char" } else { "text" };
     let key = || {
         let path = PrincipalPath::Attribute(HASH_KEY_ATTRIBUTE.map(str::to_owned).to_vec());
         let key = Expression::Principal(PrincipalValue { path, item: None });
-        Expression::Cast { operand: Box::new(key), to: "text".to_owned() }
+        Expression::Cast { operand: Box::new(key), to: to.to_owned() }
     };
-    let salted = concatenated([key(), text(":"), as_text(column, false), text(":"), key()]);
+    let salted = concatenated([key(), text(":"), as_text(column, kind), text(":"), key()]);
+    if mysql {
+        return call("sha2", vec![salted, number(256)]);
+    }
     let digest = call("sha256", vec![call("convert_to", vec![salted, text("UTF8")])]);
     call("encode", vec![digest, text("hex")])
 }
 
 fn pattern_expression(pattern: &MaskPattern, column: &Column, kind: ConnectionKind) -> Expression {
-    let sqlite = kind == ConnectionKind::Sqlite;
-    let value = || as_text(column, sqlite);
+    let sqlite = matches!(kind, ConnectionKind::Sqlite | ConnectionKind::Mysql);
+    let value = || as_text(column, kind);
     let partial = |before: u32, between: &str, after: u32| {
         let mut pieces = vec![Piece::Text(between.to_owned())];
         if before > 0 {
@@ -196,7 +201,7 @@ fn pattern_expression(pattern: &MaskPattern, column: &Column, kind: ConnectionKi
     }));
     // Of a value that the pattern would show whole, or nearly, nothing is shown: half of it stays hidden.
     let long = compare(
-        call("length", vec![value()]),
+        call(if kind == ConnectionKind::Mysql { "char_length" } else { "length" }, vec![value()]),
         BinaryOperator::GreaterOrEqual,
         number(shown.saturating_mul(2)),
     );
@@ -237,7 +242,9 @@ fn cast_back(mask: Expression, column: &Column, kind: ConnectionKind) -> Express
     let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || " ,()".contains(c));
     let special = ["character", "char", "bpchar", "bit", "array", "user-defined"].contains(&name.as_str());
     let done = matches!(&mask, Expression::Cast { .. });
-    if kind == ConnectionKind::Sqlite || !plain || special || done {
+    // MySQL has one type of text, and its names of types are no words of a cast.
+    let typeless = matches!(kind, ConnectionKind::Sqlite | ConnectionKind::Mysql);
+    if typeless || !plain || special || done {
         mask
     } else {
         Expression::Cast { operand: Box::new(mask), to: name }
@@ -247,13 +254,15 @@ fn cast_back(mask: Expression, column: &Column, kind: ConnectionKind) -> Express
 fn is_text_type(data_type: &str) -> bool {
     let name = data_type.to_ascii_lowercase();
     let first = name.split(['(', ' ']).next().unwrap_or_default();
-    ["text", "character", "char", "varchar", "bpchar", "citext", "name"].contains(&first)
+    ["text", "character", "char", "varchar", "bpchar", "citext", "name", "tinytext", "mediumtext", "longtext"]
+        .contains(&first)
 }
 
-fn as_text(column: &Column, sqlite: bool) -> Expression {
+fn as_text(column: &Column, kind: ConnectionKind) -> Expression {
     let raw = Expression::Column { qualifier: None, name: column.name.clone() };
-    let plain = !sqlite && column.data_type.eq_ignore_ascii_case("text");
-    if plain { raw } else { Expression::Cast { operand: Box::new(raw), to: "text".to_owned() } }
+    let to = if kind == ConnectionKind::Mysql { "char" } else { "text" };
+    let plain = kind != ConnectionKind::Sqlite && column.data_type.eq_ignore_ascii_case("text");
+    if plain { raw } else { Expression::Cast { operand: Box::new(raw), to: to.to_owned() } }
 }
 
 fn concatenated(parts: impl IntoIterator<Item = Expression>) -> Expression {

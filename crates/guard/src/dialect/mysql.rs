@@ -21,6 +21,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     caseless_relations: false,
     function_schema: None,
     barrier: " LIMIT 18446744073709551615",
+    like_escape: " ESCAPE '\\'",
     numbered: false,
     always_recursive: false,
     functions: FUNCTIONS,
@@ -33,9 +34,10 @@ pub(super) const DIALECT: Dialect = Dialect {
 
 const OPERATORS: &[&str] = &[
     "+", "-", "*", "/", "%", "=", "<>", "<", "<=", ">", ">=", "<=>", "AND", "OR", "XOR", "DIV", "&", "|",
-    "^", "<<", ">>", "REGEXP",
+    "^", "<<", ">>", "->", "->>",
 ];
 
+/// Both servers have all of them: a name that one lacks would be looked for among the connection's own functions.
 /// None reads files, waits, locks, names a sequence, or tells about the session.
 const FUNCTIONS: &[&str] = &[
     // text
@@ -57,24 +59,26 @@ const FUNCTIONS: &[&str] = &[
     "timestampdiff", "to_days", "to_seconds", "unix_timestamp", "utc_date", "utc_time", "utc_timestamp",
     "week", "weekday", "weekofyear", "year", "yearweek", // conditions
     "coalesce", "greatest", "if", "ifnull", "interval", "isnull", "least", "nullif", // aggregates
-    "any_value", "avg", "bit_and", "bit_or", "bit_xor", "count", "group_concat", "json_arrayagg",
-    "json_objectagg", "max", "min", "std", "stddev", "stddev_pop", "stddev_samp", "sum", "var_pop",
-    "var_samp", "variance", // windows
+    "avg", "bit_and", "bit_or", "bit_xor", "count", "group_concat", "json_arrayagg", "json_objectagg", "max",
+    "min", "std", "stddev", "stddev_pop", "stddev_samp", "sum", "var_pop", "var_samp",
+    "variance", // windows
     "cume_dist", "dense_rank", "first_value", "lag", "last_value", "lead", "nth_value", "ntile",
     "percent_rank", "rank", "row_number", // JSON
     "json_array", "json_array_append", "json_array_insert", "json_contains", "json_contains_path",
     "json_depth", "json_extract", "json_insert", "json_keys", "json_length", "json_merge_patch",
-    "json_merge_preserve", "json_object", "json_overlaps", "json_quote", "json_remove", "json_replace",
-    "json_search", "json_set", "json_type", "json_unquote", "json_valid", "json_value", // the rest
+    "json_merge_preserve", "json_object", "json_quote", "json_remove", "json_replace", "json_search",
+    "json_set", "json_type", "json_unquote", "json_valid", "json_value", // the rest
     "inet6_aton", "inet6_ntoa", "inet_aton", "inet_ntoa", "is_ipv4", "is_ipv6", "uuid",
 ];
 
 /// The parser's dialect, with the precedence of the manual, and without comments that some servers run.
 #[derive(Debug)]
-pub(super) struct Reader;
+pub(super) struct Reader {
+    /// Whether a backslash escapes: in callers' texts it does, in printed ones not.
+    pub(super) escapes: bool,
+}
 
 const COMPARISON: u8 = 18;
-const BETWEEN: u8 = 17;
 const EXCLUSIVE_OR: u8 = 8;
 
 impl ParserDialect for Reader {
@@ -95,7 +99,7 @@ impl ParserDialect for Reader {
     }
 
     fn supports_string_literal_backslash_escape(&self) -> bool {
-        true
+        self.escapes
     }
 
     fn supports_string_literal_concatenation(&self) -> bool {
@@ -162,8 +166,7 @@ impl ParserDialect for Reader {
     fn prec_value(&self, precedence: Precedence) -> u8 {
         match precedence {
             Precedence::MulDivModOp => 50,
-            Precedence::Eq | Precedence::Like | Precedence::Is => COMPARISON,
-            Precedence::Between => BETWEEN,
+            Precedence::Between | Precedence::Eq | Precedence::Like | Precedence::Is => COMPARISON,
             Precedence::Xor => EXCLUSIVE_OR,
             other => MySqlDialect {}.prec_value(other),
         }
@@ -184,8 +187,6 @@ impl ParserDialect for Reader {
             Token::StringConcat => 5,
             Token::Word(word) if word.quote_style.is_some() => 0,
             _ if word_after(parser, 0, "DIV") || word_after(parser, 0, "MOD") => 40,
-            _ if word_after(parser, 0, "IN") => COMPARISON,
-            _ if word_after(parser, 0, "NOT") && word_after(parser, 1, "IN") => COMPARISON,
             _ => return None,
         }))
     }

@@ -74,7 +74,7 @@ impl Reader<'_> {
             }
             Expr::Position { expr: part, r#in: whole } => {
                 let arguments = vec![self.expression(whole)?, self.expression(part)?];
-                Ok(call(if self.is_sqlite() { "instr" } else { "strpos" }, arguments))
+                Ok(call(if self.is_mysql() || self.is_sqlite() { "instr" } else { "strpos" }, arguments))
             }
             Expr::Substring {
                 expr: operand,
@@ -90,7 +90,10 @@ impl Reader<'_> {
                 Ok(call("substr", arguments))
             }
             Expr::Trim { trim_where: None, trim_what: None, expr: operand, trim_characters: None } => {
-                Ok(call(if self.is_sqlite() { "trim" } else { "btrim" }, vec![self.expression(operand)?]))
+                Ok(call(
+                    if self.is_mysql() || self.is_sqlite() { "trim" } else { "btrim" },
+                    vec![self.expression(operand)?],
+                ))
             }
             Expr::AtTimeZone { timestamp, time_zone } => {
                 Ok(call("timezone", vec![self.expression(time_zone)?, self.expression(timestamp)?]))
@@ -157,6 +160,10 @@ impl Reader<'_> {
             "current_timestamp" => Some(call("now", Vec::new())),
             _ => None,
         }
+    }
+
+    fn is_mysql(&self) -> bool {
+        self.scope.kind == ConnectionKind::Mysql
     }
 
     fn is_sqlite(&self) -> bool {
