@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::io::{BufRead, Write};
 
 use ringfence_guard::{Parameter, guard};
-use ringfence_policy::*;
+use ringfence_policy::{
+    Catalog, ConnectionKind, OrgId, Permissions, Policy, Principal, Question, TenantId, UserId, View, view,
+};
 use serde_json::{Value, json};
 
 fn main() {

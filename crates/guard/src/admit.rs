@@ -167,7 +167,6 @@ fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
 
 fn placeholder(name: &str, so_far: usize) -> Result<usize, Refusal> {
     let number = match name.strip_prefix(['$', '?']) {
-        Some("") => None,
         Some(digits) => digits.parse().ok().filter(|number| (1..=MAX_PLACEHOLDER).contains(number)),
         None => None,
     };

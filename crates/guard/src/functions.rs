@@ -164,7 +164,7 @@ impl Writer<'_> {
                     match clause {
                         FunctionArgumentClause::OrderBy(items) => {
                             self.text(" ORDER BY ");
-                            self.list(items, |writer, item| writer.order_by_item(item))?;
+                            self.list(items, Self::order_by_item)?;
                         }
                         FunctionArgumentClause::Separator(separator) if self.dialect.is_mysql() => {
                             self.text(" SEPARATOR ");

@@ -11,7 +11,7 @@ use sqlparser::tokenizer::Token;
 use super::{Dialect, word_after};
 
 /// Callers' texts are read as the servers do by default: double quotes are texts, a backslash escapes. What is printed
-/// means the same in sessions with ANSI_QUOTES and NO_BACKSLASH_ESCAPES, because names are in backticks.
+/// means the same in sessions with `ANSI_QUOTES` and `NO_BACKSLASH_ESCAPES`, because names are in backticks.
 pub(super) const DIALECT: Dialect = Dialect {
     kind: ConnectionKind::Mysql,
     quote: '`',

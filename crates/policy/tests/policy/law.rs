@@ -388,15 +388,15 @@ fn equal_shapes_are_equal() {
 #[test]
 fn catalogs_of_the_database_are_never_visible() {
     let text = "default: allow\nmodels: { Columns: { table: information_schema.columns } }";
-    let policy = ringfence_policy::Policy::load("p.yaml", text, ringfence_policy::ConnectionKind::Postgresql);
+    let policy = ringfence_policy::Policy::load("p.yaml", text, ConnectionKind::Postgresql);
     let policy = policy.expect("a policy");
     let relation = ringfence_policy::Relation { name: "columns".to_owned(), ..Default::default() };
     let schema =
         |name: &str| ringfence_policy::Schema { name: name.to_owned(), relations: vec![relation.clone()] };
     let schemas = vec![schema("information_schema"), schema("public")];
-    let catalog = ringfence_policy::Catalog { database: "d".to_owned(), schemas };
+    let catalog = Catalog { database: "d".to_owned(), schemas };
     let principal = of("a", &[], json!({}));
-    let seen = ringfence_policy::view(ringfence_policy::Question {
+    let seen = view(Question {
         policy: &policy,
         catalog: &catalog,
         unfiltered: &catalog,
