@@ -2,20 +2,18 @@
 
 use ringfence_policy::RelationName;
 use sqlparser::ast::{
-    AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DataType, DateTimeField,
-    DollarQuotedString, Expr, ExtractSyntax, Ident, Interval, Subscript, TrimWhereField, TypedString,
-    UnaryOperator, Value, ValueWithSpan,
+    AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DateTimeField, DollarQuotedString,
+    Expr, ExtractSyntax, Ident, Interval, Subscript, TrimWhereField, TypedString, UnaryOperator, Value,
+    ValueWithSpan,
 };
 
+use crate::comparisons::either;
 use crate::refusal::Refusal;
 use crate::relations::Meaning;
 use crate::rewrite::{Writer, not_admitted};
 
 /// How the relation that a statement changes is called in it.
 pub(crate) const TARGET: &str = "_rf_t";
-
-/// Wildcards in one pattern, where a comparison can't be stopped.
-const MAX_WILDCARDS: usize = 8;
 
 impl Writer<'_> {
     pub(crate) fn expression(&mut self, expression: &Expr) -> Result<(), Refusal> {
@@ -43,50 +41,22 @@ impl Writer<'_> {
             }
             Expr::IsDistinctFrom(left, right) => self.infix(left, " IS DISTINCT FROM ", right),
             Expr::IsNotDistinctFrom(left, right) => self.infix(left, " IS NOT DISTINCT FROM ", right),
-            Expr::InList { expr, list, negated } => {
-                self.compared(expr, list);
-                self.text("(");
-                self.expression(expr)?;
-                self.text(if *negated { " NOT IN (" } else { " IN (" });
-                self.list(list, Self::expression)?;
-                self.text("))");
-                Ok(())
-            }
-            Expr::InSubquery { expr, subquery, negated } => {
-                self.raises();
-                self.text("(");
-                self.expression(expr)?;
-                self.text(if *negated { " NOT IN (" } else { " IN (" });
-                self.early(|writer| writer.query(subquery))?;
-                self.text("))");
-                Ok(())
-            }
-            Expr::Between { expr, negated, low, high } => {
-                self.compared(expr, &[low.as_ref().clone(), high.as_ref().clone()]);
-                self.text("(");
-                self.expression(expr)?;
-                self.text(if *negated { " NOT BETWEEN " } else { " BETWEEN " });
-                self.expression(low)?;
-                self.text(" AND ");
-                self.expression(high)?;
-                self.text(")");
-                Ok(())
-            }
+            Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated),
+            Expr::InSubquery { expr, subquery, negated } => self.in_query(expr, subquery, *negated),
+            Expr::Between { expr, negated, low, high } => self.between(expr, *negated, low, high),
             Expr::Like { negated, any: false, expr, pattern, escape_char } => {
-                self.like(expr, if *negated { " NOT LIKE " } else { " LIKE " }, pattern, escape_char.as_ref())
+                self.like(expr, either(*negated, " NOT LIKE ", " LIKE "), pattern, escape_char.as_ref())
             }
             Expr::ILike { negated, any: false, expr, pattern, escape_char } if self.dialect.is_postgres() => {
-                self.like(
+                self.like(expr, either(*negated, " NOT ILIKE ", " ILIKE "), pattern, escape_char.as_ref())
+            }
+            Expr::SimilarTo { negated, expr, pattern, escape_char } if self.dialect.is_postgres() => self
+                .like(
                     expr,
-                    if *negated { " NOT ILIKE " } else { " ILIKE " },
+                    either(*negated, " NOT SIMILAR TO ", " SIMILAR TO "),
                     pattern,
                     escape_char.as_ref(),
-                )
-            }
-            Expr::SimilarTo { negated, expr, pattern, escape_char } if self.dialect.is_postgres() => {
-                let word = if *negated { " NOT SIMILAR TO " } else { " SIMILAR TO " };
-                self.like(expr, word, pattern, escape_char.as_ref())
-            }
+                ),
             Expr::AnyOp { left, compare_op, right, is_some: _ } => {
                 self.quantified(left, compare_op, " ANY (", right)
             }
@@ -97,26 +67,18 @@ impl Writer<'_> {
                 data_type,
                 array: false,
                 format: None,
-            } => {
-                if !is_constant(expr) {
-                    self.raises();
-                }
-                self.cast(expr, data_type)
-            }
+            } => self.cast(expr, data_type),
             Expr::AtTimeZone { timestamp, time_zone } if self.dialect.is_postgres() => {
                 self.raises();
                 self.infix(timestamp, " AT TIME ZONE ", time_zone)
             }
             Expr::RLike { negated, expr, pattern, regexp: _ } if self.dialect.is_mysql() => {
                 self.raises();
-                self.infix(expr, if *negated { " NOT REGEXP " } else { " REGEXP " }, pattern)
+                self.infix(expr, either(*negated, " NOT REGEXP ", " REGEXP "), pattern)
             }
             Expr::Convert {
                 is_try: false, expr, data_type: Some(data_type), charset: None, styles, ..
-            } if self.dialect.is_mysql() && styles.is_empty() => {
-                self.raises();
-                self.cast(expr, data_type)
-            }
+            } if self.dialect.is_mysql() && styles.is_empty() => self.cast(expr, data_type),
             Expr::Extract { field, syntax: ExtractSyntax::From, expr } if !self.dialect.is_sqlite() => {
                 self.raises();
                 self.text("EXTRACT(");
@@ -139,16 +101,7 @@ impl Writer<'_> {
                 self.special_call("position", &[r#in, expr])
             }
             Expr::Substring { expr, substring_from, substring_for, special: _, shorthand } => {
-                let from = substring_from.as_deref();
-                let length = substring_for.as_deref();
-                let function = if *shorthand || !self.dialect.is_postgres() { "substr" } else { "substring" };
-                let one = Expr::Value(Value::Number("1".to_owned(), false).into());
-                match (from, length) {
-                    (Some(from), Some(length)) => self.special_call(function, &[expr, from, length]),
-                    (Some(from), None) => self.special_call(function, &[expr, from]),
-                    (None, Some(length)) => self.special_call(function, &[expr, &one, length]),
-                    (None, None) => Err(not_admitted("this form of SUBSTRING")),
-                }
+                self.substring(expr, substring_from.as_deref(), substring_for.as_deref(), *shorthand)
             }
             Expr::Trim { trim_where, trim_what, expr, trim_characters } => {
                 self.trim(trim_where.as_ref(), trim_what.as_deref(), expr, trim_characters.as_deref())
@@ -167,23 +120,13 @@ impl Writer<'_> {
                 Ok(())
             }
             Expr::TypedString(TypedString { data_type, value, uses_odbc_syntax: false }) => {
-                self.text("CAST(");
-                self.value(value)?;
-                self.text(" AS ");
-                self.data_type(data_type)?;
-                self.text(")");
-                Ok(())
+                self.cast(&Expr::Value(value.clone()), data_type)
             }
             Expr::Function(function) => self.function(function),
             Expr::Case { case_token: _, end_token: _, operand, conditions, else_result } => {
                 self.case(operand.as_deref(), conditions, else_result.as_deref())
             }
-            Expr::Exists { subquery, negated } => {
-                self.text(if *negated { "(NOT EXISTS (" } else { "(EXISTS (" });
-                self.early(|writer| writer.query(subquery))?;
-                self.text("))");
-                Ok(())
-            }
+            Expr::Exists { subquery, negated } => self.exists(subquery, *negated),
             Expr::Subquery(query) => {
                 self.raises();
                 self.text("(");
@@ -191,13 +134,7 @@ impl Writer<'_> {
                 self.text(")");
                 Ok(())
             }
-            Expr::Tuple(items) if !items.is_empty() => {
-                self.raises();
-                self.text(if self.dialect.is_postgres() { "ROW(" } else { "(" });
-                self.list(items, Self::expression)?;
-                self.text(")");
-                Ok(())
-            }
+            Expr::Tuple(items) if !items.is_empty() => self.row(items),
             Expr::Array(Array { elem, named: true }) if self.dialect.is_postgres() => {
                 self.text("ARRAY[");
                 self.list(elem, Self::array_item)?;
@@ -355,7 +292,7 @@ impl Writer<'_> {
     }
 
     /// Comparing raises no error when both sides have one type, which is known for columns and constants.
-    fn compared(&mut self, left: &Expr, others: &[Expr]) {
+    pub(crate) fn compared(&mut self, left: &Expr, others: &[Expr]) {
         let is_safe = others.iter().all(|right| match (self.plain_type(left), self.plain_type(right)) {
             (Some(left), Some(right)) => left == right,
             (Some(_), None) => is_constant(right),
@@ -385,86 +322,6 @@ impl Writer<'_> {
         };
         // The catalog does not say of what.
         data_type.filter(|name| name != "ARRAY")
-    }
-
-    fn cast(&mut self, operand: &Expr, data_type: &DataType) -> Result<(), Refusal> {
-        self.text("CAST(");
-        self.expression(operand)?;
-        self.text(" AS ");
-        self.data_type(data_type)?;
-        self.text(")");
-        Ok(())
-    }
-
-    fn test(&mut self, operand: &Expr, test: &str) -> Result<(), Refusal> {
-        self.text("(");
-        self.expression(operand)?;
-        self.text(test);
-        Ok(())
-    }
-
-    fn infix(&mut self, left: &Expr, word: &str, right: &Expr) -> Result<(), Refusal> {
-        self.compared(left, std::slice::from_ref(right));
-        self.text("(");
-        self.expression(left)?;
-        self.text(word);
-        self.expression(right)?;
-        self.text(")");
-        Ok(())
-    }
-
-    fn like(
-        &mut self,
-        operand: &Expr,
-        word: &str,
-        pattern: &Expr,
-        escape: Option<&ValueWithSpan>,
-    ) -> Result<(), Refusal> {
-        // Each wildcard multiplies the work, and nothing stops SQLite within one comparison.
-        if !self.dialect.is_postgres()
-            && is_text(pattern)
-            && pattern.to_string().matches('%').count() > MAX_WILDCARDS
-        {
-            return Err(not_admitted("a pattern with so many wildcards"));
-        }
-        self.raises();
-        self.text("(");
-        self.expression(operand)?;
-        self.text(word);
-        self.note_operator("LIKE");
-        self.expression(pattern)?;
-        if let Some(escape) = escape {
-            self.text(" ESCAPE ");
-            self.value(escape)?;
-        } else {
-            self.text(self.dialect.like_escape);
-        }
-        self.text(")");
-        Ok(())
-    }
-
-    fn quantified(
-        &mut self,
-        left: &Expr,
-        operator: &BinaryOperator,
-        word: &str,
-        right: &Expr,
-    ) -> Result<(), Refusal> {
-        let printed = crate::operators::binary(operator)
-            .filter(|printed| self.dialect.is_postgres() && self.dialect.operators.contains(printed));
-        let printed = printed.ok_or_else(|| not_admitted("this operator with ANY or ALL"))?;
-        self.raises();
-        self.text("(");
-        self.expression(left)?;
-        self.text(" ");
-        self.text(printed);
-        self.text(word);
-        match right {
-            Expr::Subquery(query) => self.early(|writer| writer.query(query)).map(drop)?,
-            right => self.expression(right)?,
-        }
-        self.text("))");
-        Ok(())
     }
 
     fn array_item(&mut self, item: &Expr) -> Result<(), Refusal> {
@@ -715,7 +572,7 @@ fn compares(expression: &Expr) -> bool {
     }
 }
 
-fn is_constant(expression: &Expr) -> bool {
+pub(crate) fn is_constant(expression: &Expr) -> bool {
     match expression {
         Expr::Value(_) | Expr::TypedString(_) => true,
         Expr::Nested(inner) => is_constant(inner),

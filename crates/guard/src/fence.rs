@@ -3,9 +3,10 @@
 
 use ringfence_policy::Entitlement;
 use ringfence_policy::expression::{
-    BinaryOperator, Expression, IsTest, ListShape, Literal, PrincipalValue, SubQuery,
+    BinaryOperator, Expression, IsTest, ListShape, Literal, PrincipalPath, PrincipalValue, SubQuery,
 };
 
+use crate::comparisons::either;
 use crate::refusal::Refusal;
 use crate::relations::Output;
 use crate::rewrite::{Slot, Writer, not_admitted};
@@ -58,7 +59,6 @@ impl Writer<'_> {
         self.nested(|writer| writer.policy_node(expression, alias))
     }
 
-    #[expect(clippy::too_many_lines, reason = "one flat match over the kinds of expressions")]
     fn policy_node(&mut self, expression: &Expression, alias: &str) -> Result<(), Refusal> {
         match expression {
             Expression::Column { qualifier, name } => {
@@ -99,21 +99,11 @@ impl Writer<'_> {
                 self.text(")");
                 Ok(())
             }
-            Expression::Is { operand, test, negated } => {
-                self.text("(");
-                self.policy(operand, alias)?;
-                self.text(if *negated { " IS NOT " } else { " IS " });
-                self.text(match test {
-                    IsTest::Null => "NULL)",
-                    IsTest::True => "TRUE)",
-                    IsTest::False => "FALSE)",
-                });
-                Ok(())
-            }
+            Expression::Is { operand, test, negated } => self.policy_test(operand, *test, *negated, alias),
             Expression::InList { operand, list, negated } => {
                 self.text("(");
                 self.policy(operand, alias)?;
-                self.text(if *negated { " NOT IN (" } else { " IN (" });
+                self.text(either(*negated, " NOT IN (", " IN ("));
                 self.list(list, |writer, item| writer.policy(item, alias))?;
                 self.text("))");
                 Ok(())
@@ -121,53 +111,20 @@ impl Writer<'_> {
             Expression::InPrincipal { operand, path, values, negated } => {
                 self.text("(");
                 self.policy(operand, alias)?;
-                let item = |item| PrincipalValue { path: path.clone(), item: Some(item) };
-                match values {
-                    ListShape::Unresolved => return Err(Refusal::NotVerified),
-                    ListShape::Few(1) => {
-                        self.text(if *negated { " <> " } else { " = " });
-                        self.placeholder(Slot::Principal(item(0)));
-                    }
-                    ListShape::Many if self.dialect.is_postgres() => {
-                        self.text(if *negated { " <> ALL (" } else { " = ANY (" });
-                        self.placeholder(Slot::PrincipalList(path.clone()));
-                        self.text(")");
-                    }
-                    ListShape::Few(_) => {
-                        let ListShape::Few(count) = *values else { return Err(Refusal::NotVerified) };
-                        self.text(if *negated { " NOT IN (" } else { " IN (" });
-                        let items: Vec<usize> = (0..count).collect();
-                        self.list(&items, |writer, index| {
-                            writer.placeholder(Slot::Principal(item(*index)));
-                            Ok(())
-                        })?;
-                        self.text(")");
-                    }
-                    ListShape::Many if self.dialect.is_mysql() => {
-                        return Err(not_admitted("so long a list of the principal"));
-                    }
-                    // No arrays here: the list travels as JSON.
-                    ListShape::Many => {
-                        self.text(if *negated { " NOT IN " } else { " IN " });
-                        self.text("(SELECT value FROM json_each(");
-                        self.functions.push("json_each".to_owned());
-                        self.placeholder(Slot::PrincipalJson(path.clone()));
-                        self.text("))");
-                    }
-                }
+                self.policy_values(path, *values, *negated)?;
                 self.text(")");
                 Ok(())
             }
             Expression::InQuery { operand, query, negated } => {
                 self.text("(");
                 self.policy(operand, alias)?;
-                self.text(if *negated { " NOT IN (" } else { " IN (" });
+                self.text(either(*negated, " NOT IN (", " IN ("));
                 self.policy_query(query, alias)?;
                 self.text("))");
                 Ok(())
             }
             Expression::Exists { query, negated } => {
-                self.text(if *negated { "(NOT EXISTS (" } else { "(EXISTS (" });
+                self.text(either(*negated, "(NOT EXISTS (", "(EXISTS ("));
                 self.policy_query(query, alias)?;
                 self.text("))");
                 Ok(())
@@ -175,8 +132,8 @@ impl Writer<'_> {
             Expression::Like { operand, pattern, any_case, negated } => {
                 self.text("(");
                 self.policy(operand, alias)?;
-                self.text(if *negated { " NOT " } else { " " });
-                self.text(if *any_case && self.dialect.is_postgres() { "ILIKE " } else { "LIKE " });
+                self.text(either(*negated, " NOT ", " "));
+                self.text(either(*any_case && self.dialect.is_postgres(), "ILIKE ", "LIKE "));
                 self.note_operator("LIKE");
                 self.policy(pattern, alias)?;
                 self.text(self.dialect.like_escape);
@@ -199,25 +156,97 @@ impl Writer<'_> {
                 Ok(())
             }
             Expression::Case { operand, branches, otherwise } => {
-                self.text("(CASE");
-                if let Some(operand) = operand {
-                    self.text(" ");
-                    self.policy(operand, alias)?;
-                }
-                for (condition, result) in branches {
-                    self.text(" WHEN ");
-                    self.policy(condition, alias)?;
-                    self.text(" THEN ");
-                    self.policy(result, alias)?;
-                }
-                if let Some(otherwise) = otherwise {
-                    self.text(" ELSE ");
-                    self.policy(otherwise, alias)?;
-                }
-                self.text(" END)");
-                Ok(())
+                self.policy_case(operand.as_deref(), branches, otherwise.as_deref(), alias)
             }
         }
+    }
+
+    fn policy_test(
+        &mut self,
+        operand: &Expression,
+        test: IsTest,
+        negated: bool,
+        alias: &str,
+    ) -> Result<(), Refusal> {
+        self.text("(");
+        self.policy(operand, alias)?;
+        self.text(either(negated, " IS NOT ", " IS "));
+        self.text(match test {
+            IsTest::Null => "NULL)",
+            IsTest::True => "TRUE)",
+            IsTest::False => "FALSE)",
+        });
+        Ok(())
+    }
+
+    /// `IN` the values of a list of the principal.
+    fn policy_values(
+        &mut self,
+        path: &PrincipalPath,
+        values: ListShape,
+        negated: bool,
+    ) -> Result<(), Refusal> {
+        let item = |item| PrincipalValue { path: path.clone(), item: Some(item) };
+        match values {
+            ListShape::Unresolved => return Err(Refusal::NotVerified),
+            ListShape::Few(1) => {
+                self.text(if negated { " <> " } else { " = " });
+                self.placeholder(Slot::Principal(item(0)));
+            }
+            ListShape::Many if self.dialect.is_postgres() => {
+                self.text(if negated { " <> ALL (" } else { " = ANY (" });
+                self.placeholder(Slot::PrincipalList(path.clone()));
+                self.text(")");
+            }
+            ListShape::Few(_) => {
+                let ListShape::Few(count) = values else { return Err(Refusal::NotVerified) };
+                self.text(if negated { " NOT IN (" } else { " IN (" });
+                let items: Vec<usize> = (0..count).collect();
+                self.list(&items, |writer, index| {
+                    writer.placeholder(Slot::Principal(item(*index)));
+                    Ok(())
+                })?;
+                self.text(")");
+            }
+            ListShape::Many if self.dialect.is_mysql() => {
+                return Err(not_admitted("so long a list of the principal"));
+            }
+            // No arrays here: the list travels as JSON.
+            ListShape::Many => {
+                self.text(if negated { " NOT IN " } else { " IN " });
+                self.text("(SELECT value FROM json_each(");
+                self.functions.push("json_each".to_owned());
+                self.placeholder(Slot::PrincipalJson(path.clone()));
+                self.text("))");
+            }
+        }
+        Ok(())
+    }
+
+    fn policy_case(
+        &mut self,
+        operand: Option<&Expression>,
+        branches: &[(Expression, Expression)],
+        otherwise: Option<&Expression>,
+        alias: &str,
+    ) -> Result<(), Refusal> {
+        self.text("(CASE");
+        if let Some(operand) = operand {
+            self.text(" ");
+            self.policy(operand, alias)?;
+        }
+        for (condition, result) in branches {
+            self.text(" WHEN ");
+            self.policy(condition, alias)?;
+            self.text(" THEN ");
+            self.policy(result, alias)?;
+        }
+        if let Some(otherwise) = otherwise {
+            self.text(" ELSE ");
+            self.policy(otherwise, alias)?;
+        }
+        self.text(" END)");
+        Ok(())
     }
 
     fn policy_prefix(&mut self, prefix: &str, operand: &Expression, alias: &str) -> Result<(), Refusal> {

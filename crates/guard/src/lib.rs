@@ -47,8 +47,10 @@
 
 mod admit;
 mod breadth;
+mod comparisons;
 mod casts;
 mod conditions;
+mod data_types;
 mod dialect;
 mod expressions;
 mod fence;
@@ -67,7 +69,7 @@ mod sealed;
 mod session;
 mod sources;
 mod statement;
-mod types;
+
 mod verify;
 mod writes;
 #[cfg(feature = "unsealed")]

@@ -4,7 +4,7 @@
 //! documents, and decides with them. It does no IO, knows no clock and never waits; every input arrives as an argument.
 //!
 //! Reading order: [`id`], [`role`], [`principal`], [`connection`], [`catalog`], [`filter`], [`access`] for who and what;
-//! [`document`], [`policy`], [`parse`], [`mask`], [`rule`] for what is said; [`decide`], [`resolve`], [`evaluate`],
+//! [`document`], [`policy`], [`parse`], [`mask`], [`rule`] for what is said; [`mod@decide`], [`resolve`], [`evaluate`],
 //! [`reason`] for what follows from it; [`expression`] and [`entitlement`] for what the guard is told.
 
 #![cfg_attr(

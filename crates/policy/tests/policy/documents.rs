@@ -7,97 +7,96 @@ fn problems(text: &str, kind: ConnectionKind) -> Vec<String> {
     invalid.problems.iter().map(ToString::to_string).collect()
 }
 
+/// Documents with a fault, and what is said of it.
+const FAULTS: &[(&str, &str)] = &[
+    (
+        "models:\n  Order:\n    table: a\n    feilds: {}\n",
+        "p.yaml:4:5: unknown key `feilds` (did you mean `fields`?)",
+    ),
+    (
+        "{\n\t\"default\": \"alow\"}",
+        "p.yaml:2:13: `alow` is not a value that may stand here (did you mean `allow`?)",
+    ),
+    (
+        "models:\n  A: { table: x, write_policy: { create: alow } }\n",
+        "p.yaml:2:42: `alow` is not a value that may stand here (did you mean `allow`?)",
+    ),
+    ("models:\n  A: { table: x }\n  A: { table: y }\n", "p.yaml:3:3: the key `A` is here twice"),
+    ("models:\n  A: { scoping: {} }\n", "p.yaml:2:8: the key `table` is missing here"),
+    (
+        "models:\n  A: { table: x }\n  B: { table: public.x }\n",
+        "p.yaml:3:15: the table public.x is the model A's already",
+    ),
+    (
+        "models:\n  A: { table: x, relations: { b: { model: Usr, on: { a: b } } } }\n  User: { table: y }\n",
+        "p.yaml:2:43: there is no model `Usr` (did you mean `User`?)",
+    ),
+    (
+        "models:\n  A: { table: x, row_policies: [ { name: n, condition: \"a = lowr(b)\" } ] }\n",
+        "p.yaml:2:61: the function `lowr` may not be used in a policy (did you mean `lower`?)",
+    ),
+    (
+        "models:\n  A: { table: x, row_policies: [ { name: n, condition: a = lowr(b) } ] }\n",
+        "p.yaml:2:60: the function `lowr` may not be used in a policy (did you mean `lower`?)",
+    ),
+    (
+        "models:\n  A:\n    table: x\n    row_policies:\n      - name: n\n        condition: |\n          a = 1 AND\n          b = lowr(c)\n",
+        "p.yaml:8:15: the function `lowr` may not be used in a policy (did you mean `lower`?)",
+    ),
+    (
+        "models:\n  A: { table: x, scoping: { a: tenant } }\n",
+        "p.yaml:2:32: a scope is a value of the principal, such as `principal.tenant_id`",
+    ),
+    (
+        "models:\n  A: { table: x, row_policies: [ { name: n, condition: \"a = 1\", bypass: true } ] }\n",
+        "p.yaml:2:57: only `principal` may be named here, not a column",
+    ),
+    (
+        "models:\n  A: { table: x, fields: { c: { action: mask } } }\n",
+        "p.yaml:2:41: a mask has either a `mask_pattern` or an `expression`",
+    ),
+    (
+        "models:\n  A: { table: x, fields: { c: { action: mask, mask_pattern: \"{frist2}\" } } }\n",
+        "p.yaml:2:61: `{frist2}` is neither `{firstN}` nor `{lastN}`",
+    ),
+    (
+        "models:\n  A: { table: x, fields: { c: { action: deny, expression: a } } }\n",
+        "p.yaml:2:41: `mask_pattern` and `expression` belong to `action: mask`",
+    ),
+    (
+        "models:\n  A: { table: x, budget: { statement_timeout: fast } }\n",
+        "p.yaml:2:3: `statement_timeout` is a number and its unit: ms, s, m or h",
+    ),
+    (
+        "models:\n  A: { table: x, write_policy: { auto_set: { a: b } } }\n",
+        "p.yaml:2:49: only `principal` may be named here, not a column",
+    ),
+    (
+        "joins: [ { from: a, to: b.c } ]\n",
+        "p.yaml:1:18: a column is named `schema.table.column` or `table.column`",
+    ),
+    ("hierarchies: { g: [a.x, b.y] }\n", "p.yaml:1:25: all columns of a hierarchy are of one table"),
+    ("hierarchies: { g: [a.x], h: [a.x] }\n", "p.yaml:1:30: a column is a level of one hierarchy only"),
+    (
+        "restrictions: { R: [ { table: a, column: b } ] }\n",
+        "p.yaml:1:42: a restriction has either `in` or `condition`",
+    ),
+    (
+        "restrictions: { R: [ { table: a, column: b, in: [[1]] } ] }\n",
+        "p.yaml:1:42: values of `in` are texts, numbers, true, false or null",
+    ),
+    ("functions: [f]\n", "p.yaml:1:13: a function is named `schema.function`"),
+    ("attributes: { ringfence: SELECT 1 }\n", "p.yaml:1:15: attributes of this name are the server's own"),
+    (
+        "attributes: { a: { query: SELECT 1, ttl: soon } }\n",
+        "p.yaml:1:18: a time is a number and its unit: ms, s, m or h",
+    ),
+];
+
 #[test]
 fn faults_are_told_with_their_place() {
-    let cases = [
-        (
-            "models:\n  Order:\n    table: a\n    feilds: {}\n",
-            "p.yaml:4:5: unknown key `feilds` (did you mean `fields`?)",
-        ),
-        (
-            "{\n\t\"default\": \"alow\"}",
-            "p.yaml:2:13: `alow` is not a value that may stand here (did you mean `allow`?)",
-        ),
-        (
-            "models:\n  A: { table: x, write_policy: { create: alow } }\n",
-            "p.yaml:2:42: `alow` is not a value that may stand here (did you mean `allow`?)",
-        ),
-        ("models:\n  A: { table: x }\n  A: { table: y }\n", "p.yaml:3:3: the key `A` is here twice"),
-        ("models:\n  A: { scoping: {} }\n", "p.yaml:2:8: the key `table` is missing here"),
-        (
-            "models:\n  A: { table: x }\n  B: { table: public.x }\n",
-            "p.yaml:3:15: the table public.x is the model A's already",
-        ),
-        (
-            "models:\n  A: { table: x, relations: { b: { model: Usr, on: { a: b } } } }\n  User: { table: y }\n",
-            "p.yaml:2:43: there is no model `Usr` (did you mean `User`?)",
-        ),
-        (
-            "models:\n  A: { table: x, row_policies: [ { name: n, condition: \"a = lowr(b)\" } ] }\n",
-            "p.yaml:2:61: the function `lowr` may not be used in a policy (did you mean `lower`?)",
-        ),
-        (
-            "models:\n  A: { table: x, row_policies: [ { name: n, condition: a = lowr(b) } ] }\n",
-            "p.yaml:2:60: the function `lowr` may not be used in a policy (did you mean `lower`?)",
-        ),
-        (
-            "models:\n  A:\n    table: x\n    row_policies:\n      - name: n\n        condition: |\n          a = 1 AND\n          b = lowr(c)\n",
-            "p.yaml:8:15: the function `lowr` may not be used in a policy (did you mean `lower`?)",
-        ),
-        (
-            "models:\n  A: { table: x, scoping: { a: tenant } }\n",
-            "p.yaml:2:32: a scope is a value of the principal, such as `principal.tenant_id`",
-        ),
-        (
-            "models:\n  A: { table: x, row_policies: [ { name: n, condition: \"a = 1\", bypass: true } ] }\n",
-            "p.yaml:2:57: only `principal` may be named here, not a column",
-        ),
-        (
-            "models:\n  A: { table: x, fields: { c: { action: mask } } }\n",
-            "p.yaml:2:41: a mask has either a `mask_pattern` or an `expression`",
-        ),
-        (
-            "models:\n  A: { table: x, fields: { c: { action: mask, mask_pattern: \"{frist2}\" } } }\n",
-            "p.yaml:2:61: `{frist2}` is neither `{firstN}` nor `{lastN}`",
-        ),
-        (
-            "models:\n  A: { table: x, fields: { c: { action: deny, expression: a } } }\n",
-            "p.yaml:2:41: `mask_pattern` and `expression` belong to `action: mask`",
-        ),
-        (
-            "models:\n  A: { table: x, budget: { statement_timeout: fast } }\n",
-            "p.yaml:2:3: `statement_timeout` is a number and its unit: ms, s, m or h",
-        ),
-        (
-            "models:\n  A: { table: x, write_policy: { auto_set: { a: b } } }\n",
-            "p.yaml:2:49: only `principal` may be named here, not a column",
-        ),
-        (
-            "joins: [ { from: a, to: b.c } ]\n",
-            "p.yaml:1:18: a column is named `schema.table.column` or `table.column`",
-        ),
-        ("hierarchies: { g: [a.x, b.y] }\n", "p.yaml:1:25: all columns of a hierarchy are of one table"),
-        ("hierarchies: { g: [a.x], h: [a.x] }\n", "p.yaml:1:30: a column is a level of one hierarchy only"),
-        (
-            "restrictions: { R: [ { table: a, column: b } ] }\n",
-            "p.yaml:1:42: a restriction has either `in` or `condition`",
-        ),
-        (
-            "restrictions: { R: [ { table: a, column: b, in: [[1]] } ] }\n",
-            "p.yaml:1:42: values of `in` are texts, numbers, true, false or null",
-        ),
-        ("functions: [f]\n", "p.yaml:1:13: a function is named `schema.function`"),
-        (
-            "attributes: { ringfence: SELECT 1 }\n",
-            "p.yaml:1:15: attributes of this name are the server's own",
-        ),
-        (
-            "attributes: { a: { query: SELECT 1, ttl: soon } }\n",
-            "p.yaml:1:18: a time is a number and its unit: ms, s, m or h",
-        ),
-    ];
-    for (text, expected) in cases {
-        assert_eq!(problems(text, ConnectionKind::Postgresql), [expected], "{text}");
+    for (text, expected) in FAULTS {
+        assert_eq!(problems(text, ConnectionKind::Postgresql), [*expected], "{text}");
     }
 }
 

@@ -210,7 +210,7 @@ mod tests {
     async fn who_waits_for_a_slow_database_is_not_given_up() {
         let in_flight = places();
         let rows = futures::stream::once(async {
-            tokio::time::sleep(PATIENCE * 5).await; // the database: its time is the subject
+            tokio::time::sleep(PATIENCE * 5).await; // poll: the database, whose slowness is the subject
             Ok::<_, std::io::Error>(Bytes::from_static(b"row"))
         });
         let response = Response::new(Body::from_stream(Box::pin(rows)));

@@ -111,7 +111,7 @@ mod tests {
         let reader = tokio::spawn(async move {
             let mut one = [0];
             for _ in 0..8 {
-                tokio::time::sleep(Duration::from_millis(100)).await; // a slow reader is the subject
+                tokio::time::sleep(Duration::from_millis(100)).await; // poll: a slow reader is the subject
                 theirs.read_exact(&mut one).await.unwrap();
             }
             theirs
