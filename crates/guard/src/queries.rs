@@ -5,8 +5,8 @@ use sqlparser::ast::{
     Cte, CteAsMaterialized, Distinct, Expr, Fetch, GroupByExpr, GroupByWithModifier, Join, JoinConstraint,
     JoinOperator, LimitClause, LockClause, LockType, NamedWindowDefinition, NamedWindowExpr, NonBlock,
     Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectFlavor, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias, TableWithJoins,
-    ValueWithSpan, Values, WildcardAdditionalOptions, With,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias, TableWithJoins, Values,
+    WildcardAdditionalOptions, With,
 };
 
 use crate::refusal::Refusal;
@@ -354,12 +354,8 @@ impl Writer<'_> {
 
     /// Names what was computed as the database would have.
     fn labelled(&mut self, expression: &Expr, label: Option<&str>, start: usize) -> Output {
-        let name = match expression {
-            Expr::Value(ValueWithSpan { value, span: _ }) if self.dialect.is_mysql() => {
-                value.clone().into_string().or_else(|| label.map(str::to_owned)).unwrap_or_default()
-            }
-            _ => label.map_or_else(|| expression.to_string(), str::to_owned),
-        };
+        let name = label.map_or_else(|| expression.to_string(), str::to_owned);
+        // There a text is called what it says, which is what is printed.
         let is_text = self.dialect.is_mysql() && crate::expressions::is_text(expression);
         if !is_text && self.out.get(start..) != Some(name.as_str()) {
             self.text(" AS ");
