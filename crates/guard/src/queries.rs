@@ -11,7 +11,7 @@ use sqlparser::ast::{
 
 use crate::refusal::Refusal;
 use crate::relations::{CommonTable, Output, Outputs, Scope};
-use crate::rewrite::{OWN_ALIAS, Writer, not_admitted};
+use crate::rewrite::{Writer, not_admitted};
 
 impl Writer<'_> {
     /// A query; answers its columns.
@@ -104,9 +104,6 @@ impl Writer<'_> {
         let TableAlias { explicit: _, name, columns, at: None } = alias else {
             return Err(not_admitted("this form of an alias"));
         };
-        if self.folded(name)?.starts_with(OWN_ALIAS) {
-            return Err(not_admitted("a name like that in WITH"));
-        }
         let called = self.folded(name)?;
         self.common_name(&called);
         self.alias_columns(columns)?;
