@@ -28,6 +28,12 @@ impl Writer<'_> {
         else {
             return Err(not_admitted("this form of a function call"));
         };
+        if self.dialect.is_mysql()
+            && self.returning_from.is_some()
+            && name.to_string().eq_ignore_ascii_case("values")
+        {
+            return self.inserted_value(args);
+        }
         self.raises();
         self.callee(name, matches!(args, FunctionArguments::None))?;
         self.arguments(args)?;
@@ -60,6 +66,33 @@ impl Writer<'_> {
                 self.window_specification(specification)
             }
         }
+    }
+
+    /// `VALUES(column)` in ON DUPLICATE KEY UPDATE: what would have been inserted.
+    fn inserted_value(&mut self, arguments: &FunctionArguments) -> Result<(), Refusal> {
+        let argument = match arguments {
+            FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: _ }) => {
+                args.first().filter(|_| args.len() == 1)
+            }
+            _ => None,
+        };
+        let column = match argument {
+            Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(column)))) => {
+                self.folded(column)?
+            }
+            _ => return Err(not_admitted("this form of VALUES")),
+        };
+        let target = self.names.scopes.last().and_then(|scope| scope.sources.first());
+        let visible = target
+            .and_then(|target| target.columns.as_ref())
+            .is_some_and(|columns| columns.iter().any(|known| (self.same)(&known.name, &column)));
+        if !visible {
+            return Err(Refusal::UnknownColumn { name: column });
+        }
+        self.text("VALUES(");
+        self.name(&column);
+        self.text(")");
+        Ok(())
     }
 
     /// A call in FROM; answers the function's name.

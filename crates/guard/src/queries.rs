@@ -5,13 +5,13 @@ use sqlparser::ast::{
     Cte, CteAsMaterialized, Distinct, Expr, Fetch, GroupByExpr, GroupByWithModifier, Join, JoinConstraint,
     JoinOperator, LimitClause, LockClause, LockType, NamedWindowDefinition, NamedWindowExpr, NonBlock,
     Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectFlavor, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias, TableWithJoins,
-    ValueWithSpan, Values, WildcardAdditionalOptions, With,
+    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias, TableWithJoins, Values,
+    WildcardAdditionalOptions, With,
 };
 
 use crate::refusal::Refusal;
 use crate::relations::{CommonTable, Output, Outputs, Scope};
-use crate::rewrite::{OWN_ALIAS, Writer, not_admitted};
+use crate::rewrite::{Writer, not_admitted};
 
 impl Writer<'_> {
     /// A query; answers its columns.
@@ -104,9 +104,6 @@ impl Writer<'_> {
         let TableAlias { explicit: _, name, columns, at: None } = alias else {
             return Err(not_admitted("this form of an alias"));
         };
-        if self.folded(name)?.starts_with(OWN_ALIAS) {
-            return Err(not_admitted("a name like that in WITH"));
-        }
         let called = self.folded(name)?;
         self.common_name(&called);
         self.alias_columns(columns)?;
@@ -354,12 +351,8 @@ impl Writer<'_> {
 
     /// Names what was computed as the database would have.
     fn labelled(&mut self, expression: &Expr, label: Option<&str>, start: usize) -> Output {
-        let name = match expression {
-            Expr::Value(ValueWithSpan { value, span: _ }) if self.dialect.is_mysql() => {
-                value.clone().into_string().or_else(|| label.map(str::to_owned)).unwrap_or_default()
-            }
-            _ => label.map_or_else(|| expression.to_string(), str::to_owned),
-        };
+        let name = label.map_or_else(|| expression.to_string(), str::to_owned);
+        // There a text is called what it says, which is what is printed.
         let is_text = self.dialect.is_mysql() && crate::expressions::is_text(expression);
         if !is_text && self.out.get(start..) != Some(name.as_str()) {
             self.text(" AS ");

@@ -105,7 +105,8 @@ impl Names {
                 .iter()
                 .find(|column| same(&column.name, name))
                 .map_or(Meaning::Unknown, |column| Meaning::Visible(column.data_type.clone())),
-            Some(_) | None => Meaning::Visible(None),
+            Some(_) => Meaning::Visible(None),
+            None => Meaning::Unknown,
         }
     }
 

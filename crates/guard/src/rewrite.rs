@@ -284,6 +284,10 @@ impl Writer<'_> {
         if value.is_empty() || value.len() > self.dialect.identifier_bytes {
             return Err(not_admitted("a name that is empty or too long"));
         }
+        // INVARIANT: no name of the caller's is one of ours, in any spelling: `_rf_t.column` would be the raw column.
+        if value.get(..OWN_ALIAS.len()).is_some_and(|start| start.eq_ignore_ascii_case(OWN_ALIAS)) {
+            return Err(not_admitted("a name of that form"));
+        }
         match quote_style {
             None if self.dialect.folds => Ok(value.to_ascii_lowercase()),
             None | Some('"' | '`') => Ok(value.clone()),

@@ -11,7 +11,7 @@ use sqlparser::ast::{
 
 use crate::refusal::Refusal;
 use crate::relations::{Output, Outputs, Scope, Source};
-use crate::rewrite::{OWN_ALIAS, Writer, not_admitted};
+use crate::rewrite::{Writer, not_admitted};
 
 impl Writer<'_> {
     pub(crate) fn table_factor(&mut self, factor: &TableFactor, scope: &mut Scope) -> Result<(), Refusal> {
@@ -243,9 +243,6 @@ impl Writer<'_> {
             return Err(not_admitted("this form of an alias"));
         };
         let called = self.folded(name)?;
-        if called.starts_with(OWN_ALIAS) {
-            return Err(not_admitted("an alias of that name"));
-        }
         self.text(" AS ");
         self.name(&called);
         self.alias_columns(columns)?;

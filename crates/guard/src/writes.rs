@@ -126,13 +126,14 @@ impl Writer<'_> {
             output: None,
             or: None,
             order_by,
-            limit: None,
+            limit,
         } = update
         else {
             return Err(not_admitted("this clause of UPDATE"));
         };
         let (name, alias) = target_name(relation)?;
-        if !joins.is_empty() || !order_by.is_empty() {
+        let is_limited = !order_by.is_empty() || limit.is_some();
+        if !joins.is_empty() || (is_limited && !self.dialect.is_mysql()) {
             return Err(not_admitted("this form of UPDATE"));
         }
         let target = self.target(name, alias, |entitled| entitled.writes.update, "UPDATE")?;
@@ -158,6 +159,14 @@ impl Writer<'_> {
         self.move_behind(before, after, start);
         self.out.push_str(&from_text);
         self.narrowed(&target.entitlement, selection.as_ref())?;
+        if !order_by.is_empty() {
+            self.text(" ORDER BY ");
+            self.early(|writer| writer.list(order_by, |writer, item| writer.order_by_item(item)))?;
+        }
+        if let Some(limit) = limit {
+            self.text(" LIMIT ");
+            self.expression(limit)?;
+        }
         let check = self.check_of_update(&target.entitlement, &assigned);
         let outputs = self.returning(returning.as_deref(), &target, check.as_deref())?;
         self.names.scopes.pop();
@@ -328,8 +337,15 @@ impl Writer<'_> {
     /// The stored name of a column that may be written.
     pub(crate) fn writable_column(&self, name: &ObjectName, target: &Entitlement) -> Result<String, Refusal> {
         let parts = self.parts(name)?;
-        let [name] = parts.as_slice() else {
-            return Err(not_admitted("a qualified name on the left of an assignment"));
+        let name = match parts.as_slice() {
+            [name] => name,
+            [alias, name]
+                if self.dialect.is_mysql()
+                    && self.names.source(alias, self.same).is_some_and(|source| source.is_target) =>
+            {
+                name
+            }
+            _ => return Err(not_admitted("a qualified name on the left of an assignment")),
         };
         let column = target.columns.iter().find(|column| (self.same)(&column.name, name));
         let column = column.ok_or_else(|| Refusal::UnknownColumn { name: name.clone() })?;
