@@ -161,7 +161,7 @@ impl Writer<'_> {
         self.narrowed(&target.entitlement, selection.as_ref())?;
         if !order_by.is_empty() {
             self.text(" ORDER BY ");
-            self.early(|writer| writer.list(order_by, |writer, item| writer.order_by_item(item)))?;
+            self.early(|writer| writer.list(order_by, Self::order_by_item))?;
         }
         if let Some(limit) = limit {
             self.text(" LIMIT ");
