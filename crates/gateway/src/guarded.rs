@@ -75,10 +75,9 @@ impl Gateway {
             fresh.source
         };
         let snapshot = self.snapshot(call, source, policy).await?.ok_or_else(not_ready)?;
-        // Clients show names in other letters than the database stores them.
-        let stored = current_schema.map(|name| {
-            find_schema(&snapshot.shown.catalog, name).map_or(name, |schema| schema.name.as_str())
-        });
+        // Clients show names in other letters than the database stores them. In a schema that is not there nothing is found.
+        let schema = current_schema.and_then(|name| find_schema(&snapshot.shown.catalog, name));
+        let stored = schema.map(|schema| schema.name.as_str());
         let seat = snapshot.seat(call.principal(), stored, &self.shared.store);
         Ok((snapshot, seat))
     }

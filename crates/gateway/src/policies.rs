@@ -3,6 +3,7 @@
 
 mod cache;
 
+use ringfence_policy::document::Budget;
 use ringfence_policy::{Catalog, Permission, Policy, Problem, Role};
 use ringfence_store::StoreError;
 use ringfence_store::connections::{Connection, Proof};
@@ -83,6 +84,7 @@ impl Gateway {
             return Ok(PutPolicy::Invalid(unsupported));
         }
         let mut warnings = misnamed(&policy, &connection);
+        warnings.extend(unheeded(&policy));
         if let Some(catalog) = self.indexed(call, &connection).await? {
             warnings.extend(policy.check(&catalog));
         }
@@ -130,25 +132,10 @@ impl Gateway {
         Ok(PolicyVersion { version, document, author, comment, created_at })
     }
 
-    /// Refuses who may not put policies.
-    ///
-    /// A policy binds every tenant of the organization, and shows what it hides: so it is for those who administer the
-    /// organization as a whole, not for a tenant's administrators, who have the permission too.
-    pub(crate) fn may_govern(&self, call: &Call) -> Result<(), Refused> {
-        call.needs(Permission::PublishAccessRules)?;
-        if call.principal().rank() < Role::OrgAdminUser.rank() {
-            return Err(Refused::new(
-                Code::NotPermitted,
-                "policies are for administrators of the organization: ask one of them",
-            ));
-        }
-        Ok(())
-    }
-
     /// One of the caller's connections, and its place, for somebody who rules over it.
     async fn governed(&self, call: &Call, key: &str) -> Result<(Connection, PolicyPlace), Refused> {
         call.log().set_scope(key);
-        self.may_govern(call)?;
+        may_govern(call)?;
         let connection = self.connection_of(call, key).await?;
         let address = address_of(&connection, &call.principal().org)?;
         let place = self.place_of(&call.principal().org, &address)?.ok_or_else(|| {
@@ -173,6 +160,21 @@ impl Gateway {
     }
 }
 
+/// Refuses who may not put policies.
+///
+/// A policy binds every tenant of the organization, and shows what it hides: so it is for those who administer the
+/// organization as a whole, not for a tenant's administrators, who have the permission too.
+pub(crate) fn may_govern(call: &Call) -> Result<(), Refused> {
+    call.needs(Permission::PublishAccessRules)?;
+    if call.principal().rank() < Role::OrgAdminUser.rank() {
+        return Err(Refused::new(
+            Code::NotPermitted,
+            "policies are for administrators of the organization: ask one of them",
+        ));
+    }
+    Ok(())
+}
+
 /// What a document may say one day and can't be held to today: better refused than not heeded.
 fn unsupported(policy: &Policy) -> Vec<Problem> {
     let attribute = |(name, attribute): (&String, &ringfence_policy::policy::QueriedAttribute)| Problem {
@@ -183,6 +185,46 @@ fn unsupported(policy: &Policy) -> Vec<Problem> {
         suggestion: Some("set it as a variable of users, tenants or the organization".to_owned()),
     };
     policy.attributes.iter().map(attribute).collect()
+}
+
+/// Budgets that nothing holds callers to yet.
+fn unheeded(policy: &Policy) -> Vec<Problem> {
+    let of_models = policy.models.values().map(|model| (model.place.line, model.budget.as_ref()));
+    let all = of_models.chain([(0, policy.budget.as_ref())]);
+    let mut problems: Vec<Problem> = all
+        .flat_map(|(line, budget)| budget.into_iter().flat_map(unheeded_keys).map(move |key| (line, key)))
+        .map(|(line, key)| Problem {
+            file: DOCUMENT.to_owned(),
+            line,
+            column: 0,
+            message: format!("the budget's `{key}` is not held yet"),
+            suggestion: None,
+        })
+        .collect();
+    problems.sort_by(|one, other| (one.line, &one.message).cmp(&(other.line, &other.message)));
+    problems
+}
+
+fn unheeded_keys(budget: &Budget) -> Vec<&'static str> {
+    let Budget {
+        max_rows: _,
+        statement_timeout: _,
+        max_include_depth,
+        max_fields,
+        max_cost,
+        refuse_broad_queries,
+        max_concurrent,
+        requests_per_minute,
+    } = budget;
+    let given = [
+        ("max_include_depth", max_include_depth.is_some()),
+        ("max_fields", max_fields.is_some()),
+        ("max_cost", max_cost.is_some()),
+        ("refuse_broad_queries", *refuse_broad_queries),
+        ("max_concurrent", max_concurrent.is_some()),
+        ("requests_per_minute", requests_per_minute.is_some()),
+    ];
+    given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key).collect()
 }
 
 /// A document that says it is for another connection.

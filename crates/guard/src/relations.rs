@@ -73,6 +73,18 @@ impl Names {
     pub(crate) fn unqualified(&self, name: &str, same: Same, system: &[&str]) -> Meaning {
         let mut is_opaque_before = false;
         for scope in self.scopes.iter().rev() {
+            let has = |source: &Source| {
+                source
+                    .columns
+                    .as_ref()
+                    .is_some_and(|columns| columns.iter().any(|column| same(&column.name, name)))
+            };
+            // Two of one level have it: the database says that it is ambiguous, whichever of them is the changed relation.
+            if scope.sources.iter().any(|source| source.is_target)
+                && scope.sources.iter().any(|source| !source.is_target && has(source))
+            {
+                return Meaning::Visible(None);
+            }
             for source in &scope.sources {
                 if let Some(meaning) = source.meaning(name, same, system, is_opaque_before) {
                     return meaning;

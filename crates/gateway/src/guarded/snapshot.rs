@@ -19,7 +19,7 @@ use crate::{Call, Gateway, Refused};
 /// How long a copy is trusted when no news of changes arrive. News do arrive: this is the second line.
 const TRUST: Duration = Duration::from_mins(1);
 /// Guarded sources in memory.
-const KEPT: NonZeroUsize = NonZeroUsize::new(512).expect("512 is not zero");
+const KEPT: NonZeroUsize = NonZeroUsize::new(128).expect("128 is not zero");
 
 /// Catalog and policy that belong together, with the views that were made of them.
 pub(crate) struct Snapshot {
@@ -84,8 +84,10 @@ impl Gateway {
         let Some(shown) = shared.catalogs.shown(&shared.store, stored).await? else { return Ok(None) };
         // The same catalog and policy have the same views: they, and the plans made for them, stay.
         let same = known.filter(|copy| Arc::ptr_eq(&copy.snapshot.shown, &shown));
-        let snapshot = same
-            .map_or_else(|| Arc::new(Snapshot { policy, shown, views: Views::new() }), |copy| copy.snapshot);
+        let snapshot = same.map_or_else(
+            || Arc::new(Snapshot { views: Views::of(&shown.catalog), policy, shown }),
+            |copy| copy.snapshot,
+        );
         let copy = Copied { snapshot: snapshot.clone(), org: org.clone(), epoch, read_at: Instant::now() };
         shared.snapshots.copies.lock().put(key, copy);
         Ok(Some(snapshot))

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lru::LruCache;
 use parking_lot::Mutex;
 use ringfence_policy::mask::HASH_KEY_ATTRIBUTE;
-use ringfence_policy::{Attributes, Policy, Principal, Question, UserId, View, view};
+use ringfence_policy::{Attributes, Catalog, Policy, Principal, Question, UserId, View, view};
 use ringfence_store::Store;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
@@ -19,8 +19,10 @@ use crate::catalog::{Shown, behind};
 
 /// Principals of one snapshot whose views are remembered.
 const SEATS: NonZeroUsize = NonZeroUsize::new(1_024).expect("1024 is not zero");
-/// Different views of one snapshot.
+/// Different views of one snapshot, and fewer of a large catalog: columns in all of them together.
 const SHAPES: NonZeroUsize = NonZeroUsize::new(256).expect("256 is not zero");
+const FEWEST_SHAPES: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not zero");
+const MOST_COLUMNS: usize = 500_000;
 
 /// Numbers of shapes are never used again, so that no plan outlives the view it was made for.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -42,15 +44,22 @@ pub(crate) struct Shape {
     catalog: OnceCell<Arc<Shown>>,
 }
 
+/// By user, and the schema that names are looked up in first.
+type Seats = LruCache<(UserId, Option<String>), Arc<Seat>>;
+
 /// The views of one snapshot, bounded.
 pub(super) struct Views {
-    seats: Mutex<LruCache<(UserId, Option<String>), Arc<Seat>>>,
+    seats: Mutex<Seats>,
     shapes: Mutex<LruCache<u64, Arc<Shape>>>,
 }
 
 impl Views {
-    pub(super) fn new() -> Self {
-        Self { seats: Mutex::new(LruCache::new(SEATS)), shapes: Mutex::new(LruCache::new(SHAPES)) }
+    pub(super) fn of(catalog: &Catalog) -> Self {
+        let relations = catalog.schemas.iter().flat_map(|schema| &schema.relations);
+        let columns: usize = relations.map(|relation| relation.columns.len()).sum();
+        let shapes = NonZeroUsize::new(MOST_COLUMNS / columns.max(1)).unwrap_or(FEWEST_SHAPES);
+        let shapes = shapes.clamp(FEWEST_SHAPES, SHAPES);
+        Self { seats: Mutex::new(LruCache::new(SEATS)), shapes: Mutex::new(LruCache::new(shapes)) }
     }
 
     /// What the principal sees; names without a schema are looked up in `schema` first.
@@ -97,8 +106,22 @@ impl Views {
         }
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let shape = Arc::new(Shape { number, view, catalog: OnceCell::new() });
-        shapes.put(hash, shape.clone());
+        let gone = shapes.push(hash, shape.clone());
+        drop(shapes);
+        if let Some((_, gone)) = gone {
+            // Seats would hold on to it.
+            self.leave(&gone);
+        }
         shape
+    }
+
+    fn leave(&self, shape: &Shape) {
+        let mut seats = self.seats.lock();
+        let of_shape = seats.iter().filter(|(_, seat)| seat.shape.number == shape.number);
+        let keys: Vec<_> = of_shape.map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            seats.pop(&key);
+        }
     }
 }
 

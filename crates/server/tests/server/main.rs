@@ -8,6 +8,7 @@ mod api_refusals;
 mod bad_input;
 mod census;
 mod cli;
+mod cli_policy;
 mod demo;
 mod limits;
 mod notebook;

@@ -83,6 +83,11 @@ impl Server {
         self.process.id()
     }
 
+    /// Where its store is.
+    pub(crate) fn data_dir(&self) -> String {
+        self.directory.path().join("data").to_str().unwrap().to_owned()
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("server.log")).unwrap_or_default()
     }
