@@ -4,7 +4,8 @@ import json
 from decimal import Decimal
 from typing import Any
 
-# Their elements stand in quotes of their own kind; the whole stays text, as Ringfence leaves it.
+# Their elements stand in quotes of their own kind; the whole stays text, as Ringfence leaves it. Arrays of a table's rows are
+# of a type that is called like the table: their elements begin with a parenthesis.
 LEFT_AS_TEXT = frozenset({"_record", "_box"})
 
 
@@ -12,7 +13,7 @@ def read_value(text: str | None, type_name: str) -> Any:
     """A value from its text. Numbers, times and the rest stay text: comparing reads them by type."""
     if text is None:
         return None
-    if type_name.startswith("_") and type_name not in LEFT_AS_TEXT:
+    if type_name.startswith("_") and type_name not in LEFT_AS_TEXT and not text.startswith('{"('):
         return read_elements(read_array(text), type_name[1:])
     if type_name == "bool":
         return text == "t"

@@ -24,7 +24,7 @@ pub(crate) struct Problem {
     detail: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
     pointer: Option<String>,
-    problems: Vec<DocumentProblem>,
+    problems: Box<[DocumentProblem]>,
     trace_id: Option<String>,
 }
 
@@ -97,7 +97,14 @@ pub(crate) struct ProblemBody {
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), hint: None, pointer: None, problems: Vec::new(), trace_id: None }
+        Self {
+            code,
+            detail: detail.into(),
+            hint: None,
+            pointer: None,
+            problems: Box::default(),
+            trace_id: None,
+        }
     }
 
     pub(crate) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
@@ -113,7 +120,7 @@ impl Problem {
 
     /// Lists what is wrong with a document.
     pub(crate) fn with_problems(mut self, problems: Vec<DocumentProblem>) -> Self {
-        self.problems = problems;
+        self.problems = problems.into();
         self
     }
 
@@ -143,7 +150,7 @@ impl Problem {
                 .or_else(|| standing_hint(self.code).map(Cow::Borrowed))
                 .map(Cow::into_owned),
             pointer: self.pointer.clone(),
-            problems: self.problems.clone(),
+            problems: self.problems.to_vec(),
             trace_id: self.trace_id.clone(),
         }
     }
