@@ -1,0 +1,177 @@
+"""One worker: draws, guards, runs, compares, and makes smaller what diverges."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from guard_corpus.postgres_world import PostgresWorld
+from guard_corpus.records import PRINCIPALS
+
+from guard_oracle.generator import Drawn, Generator
+from guard_oracle.guard_process import Guarded, GuardProcess
+from guard_oracle.judge import Judge, Judgement, Verdict
+from guard_oracle.report import Finding, Report, described
+from guard_oracle.schema import Schema
+from guard_oracle.shrink import shrink
+
+BATCH = 48
+
+# Writes are rolled back, which leaves dead rows behind.
+WRITES_TO_VACUUM = 3000
+
+# Reasons of refusals of which a small example is made.
+REFUSALS_SHOWN = 40
+
+# Findings of one kind that are made smaller; the rest is counted.
+KEPT = 12
+
+ACCEPTED = frozenset(set(Verdict) - {Verdict.REFUSED, Verdict.BROKEN, Verdict.INVALID, Verdict.CRASH})
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a worker is to do."""
+
+    seed: int
+    statements: int
+    until: float
+    writes: float = 0.2
+    only: int | None = None
+    findings: Path | None = None
+    shrinks: bool = True
+    fault: str | None = None
+
+
+def work(world: PostgresWorld, schemas: dict[str, Schema], orders: Orders) -> Report:
+    worker = Worker(world, schemas, orders)
+    worker.run()
+    return worker.report
+
+
+class Worker:
+    """Holds the sessions and the counts."""
+
+    def __init__(self, world: PostgresWorld, schemas: dict[str, Schema], orders: Orders) -> None:
+        self.world = world
+        self.orders = orders
+        self._writes = 0
+        self.generator = Generator(schemas, orders.seed, share_of_writes=orders.writes)
+        self.guard = GuardProcess(world, fault=orders.fault)
+        self.judge = Judge(world, PRINCIPALS)
+        self.report = Report()
+        self._shapes: set[str] = set()
+        self._kinds: Counter[str] = Counter()
+
+    def run(self) -> None:
+        numbers: Iterator[int] = iter(range(self.orders.statements))
+        if self.orders.only is not None:
+            numbers = iter([self.orders.only])
+        while time.monotonic() < self.orders.until and (batch := [*islice(numbers, BATCH)]):
+            drawn = [self.generator.draw(number) for number in batch]
+            asked = [(d.statement.principal, d.statement.sql, d.statement.params) for d in drawn]
+            self._vacuum(sum(one.statement.writes for one in drawn))
+            for number, one, guarded in zip(batch, drawn, self.guard.guard_all(asked), strict=True):
+                judgement = self.judge.judge(one.statement, guarded)
+                self._count(one, judgement)
+                if judgement.diverges or judgement.verdict is Verdict.BROKEN:
+                    self._keep(number, one, guarded, judgement)
+                elif judgement.verdict is Verdict.REFUSED and self.orders.shrinks:
+                    self._keep_refusal(one, guarded, judgement)
+        self.guard.close()
+
+    def _vacuum(self, writes: int) -> None:
+        self._writes += writes
+        if self._writes > WRITES_TO_VACUUM:
+            self._writes = 0
+            for database in ("shared", *(self.world.isolated_name(principal) for principal in PRINCIPALS)):
+                self.world.server.execute("VACUUM", database=database)
+
+    def _count(self, drawn: Drawn, judgement: Judgement) -> None:
+        report, verdict = self.report, judgement.verdict
+        report.verdicts[verdict] += 1
+        if verdict is Verdict.INVALID:
+            reason = re.sub(r"\"[^\"]*\"", '"_"', judgement.detail)
+            report.invalid[reason] += 1
+            report.examples.setdefault(reason, drawn.statement.sql)
+            return
+        if verdict is Verdict.BOTH_ERR:
+            return
+        for feature in ("all", *drawn.features, "write" if drawn.statement.writes else "read"):
+            report.asked[feature] += 1
+            report.accepted[feature] += verdict in ACCEPTED
+        if verdict is Verdict.REFUSED:
+            report.refusals[reason_of(judgement)] += 1
+
+    def _keep(self, number: int, drawn: Drawn, guarded: Guarded, judgement: Judgement) -> None:
+        """Makes it smaller, and writes it down."""
+        kind = judgement.verdict + re.sub(r"\"[^\"]*\"|'[^']*'|\d+|\(.*\)", "_", judgement.detail)[:40]
+        self._kinds[kind] += 1
+        if self._kinds[kind] > KEPT:
+            return
+        if self.orders.shrinks:
+            guarded, judgement = self._shrink(drawn, guarded, judgement)
+        said = drawn.statement
+        finding = Finding(
+            judgement.verdict,
+            said.principal,
+            self.orders.seed,
+            number,
+            said.sql,
+            said.params,
+            guarded.sql,
+            guarded.params,
+            judgement.detail,
+        )
+        if finding.shape() in self._shapes:
+            return
+        self._shapes.add(finding.shape())
+        self.report.findings.append(finding)
+        if self.orders.findings:
+            with self.orders.findings.open("a") as file:
+                file.write(described(finding) + "\n")
+
+    def _keep_refusal(self, drawn: Drawn, guarded: Guarded, judgement: Judgement) -> None:
+        """One small example for each reason."""
+        reason = reason_of(judgement)
+        if reason in self.report.examples or len(self.report.examples) > REFUSALS_SHOWN:
+            return
+        self.report.examples[reason] = drawn.statement.sql
+        self._shrink(drawn, guarded, judgement, seconds=4.0)
+        self.report.examples[reason] = drawn.statement.sql
+
+    def _shrink(
+        self, drawn: Drawn, guarded: Guarded, judgement: Judgement, *, seconds: float = 15.0
+    ) -> tuple[Guarded, Judgement]:
+        best = (drawn.statement, guarded, judgement)
+        said = judgement.detail[:5] if judgement.verdict is Verdict.BROKEN else ""
+
+        def holds() -> bool:
+            nonlocal best
+            statement = drawn.reprinted(respell=best[0] is not plain)
+            made = self.guard.guard(statement.principal, statement.sql, statement.params)
+            again = self.judge.judge(statement, made)
+            same = again.verdict is judgement.verdict and again.detail.startswith(said)
+            if judgement.verdict is Verdict.REFUSED:
+                same = same and reason_of(again) == reason_of(judgement)
+            if same:
+                best = (statement, made, again)
+            return same
+
+        # First without the odd spelling: mostly it is not the cause.
+        plain = drawn.reprinted(respell=False)
+        kept, drawn.spelling = drawn.spelling, None
+        if not holds():
+            drawn.spelling = kept
+        shrink(drawn.tree, holds, seconds=seconds)
+        drawn.statement = best[0]
+        return best[1], best[2]
+
+
+def reason_of(judgement: Judgement) -> str:
+    """A refusal without the names in it."""
+    reason = re.sub(r" at Line: \d+, Column: \d+|\d+|\"[^\"]*\"", "_", judgement.detail)
+    return re.sub(r"(found: |unexpected ).*", r"\1...", reason)
