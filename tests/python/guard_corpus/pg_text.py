@@ -4,8 +4,8 @@ import json
 from decimal import Decimal
 from typing import Any
 
-# Their elements stand in quotes of their own kind; the whole stays text, as Ringfence leaves it. Arrays of a table's rows are
-# of a type that is called like the table: their elements begin with a parenthesis.
+# Their elements stand in quotes of their own kind; the whole stays text, as Ringfence leaves it. So does an
+# array of rows of a table, whose type is called like the table: its elements begin with a parenthesis.
 LEFT_AS_TEXT = frozenset({"_record", "_box"})
 
 
