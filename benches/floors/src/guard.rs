@@ -155,8 +155,9 @@ impl World {
             }));
             seen.missed.push(each(&mut || drop(black_box(guard_lifted(&scanned, KIND, &self.view)))));
             seen.found.push(each(&mut || {
-                let found = found();
-                let bound = found.map(|found| found.plan.0.bind_lifted(&self.principal, &[], &found.values));
+                let bound = found().map(|found| {
+                    (found.plan.0.bind_lifted(&self.principal, &[], &found.values), found.cached)
+                });
                 drop(black_box(bound));
             }));
         }

@@ -26,6 +26,10 @@ floors guarded   --catalog FILE --policy FILE --attributes JSON --query SQL
 In a body, {n} becomes a number from 1 to the range, another one each time, and {i} counts from 0.
 Figures are printed as one line of JSON.";
 
+/// As the server has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ringfence_policy::expression::PrincipalValue;
+use ringfence_policy::expression::{PrincipalPath, PrincipalValue};
 use ringfence_policy::{ConnectionKind, Principal, RelationName, View};
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::named::{NamedRelation, NamedRelations};
 use crate::refusal::Refusal;
 use crate::rewrite::{Slot, Written, rewrite};
 use crate::sealed::{self, Fence, FencedStatement, GuardedQuery, Parameter, Sealed};
-use crate::{admit, verify};
+use crate::{admit, inspect, verify};
 
 /// A statement behind the fences of a view. It holds no principal's values, so that all whose views are equal share it.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,19 @@ pub struct GuardedPlan {
     written: Written,
     sealed: Arc<Sealed>,
     placeholders: usize,
+}
+
+/// What a placeholder of a plan stands for, by name: no value is in here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanParameter {
+    /// The caller's parameter of that number, from 1.
+    Caller(usize),
+    /// A value of the principal.
+    Principal(PrincipalValue),
+    /// All values of a list of the principal.
+    PrincipalList(PrincipalPath),
+    /// A literal of the statement, by its number among those that were lifted, from 0.
+    Lifted(usize),
 }
 
 /// Guards one statement for everybody who has this view.
@@ -81,6 +94,22 @@ fn fenced(written: &Written, fingerprint: String) -> FencedStatement {
     }
 }
 
+/// What the conditions come to on one row, whoever sees it: for the one who rules over the policy, and nobody else.
+///
+/// The plan's result has a column for each condition (1, 0 or NULL), one that means nothing, and then the columns asked for; its parameters are the
+/// values of the key. Two rows mean that the key is none.
+pub fn inspect_row(
+    row: &inspect::Inspection<'_>,
+    kind: ConnectionKind,
+    view: &View,
+) -> Result<GuardedPlan, Refusal> {
+    let dialect = Dialect::of(kind).ok_or(Refusal::NothingToQuery)?;
+    let written = inspect::write(row, view, dialect)?;
+    verify::verify(&written, view, dialect)?;
+    let sealed = sealed::seal_fenced(fenced(&written, inspect::FINGERPRINT.to_owned()));
+    Ok(GuardedPlan { placeholders: row.key.len(), sealed: Arc::new(sealed), written })
+}
+
 impl GuardedPlan {
     /// The text that the database gets.
     pub fn sql(&self) -> &str {
@@ -90,6 +119,33 @@ impl GuardedPlan {
     /// The relations that it reads or changes, those of the policy's own conditions among them.
     pub fn relations(&self) -> &[RelationName] {
         &self.written.relations
+    }
+
+    /// The relations that the statement itself names: what only the policy's conditions read is not among them.
+    pub fn named(&self) -> &[RelationName] {
+        &self.written.named
+    }
+
+    /// Whether it changes rows. Where not, it runs in a read-only transaction.
+    pub fn writes(&self) -> bool {
+        self.written.writes
+    }
+
+    /// How many rows it may change at most.
+    pub fn max_changes(&self) -> Option<u64> {
+        self.written.max_rows
+    }
+
+    /// What the placeholders stand for, in their order.
+    pub fn parameters(&self) -> impl Iterator<Item = PlanParameter> + '_ {
+        self.written.slots.iter().map(|slot| match slot {
+            Slot::Caller(number) => PlanParameter::Caller(*number),
+            Slot::Principal(value) => PlanParameter::Principal(value.clone()),
+            Slot::PrincipalList(path) | Slot::PrincipalJson(path) => {
+                PlanParameter::PrincipalList(path.clone())
+            }
+            Slot::Lifted(number) => PlanParameter::Lifted(*number),
+        })
     }
 
     /// Whether the fences keep the planner from running the statement's conditions before ours.
@@ -107,9 +163,38 @@ impl GuardedPlan {
         self.sealed.fingerprint()
     }
 
+    /// How many parameters the caller has to give.
+    pub fn placeholders(&self) -> usize {
+        self.placeholders
+    }
+
     /// Which of the text's literals are parameters.
     pub fn lifted(&self) -> &[bool] {
         &self.written.lifted
+    }
+
+    /// As [`Self::bind`], and the database only tells how it would run it. Its estimates speak of hidden rows, and its
+    /// conditions of the policy: for the one who rules over the policy, and nobody else. It runs read-only.
+    pub fn bind_to_explain(
+        &self,
+        kind: ConnectionKind,
+        principal: &Principal,
+        parameters: &[Option<String>],
+    ) -> Result<GuardedQuery, Refusal> {
+        let dialect = Dialect::of(kind).ok_or(Refusal::NothingToQuery)?;
+        let mut statement = fenced(&self.written, self.fingerprint_text().to_owned());
+        statement.sql.insert_str(0, dialect.explain);
+        statement.fence = Fence {
+            writes: false,
+            check_column: false,
+            returns_rows: true,
+            max_rows: None,
+            ..statement.fence
+        };
+        Ok(GuardedQuery::of(
+            &Arc::new(sealed::seal_fenced(statement)),
+            self.bound(principal, parameters, &[])?,
+        ))
     }
 
     /// The query of one principal. `parameters` are the caller's, as text.
@@ -128,11 +213,19 @@ impl GuardedPlan {
         parameters: &[Option<String>],
         values: &[Parameter],
     ) -> Result<GuardedQuery, Refusal> {
+        Ok(GuardedQuery::of(&self.sealed, self.bound(principal, parameters, values)?))
+    }
+
+    fn bound(
+        &self,
+        principal: &Principal,
+        parameters: &[Option<String>],
+        values: &[Parameter],
+    ) -> Result<Vec<Parameter>, Refusal> {
         if parameters.len() != self.placeholders {
             return Err(Refusal::ParameterCount { expected: self.placeholders, given: parameters.len() });
         }
-        let bound = self.written.slots.iter().map(|slot| bound(slot, principal, parameters, values));
-        Ok(GuardedQuery::of(&self.sealed, bound.collect::<Result<Vec<_>, _>>()?))
+        self.written.slots.iter().map(|slot| bound(slot, principal, parameters, values)).collect()
     }
 }
 
