@@ -11,6 +11,7 @@ mod revoked;
 mod running;
 mod stream;
 mod submitted;
+mod trial;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ pub(crate) use revoked::start;
 use running::Permit;
 pub(crate) use running::{RunningQueries, stop_all};
 pub use stream::StreamedQuery;
+pub(crate) use trial::{Trial, Trials};
 
 use crate::{Call, Gateway, Refused};
 

@@ -5,6 +5,7 @@
 mod cli;
 mod config;
 mod http;
+mod reports;
 mod telemetry;
 
 fn main() -> std::process::ExitCode {

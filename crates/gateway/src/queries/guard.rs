@@ -105,7 +105,7 @@ fn parameters<'a>(
 }
 
 /// What holds of a change beside its rows and columns.
-fn check_write(
+pub(super) fn check_write(
     connection: &Connection,
     plan: &GuardedPlan,
     seat: &Seat,
@@ -128,7 +128,7 @@ fn check_write(
 }
 
 /// The tightest of the policy's budgets and those of the models that the statement names.
-fn narrow(options: &mut RunOptions, policy: &Policy, plan: &GuardedPlan) {
+pub(super) fn narrow(options: &mut RunOptions, policy: &Policy, plan: &GuardedPlan) {
     let of_models =
         plan.relations().iter().filter_map(|relation| policy.models.get(relation)?.budget.as_ref());
     for budget in of_models.chain(&policy.budget) {
