@@ -12,6 +12,7 @@ mod revoked;
 mod running;
 mod stream;
 mod submitted;
+mod trial;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub(crate) use revoked::start;
 use running::Permit;
 pub(crate) use running::{RunningQueries, stop_all};
 pub use stream::StreamedQuery;
+pub(crate) use trial::{Trial, Trials};
 
 use crate::{Call, Gateway, Refused};
 

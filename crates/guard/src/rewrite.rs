@@ -373,6 +373,7 @@ impl Writer<'_> {
             Some(Err(Denial::ScopeRequired { attribute })) => {
                 Err(Refusal::ScopeRequired { relation: parts.join("."), attribute })
             }
+            Some(Err(Denial::Suspended)) => Err(Refusal::Suspended { relation: parts.join(".") }),
             Some(Err(Denial::Invisible(_))) | None => Err(unknown()),
         }
     }

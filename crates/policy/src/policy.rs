@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::connection::ConnectionKind;
 use crate::document::{Budget, DefaultAccess, Document};
+use crate::drift::Drift;
 use crate::expression::{Expression, PrincipalPath, RelationName};
 use crate::mask::{Mask, MaskPattern};
 use crate::placed::Place;
@@ -42,12 +43,16 @@ pub struct Policy {
     pub joins: HashMap<RelationName, Vec<Join>>,
     /// By relation.
     pub restrictions: HashMap<RelationName, Vec<Restriction>>,
+    /// Data roles whose list of restrictions is empty, and where they stand.
+    pub unrestricted: Vec<(String, Place)>,
     /// Limits of every statement.
     pub budget: Option<Budget>,
     /// Cubes, as written.
     pub cubes: Option<Value>,
     /// Whether tables without a model may be changed: where nobody put a policy.
     pub open_writes: bool,
+    /// What can't be held on the catalog that it is decided with: nothing until somebody looked.
+    pub drift: Drift,
 }
 
 /// An attribute that is read from the connection.
@@ -244,8 +249,10 @@ impl Policy {
             joins: HashMap::new(),
             restrictions: HashMap::new(),
             budget: None,
+            unrestricted: Vec::new(),
             cubes: None,
             open_writes: true,
+            drift: Drift::default(),
         }
     }
 

@@ -5,6 +5,7 @@
 mod cli;
 mod config;
 mod http;
+mod reports;
 mod telemetry;
 
 /// A request is made of hundreds of small pieces, taken on one thread and often given back on another: a seventh of what a

@@ -72,7 +72,7 @@ fn seen(relation: &Relation, entitlement: &Entitlement) -> Relation {
     let is_visible = |column: &&Column| entitlement.columns.iter().any(|visible| visible.name == column.name);
     let columns = relation.columns.iter().filter(is_visible);
     let columns = columns.map(|column| Column { sample_values: None, ..column.clone() });
-    Relation { columns: columns.collect(), ddl: None, ..relation.clone() }
+    Relation { columns: columns.collect(), unique_indexes: Vec::new(), ddl: None, ..relation.clone() }
 }
 
 /// Narrows on a thread of its own: many filters over a large catalog take their time.

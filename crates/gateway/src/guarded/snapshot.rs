@@ -29,6 +29,16 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
+    /// Catalog and policy, with what of the policy can't be held on this catalog.
+    pub(crate) fn of(policy: Arc<LoadedPolicy>, shown: Arc<Shown>) -> Self {
+        let mut drift = policy.policy.drift_from(&shown.unfiltered, &policy.footprint);
+        if !Arc::ptr_eq(&shown.catalog, &shown.unfiltered) {
+            drift.hide_gone();
+        }
+        let policy = if drift.is_empty() { policy } else { Arc::new(policy.drifted(drift)) };
+        Self { views: Views::of(&shown.catalog), policy, shown }
+    }
+
     /// What the principal sees.
     pub(crate) fn seat(&self, principal: &Principal, schema: Option<&str>, store: &Store) -> Arc<Seat> {
         self.views.seat(&self.policy.policy, &self.shown, principal, schema, store)
@@ -89,10 +99,7 @@ impl Gateway {
         let Some(shown) = shared.catalogs.shown(&shared.store, stored).await? else { return Ok(None) };
         // The same catalog and policy have the same views: they, and the plans made for them, stay.
         let same = known.filter(|copy| Arc::ptr_eq(&copy.snapshot.shown, &shown));
-        let snapshot = same.map_or_else(
-            || Arc::new(Snapshot { views: Views::of(&shown.catalog), policy, shown }),
-            |copy| copy.snapshot,
-        );
+        let snapshot = same.map_or_else(|| Arc::new(Snapshot::of(policy, shown)), |copy| copy.snapshot);
         let copy = Copied { snapshot: snapshot.clone(), org: org.clone(), epoch, read_at: Instant::now() };
         shared.snapshots.copies.lock().put(key, copy);
         Ok(Some(snapshot))

@@ -1,9 +1,13 @@
 //! Guarded connections: two tenants in shared tables of a real PostgreSQL, and what each sees and changes.
 
 mod changes;
+mod drift;
+mod effects;
 mod escapes;
 mod policies;
 mod reads;
+mod removal;
+mod trials;
 
 use ringfence_gateway::policies::{NewPolicy, PutPolicy};
 use ringfence_gateway::queries::QueryRequest;
