@@ -36,8 +36,10 @@ pub(crate) enum Slot {
 pub(crate) struct Written {
     pub(crate) sql: String,
     pub(crate) slots: Vec<Slot>,
-    /// The relations behind fences, and those that are changed.
+    /// The relations behind fences, those that are changed, and those of the policy's own sub-queries.
     pub(crate) relations: Vec<RelationName>,
+    /// Without those that only the policy names.
+    pub(crate) named: Vec<RelationName>,
     pub(crate) functions: Vec<String>,
     pub(crate) writes: bool,
     pub(crate) check_column: bool,
@@ -73,6 +75,7 @@ pub(crate) struct Writer<'a> {
     /// Something was written that may raise an error, where a planner may run it before our conditions.
     pub(crate) may_raise: bool,
     pub(crate) relations: Vec<RelationName>,
+    pub(crate) named: Vec<RelationName>,
     pub(crate) functions: Vec<String>,
     pub(crate) writes: bool,
     pub(crate) check_column: bool,
@@ -90,36 +93,45 @@ pub(crate) struct Writer<'a> {
 
 /// The statement, guarded.
 pub(crate) fn rewrite(read: &Read, view: &View, dialect: &'static Dialect) -> Result<Written, Refusal> {
-    let mut writer = Writer {
-        dialect,
-        view,
-        names: Names::default(),
-        same: if dialect.caseless { same_without_case } else { same_exactly },
-        out: String::with_capacity(512),
-        slots: if dialect.numbered {
-            (1..=read.placeholders).map(Slot::Caller).collect()
-        } else {
-            Vec::new()
-        },
-        labels: &read.labels,
-        returning_from: None,
-        barriers: Vec::new(),
-        is_final: true,
-        may_raise: false,
-        relations: Vec::new(),
-        functions: Vec::new(),
-        writes: false,
-        check_column: false,
-        returns_rows: true,
-        max_rows: None,
-        bypasses: Vec::new(),
-        conflict_rows: None,
-        added_items: Vec::new(),
-        fresh: 0,
-        depth: 0,
-    };
+    let mut writer = Writer::new(view, dialect, &read.labels, read.placeholders);
     writer.statement(&read.statement)?;
     Ok(writer.finish())
+}
+
+impl<'a> Writer<'a> {
+    /// One that wrote nothing yet, for a statement with so many placeholders.
+    pub(crate) fn new(
+        view: &'a View,
+        dialect: &'static Dialect,
+        labels: &'a Labels,
+        placeholders: usize,
+    ) -> Self {
+        Self {
+            dialect,
+            view,
+            names: Names::default(),
+            same: if dialect.caseless { same_without_case } else { same_exactly },
+            out: String::with_capacity(512),
+            slots: if dialect.numbered { (1..=placeholders).map(Slot::Caller).collect() } else { Vec::new() },
+            labels,
+            returning_from: None,
+            barriers: Vec::new(),
+            is_final: true,
+            may_raise: false,
+            relations: Vec::new(),
+            named: Vec::new(),
+            functions: Vec::new(),
+            writes: false,
+            check_column: false,
+            returns_rows: true,
+            max_rows: None,
+            bypasses: Vec::new(),
+            conflict_rows: None,
+            added_items: Vec::new(),
+            fresh: 0,
+            depth: 0,
+        }
+    }
 }
 
 impl Writer<'_> {
@@ -131,7 +143,7 @@ impl Writer<'_> {
     }
 
     /// Puts the barriers in, when they are needed, from the last to the first so that places stay right.
-    fn finish(mut self) -> Written {
+    pub(crate) fn finish(mut self) -> Written {
         if self.may_raise {
             self.barriers.sort_unstable();
             for place in self.barriers.iter().rev() {
@@ -143,6 +155,7 @@ impl Writer<'_> {
             sql: self.out,
             slots: self.slots,
             relations: self.relations,
+            named: self.named,
             functions: self.functions,
             writes: self.writes,
             check_column: self.check_column,
@@ -371,6 +384,10 @@ impl Writer<'_> {
     pub(crate) fn note_relation(&mut self, entitlement: &Entitlement) {
         if !self.relations.contains(&entitlement.relation) {
             self.relations.push(entitlement.relation.clone());
+        }
+        // A policy's own sub-query may have named it first: that uses no bypass of the principal, this does.
+        if !self.named.contains(&entitlement.relation) {
+            self.named.push(entitlement.relation.clone());
             if let Some(policy) = &entitlement.bypass {
                 self.bypasses.push((entitlement.relation.clone(), policy.clone()));
             }

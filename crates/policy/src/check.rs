@@ -4,6 +4,7 @@
 //! policy hears of it, and [`crate::drift`] suspends what rests on it.
 
 use crate::catalog::{Catalog, Column, Relation};
+use crate::connection::ConnectionKind;
 use crate::drift::Footprint;
 use crate::expression::{Expression, RelationName};
 use crate::lint::{Warning, WarningCode};
@@ -11,6 +12,7 @@ use crate::mask::mask_expression;
 use crate::placed::Place;
 use crate::policy::{Model, Policy, Show};
 use crate::problem::Problem;
+use crate::rule::RuleKind;
 
 impl Policy {
     /// What the policy names and the catalog, unfiltered, does not have; and masks that can't be made, which hide their
@@ -43,9 +45,7 @@ pub(crate) struct Looked {
 
 /// Looks up all that the policy names. Types are held against those of `before`, as far as it has them.
 pub(crate) fn walk(policy: &Policy, catalog: &Catalog, before: &Footprint) -> Looked {
-    let found = Footprint::default();
-    let mut check =
-        Check { policy, catalog, before, subject: None, looked: Looked { faults: Vec::new(), found } };
+    let mut check = Check::new(policy, catalog, before);
     for model in policy.models.values() {
         check.subject = Some(model.relation.clone());
         check.model(model);
@@ -53,6 +53,21 @@ pub(crate) fn walk(policy: &Policy, catalog: &Catalog, before: &Footprint) -> Lo
     check.joins();
     check.restrictions();
     check.looked
+}
+
+impl RuleKind {
+    /// What a filter on the table names and the catalog does not have.
+    pub fn check(&self, table: &RelationName, kind: ConnectionKind, catalog: &Catalog) -> Vec<Problem> {
+        let policy = Policy::open(kind, Vec::new());
+        let before = Footprint::default();
+        let mut check = Check::new(&policy, catalog, &before);
+        check.subject = Some(table.clone());
+        let named = check.relation(table, Place::default());
+        if let (Some(named), Self::Filter(condition)) = (named, self) {
+            check.expression(Some(&named), condition, Place::default());
+        }
+        check.looked.faults.into_iter().map(|fault| fault.warning.problem).collect()
+    }
 }
 
 struct Check<'a> {
@@ -72,6 +87,11 @@ struct Named<'a> {
 }
 
 impl<'a> Check<'a> {
+    fn new(policy: &'a Policy, catalog: &'a Catalog, before: &'a Footprint) -> Self {
+        let looked = Looked { faults: Vec::new(), found: Footprint::default() };
+        Check { policy, catalog, before, subject: None, looked }
+    }
+
     fn fault(&mut self, code: WarningCode, problem: Problem, suspends: bool) {
         let warning = Warning { code, relation: self.subject.clone(), problem };
         self.looked.faults.push(Fault { warning, suspends: suspends && self.subject.is_some() });

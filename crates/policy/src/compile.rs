@@ -50,6 +50,7 @@ pub(crate) fn compile(
         budget: compiler.budget(document.budget.as_ref(), Place::default()),
         cubes: document.cubes.clone(),
         drift: Drift::default(),
+        open_writes: false,
     };
     let mut problems = compiler.problems;
     if problems.is_empty() {

@@ -5,7 +5,8 @@
 //!
 //! Reading order: [`id`], [`role`], [`principal`], [`connection`], [`catalog`], [`filter`], [`access`] for who and what;
 //! [`document`], [`policy`], [`parse`], [`mask`], [`rule`] for what is said; [`mod@decide`], [`resolve`], [`evaluate`],
-//! [`reason`] for what follows from it; [`lint`], [`drift`] for what may be wrong with it; [`expression`] and [`entitlement`] for what the guard is told.
+//! [`reason`] for what follows from it, `spelling` for how people read it; [`lint`], [`drift`] for what may be wrong with it;
+//! [`expression`] and [`entitlement`] for what the guard is told.
 
 #![cfg_attr(
     not(test),
@@ -42,6 +43,7 @@ pub mod resolve;
 pub mod rls;
 pub mod role;
 pub mod rule;
+mod spelling;
 mod walk;
 
 pub use access::{OpenAccess, RunMode};
@@ -59,7 +61,7 @@ pub use lint::{Warning, WarningCode};
 pub use policy::Policy;
 pub use principal::{Attributes, Principal, Standing};
 pub use problem::{PolicyInvalid, Problem};
-pub use reason::Reason;
+pub use reason::{Clause, Effect, Part, Reason, Subject, Verdict};
 pub use rls::{CompiledRls, Unsaid, UnsaidCode, compile_rls};
 pub use role::{Permission, Permissions, Role, RoleUnknown};
 pub use rule::{AccessRule, RuleKind};
