@@ -123,9 +123,7 @@ impl Gateway {
         let policy = match self.shared.policies.of(store, place.clone(), kind).await? {
             Guard::Policy(policy) => policy,
             Guard::Unusable => return Err(unusable()),
-            Guard::Open => {
-                Arc::new(LoadedPolicy::draft(place.clone(), Policy::open(kind, Vec::new())))
-            }
+            Guard::Open => Arc::new(LoadedPolicy::draft(place.clone(), Policy::open(kind, Vec::new()))),
         };
         Ok((version, Snapshot::of(policy, shown.clone())))
     }
