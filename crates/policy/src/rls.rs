@@ -29,6 +29,8 @@ use rows::Rows;
 /// The schema of the functions that look at rows which the role may not read.
 const SCHEMA: &str = "ringfence_rls";
 const POLICY: &str = "ringfence_read";
+/// PostgreSQL cuts longer names, so that two could become one.
+const LONGEST_NAME: usize = 63;
 
 /// Why something of a policy is not said by row-level security.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,7 +90,8 @@ pub struct CompiledRls {
 
 /// Compiles the policy for a role that reads. With `withhold`, what can't be said is kept from the role instead of refused.
 pub fn compile_rls(policy: &Policy, catalog: &Catalog, role: &str, withhold: bool) -> CompiledRls {
-    let mut compiler = Compiler { policy, role: identifier(role), unsaid: Vec::new(), sql: String::new() };
+    let (unsaid, sql) = (Vec::new(), String::new());
+    let mut compiler = Compiler { policy, name: role, role: identifier(role), functions: 0, unsaid, sql };
     compiler.compile(catalog);
     let mut unsaid = compiler.unsaid;
     unsaid.sort_by(|one, other| {
@@ -104,7 +107,11 @@ pub fn compile_rls(policy: &Policy, catalog: &Catalog, role: &str, withhold: boo
 
 struct Compiler<'a> {
     policy: &'a Policy,
+    /// The role, and the same as SQL names it.
+    name: &'a str,
     role: String,
+    /// How many functions there are.
+    functions: usize,
     unsaid: Vec<Unsaid>,
     sql: String,
 }
@@ -167,7 +174,7 @@ impl Compiler<'_> {
         ] {
             self.line(line);
         }
-        let exists = text_literal(role.trim_matches('"'));
+        let exists = text_literal(self.name);
         self.line(&format!(
             "DO $do$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = {exists} AND (rolsuper OR rolbypassrls)) THEN \
              RAISE EXCEPTION 'the role bypasses row-level security'; END IF; END $do$;"
@@ -205,7 +212,12 @@ impl Compiler<'_> {
         let using = if rows.has_queries {
             let mut rows = Rows::of(self.policy, catalog);
             let body = rows.predicate(name, "(r)");
-            let function = format!("{SCHEMA}.{}", identifier(&format!("{}.{}", name.schema, name.name)));
+            self.functions = self.functions.saturating_add(1);
+            let mut function = format!("{}.{}", name.schema, name.name);
+            if function.len() > LONGEST_NAME {
+                function = format!("rows_{}", self.functions);
+            }
+            let function = format!("{SCHEMA}.{}", identifier(&function));
             let mut tag = "$ringfence$".to_owned();
             while body.contains(&tag) {
                 tag = format!("$r{}", tag.trim_start_matches('$'));
