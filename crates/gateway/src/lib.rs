@@ -12,6 +12,7 @@ pub mod call;
 mod versions;
 pub mod catalog;
 pub mod connections;
+pub mod doctor;
 pub mod history;
 pub mod indexing;
 pub mod likes;

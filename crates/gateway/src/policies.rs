@@ -5,6 +5,7 @@ mod cache;
 mod diff;
 mod effect;
 mod life;
+mod native;
 mod people;
 mod trials;
 
@@ -19,6 +20,7 @@ use ringfence_store::policies::{Expected, Guarding, PolicyDraft, PolicyPlace, Po
 pub(crate) use cache::{Guard, LoadedPolicy, PolicyCache, unusable};
 pub use diff::{Diff, DiffRequest};
 pub use effect::{Access, ColumnChange, GroupEffect, PolicyEffect, RelationEffect, RowsEffect, WriteChange};
+pub use native::Compilation;
 pub use trials::{TestOutcome, TestReport, Tested};
 
 use crate::connections::address_of;

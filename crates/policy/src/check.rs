@@ -28,19 +28,6 @@ impl Policy {
     }
 }
 
-impl RuleKind {
-    /// What a filter on the table names and the catalog does not have.
-    pub fn check(&self, table: &RelationName, kind: ConnectionKind, catalog: &Catalog) -> Vec<Problem> {
-        let (policy, before) = (Policy::open(kind, Vec::new()), Footprint::default());
-        let mut check = Check::new(&policy, catalog, &before);
-        let relation = check.relation(table, Place::default());
-        if let (Some(relation), Self::Filter(condition)) = (relation, self) {
-            check.expression(Some(&relation), condition, Place::default());
-        }
-        check.looked.faults.into_iter().map(|fault| fault.warning.problem).collect()
-    }
-}
-
 /// Something that the policy names and that is not there as it names it.
 pub(crate) struct Fault {
     /// What is told.
@@ -68,6 +55,21 @@ pub(crate) fn walk(policy: &Policy, catalog: &Catalog, before: &Footprint) -> Lo
     check.looked
 }
 
+impl RuleKind {
+    /// What a filter on the table names and the catalog does not have.
+    pub fn check(&self, table: &RelationName, kind: ConnectionKind, catalog: &Catalog) -> Vec<Problem> {
+        let policy = Policy::open(kind, Vec::new());
+        let before = Footprint::default();
+        let mut check = Check::new(&policy, catalog, &before);
+        check.subject = Some(table.clone());
+        let named = check.relation(table, Place::default());
+        if let (Some(named), Self::Filter(condition)) = (named, self) {
+            check.expression(Some(&named), condition, Place::default());
+        }
+        check.looked.faults.into_iter().map(|fault| fault.warning.problem).collect()
+    }
+}
+
 struct Check<'a> {
     policy: &'a Policy,
     catalog: &'a Catalog,
@@ -87,7 +89,7 @@ struct Named<'a> {
 impl<'a> Check<'a> {
     fn new(policy: &'a Policy, catalog: &'a Catalog, before: &'a Footprint) -> Self {
         let looked = Looked { faults: Vec::new(), found: Footprint::default() };
-        Self { policy, catalog, before, subject: None, looked }
+        Check { policy, catalog, before, subject: None, looked }
     }
 
     fn fault(&mut self, code: WarningCode, problem: Problem, suspends: bool) {

@@ -49,8 +49,8 @@ pub(crate) fn compile(
         unrestricted: unrestricted(document),
         budget: compiler.budget(document.budget.as_ref(), Place::default()),
         cubes: document.cubes.clone(),
-        open_writes: false,
         drift: Drift::default(),
+        open_writes: false,
     };
     let mut problems = compiler.problems;
     if problems.is_empty() {

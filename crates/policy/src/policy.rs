@@ -49,10 +49,10 @@ pub struct Policy {
     pub budget: Option<Budget>,
     /// Cubes, as written.
     pub cubes: Option<Value>,
-    /// Whether tables without a model may be changed: where nobody put a policy.
-    pub open_writes: bool,
     /// What can't be held on the catalog that it is decided with: nothing until somebody looked.
     pub drift: Drift,
+    /// Whether tables without a model may be changed: where nobody put a policy.
+    pub open_writes: bool,
 }
 
 /// An attribute that is read from the connection.
@@ -248,11 +248,11 @@ impl Policy {
             global_mask: Vec::new(),
             joins: HashMap::new(),
             restrictions: HashMap::new(),
-            budget: None,
             unrestricted: Vec::new(),
+            budget: None,
             cubes: None,
-            open_writes: true,
             drift: Drift::default(),
+            open_writes: true,
         }
     }
 

@@ -78,6 +78,11 @@ EXAMPLES
   ringfence policy apply shop.yaml --connection postgresql://app@db/shop --user ada --data-dir ./data
   ringfence policy get --connection postgresql://app@db/shop --user ada --data-dir ./data > shop.yaml";
 
+pub(crate) const DOCTOR: &str = "\
+EXAMPLES
+  ringfence doctor --user ada --data-dir ./data
+  ringfence doctor --user ada --strict --format json --data-dir ./data | jq '.findings[] | select(.state != \"good\")'";
+
 pub(crate) const AUDIT: &str = "\
 EXAMPLES
   Is the log as it was written?

@@ -127,3 +127,61 @@ async fn a_policy_is_looked_at_tried_and_removed_on_the_store() {
     assert!(removed.out.contains("is open to everybody"), "{}", removed.out);
     assert_eq!(run(&["policy", "get"]).code, 1);
 }
+
+/// What the database lets the connection's user do, and row-level security for another one.
+#[tokio::test]
+async fn connections_are_examined_and_policies_compiled() {
+    let home = Home::new();
+    let postgres = Postgres::shared().await;
+    make_database(postgres, "cli_doctor").await;
+    let server = Server::start().await;
+    let (key, data) = (key_to(postgres, "cli_doctor"), server.data_dir());
+    let v1 = V1::of(&server);
+    v1.expect(ADMIN_KEY, "POST", "/v1/connections", connection_to(postgres, "cli_doctor"), 201).await;
+    let path = format!("/v1/connections/{}/query", segment(&key));
+    v1.expect(ADMIN_KEY, "POST", &path, json!({"statement": "SELECT count(*) FROM movies"}), 200).await;
+    let me = v1.expect(ADMIN_KEY, "GET", "/v1/me", Value::Null, 200).await.json();
+    let user = me["id"].as_str().unwrap();
+    let doctor = |more: &[&str]| {
+        home.run(
+            &[&["doctor", "--user", user, "--data-dir", data.as_str(), "--format", "json"][..], more]
+                .concat(),
+        )
+    };
+    let codes = |out: &str| -> Vec<String> {
+        let report: Value = serde_json::from_str(out).unwrap();
+        let findings = report["findings"].as_array().unwrap();
+        findings.iter().map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
+    };
+    let said = doctor(&[]);
+    assert_eq!(said.code, 0, "{} {}", said.out, said.err);
+    for code in ["CONFIGURATION", "STORE", "OPEN", "OWNER"] {
+        assert!(codes(&said.out).iter().any(|found| found == code), "{code}: {}", said.out);
+    }
+    assert!(said.out.contains("GRANT SELECT ON ALL TABLES IN SCHEMA"), "{}", said.out);
+    assert_eq!(doctor(&["--strict"]).code, 1);
+    assert_eq!(doctor(&["--connection", "postgresql://nobody@nowhere/x"]).code, 1);
+
+    let document = "models:\n  Movie: { table: public.movies, row_policies: [ { name: a, condition: \"title = 'Alien'\" } ], fields: { id: hash } }\n";
+    fs::write(home.path("policy.yaml"), document).unwrap();
+    let target = ["--connection", key.as_str(), "--user", user, "--data-dir", data.as_str()];
+    let run = |words: &[&str]| home.run(&[words, &target].concat());
+    let compile = ["policy", "compile", "policy.yaml", "--target", "postgres-rls"];
+    let refused = run(&compile);
+    assert_eq!((refused.code, refused.out.as_str()), (1, ""), "{}", refused.err);
+    assert!(refused.err.contains("policy.yaml:2:") && refused.err.contains("[RLS_MASK]"), "{}", refused.err);
+    let compiled = run(&[&compile[..], &["--withhold", "--role", "odd \"role"]].concat());
+    assert_eq!(compiled.code, 0, "{}", compiled.err);
+    assert!(
+        compiled.out.contains("FOR SELECT TO \"odd \"\"role\" USING ((\"movies\".\"title\" = 'Alien'));"),
+        "{}",
+        compiled.out
+    );
+    assert!(
+        compiled.out.contains("FORCE ROW LEVEL SECURITY") && !compiled.out.contains("\"id\""),
+        "{}",
+        compiled.out
+    );
+    assert_eq!(run(&["policy", "apply", "policy.yaml"]).code, 0);
+    assert!(codes(&doctor(&[]).out).iter().any(|found| found == "GUARDED"));
+}

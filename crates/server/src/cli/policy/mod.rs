@@ -1,6 +1,7 @@
 //! `ringfence policy`: look at a policy document, put it in force, read the one that is, take it away.
 
 mod check;
+mod compile;
 mod diff;
 mod put;
 mod test;
@@ -35,6 +36,7 @@ enum Verb {
     Check(check::Check),
     Diff(diff::Diff),
     Test(test::Test),
+    Compile(compile::Compile),
     Apply(put::Apply),
     Get(put::Get),
     Remove(put::Remove),
@@ -66,6 +68,7 @@ impl PolicyCommand {
             Verb::Check(check) => check.run(),
             Verb::Diff(diff) => diff.run(),
             Verb::Test(test) => test.run(),
+            Verb::Compile(compile) => compile.run(),
             Verb::Apply(apply) => apply.run(),
             Verb::Get(get) => get.run(),
             Verb::Remove(remove) => remove.run(),
