@@ -5,7 +5,7 @@ use ringfence_policy::{ConnectionKind, Principal, RelationName, View};
 use serde_json::Value;
 
 use crate::dialect::Dialect;
-use crate::named::{NamedRelation, NamedRelations};
+use crate::named::NamedRelation;
 use crate::refusal::Refusal;
 use crate::rewrite::{Slot, Written, rewrite};
 use crate::sealed::{self, Fence, FencedStatement, GuardedQuery, Parameter};
@@ -28,6 +28,8 @@ pub enum PlanParameter {
     Principal(PrincipalValue),
     /// All values of a list of the principal.
     PrincipalList(PrincipalPath),
+    /// What a system relation tells of the view.
+    System,
 }
 
 /// Guards one statement for everybody who has this view.
@@ -85,10 +87,16 @@ impl GuardedPlan {
         self.written.slots.iter().map(|slot| match slot {
             Slot::Caller(number) => PlanParameter::Caller(*number),
             Slot::Principal(value) => PlanParameter::Principal(value.clone()),
+            Slot::System(_) => PlanParameter::System,
             Slot::PrincipalList(path) | Slot::PrincipalJson(path) => {
                 PlanParameter::PrincipalList(path.clone())
             }
         })
+    }
+
+    /// Whether it holds a description of the view, as large as the catalog.
+    pub fn is_large(&self) -> bool {
+        self.written.slots.iter().any(|slot| matches!(slot, Slot::System(_)))
     }
 
     /// Whether the fences keep the planner from running the statement's conditions before ours.
@@ -161,10 +169,7 @@ impl GuardedPlan {
                 functions: written.functions.clone(),
             },
             fingerprint: self.fingerprint.clone(),
-            named: NamedRelations {
-                relations: written.relations.iter().map(named).collect(),
-                ..NamedRelations::default()
-            },
+            named: written.relations.iter().map(named).collect(),
         })
     }
 }
@@ -190,6 +195,7 @@ fn bound(slot: &Slot, principal: &Principal, parameters: &[Option<String>]) -> R
                 (Some(_), _) => Err(Refusal::NotVerified),
             }
         }
+        Slot::System(document) => Ok(Parameter::Text(document.to_string())),
         Slot::PrincipalJson(path) => match principal.value(path) {
             Some(list @ Value::Array(_)) => Ok(Parameter::Text(list.to_string())),
             _ => Err(Refusal::NotVerified),

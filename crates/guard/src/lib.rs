@@ -20,11 +20,12 @@
 //! 4. What may raise an error is computed on rows that the principal sees, and on no other: fences get the dialect's
 //!    optimization fence where a planner could run it earlier, and conditions of a change stand behind CASE.
 //! 5. The principal's values are parameters. A plan holds none, so that everybody with an equal view shares it.
-//! 6. Names are qualified: relations by their schema, functions and types by the database's own. The sessions that read
+//! 6. A database's own catalogs are not read: what may be asked of them is made of the view ([`system`]).
+//! 7. Names are qualified: relations by their schema, functions and types by the database's own. The sessions that read
 //!    look names up nowhere else; those that change rows keep the owner's search path, for the owner's triggers.
 //!
 //! Reading order: `refusal`, `dialect`, `admit`, `rewrite`, `relations`, `fence`, `queries`, `sources`, `expressions`,
-//! `functions`, `writes`, `inserts`, `verify`, `guarded`, `sealed`.
+//! `functions`, `system`, `writes`, `inserts`, `verify`, `guarded`, `sealed`.
 //!
 //! # Looking at one row: [`inspect_row`]
 //! For those who rule over a policy, and for nobody else: the gateway asks for their rank. It holds what the policy and the
@@ -52,7 +53,6 @@
 mod admit;
 mod breadth;
 mod comparisons;
-mod casts;
 mod conditions;
 mod data_types;
 mod dialect;
@@ -74,6 +74,7 @@ mod sealed;
 mod session;
 mod sources;
 mod statement;
+mod system;
 
 mod verify;
 mod writes;
@@ -82,7 +83,7 @@ pub mod unsealed;
 
 pub use guarded::{GuardedPlan, PlanParameter, guard, inspect_row};
 pub use inspect::Inspection;
-pub use named::{NamedRelation, NamedRelations};
+pub use named::NamedRelation;
 pub use refusal::Refusal;
 pub use sealed::{Fence, GuardedQuery, Parameter, StatementKind};
 pub use statement::MAX_STATEMENT_BYTES;
@@ -90,8 +91,8 @@ pub use statement::MAX_STATEMENT_BYTES;
 use ringfence_policy::{ConnectionKind, OpenAccess};
 
 /// What a statement names, as far as its words tell: for explaining it, when it may not run either.
-pub fn named_relations(statement: &str, kind: ConnectionKind) -> Result<NamedRelations, Refusal> {
-    Ok(named::read(&statement::read(statement, kind)?, kind))
+pub fn named_relations(statement: &str, kind: ConnectionKind) -> Result<Vec<NamedRelation>, Refusal> {
+    Ok(named::read(&statement::read(statement, kind)?))
 }
 
 /// Admits one statement on an open connection.
@@ -103,5 +104,5 @@ pub fn open(statement: &str, kind: ConnectionKind, access: OpenAccess) -> Result
             statement::refuse_more_than_reading(&read)?;
         }
     }
-    Ok(sealed::seal(read, kind, access))
+    Ok(sealed::seal(read, access))
 }

@@ -28,6 +28,8 @@ pub(crate) enum Slot {
     PrincipalList(PrincipalPath),
     /// A list of the principal, as a JSON document.
     PrincipalJson(PrincipalPath),
+    /// Rows of a system relation, as a JSON document.
+    System(Arc<str>),
 }
 
 /// What was printed.

@@ -1,8 +1,10 @@
 //! The type that the engine runs, and the only code that makes one.
 
 use ringfence_policy::{ConnectionKind, OpenAccess};
+use sqlparser::tokenizer::{Token, Tokenizer};
 
-use crate::named::{self, NamedRelations};
+use crate::dialect::Dialect;
+use crate::named::{self, NamedRelation};
 use crate::statement::ReadStatement;
 use crate::{fingerprint, session};
 
@@ -14,7 +16,7 @@ pub struct GuardedQuery {
     read_only: bool,
     may_change_session: bool,
     fingerprint: String,
-    named: NamedRelations,
+    named: Vec<NamedRelation>,
     parameters: Vec<Parameter>,
     fence: Option<Fence>,
 }
@@ -30,6 +32,22 @@ pub enum Parameter {
     Bool(bool),
     /// An array. `PostgreSQL` alone has them.
     List(Vec<Parameter>),
+}
+
+impl Parameter {
+    fn literal(&self) -> String {
+        match self {
+            Self::Null => "NULL".to_owned(),
+            Self::Text(text) => format!("'{}'", text.replace('\'', "''")),
+            Self::Integer(value) => value.to_string(),
+            Self::Float(value) => value.to_string(),
+            Self::Bool(value) => if *value { "TRUE" } else { "FALSE" }.to_owned(),
+            Self::List(items) => {
+                let items: Vec<String> = items.iter().map(|item| item.literal()).collect();
+                format!("ARRAY[{}]", items.join(", "))
+            }
+        }
+    }
 }
 
 /// What the engine must hold a statement to that the guard has rewritten.
@@ -86,14 +104,33 @@ impl GuardedQuery {
         &self.fingerprint
     }
 
-    /// The relations that the statement names.
-    pub fn named_relations(&self) -> &NamedRelations {
+    /// The relations that the statement names, for the record of the call.
+    pub fn named_relations(&self) -> &[NamedRelation] {
         &self.named
     }
 
     /// What the placeholders stand for, in their order.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
+    }
+
+    /// The text with the values in the place of its placeholders, for people to read; `None` when it can't be made. What is
+    /// run is [`GuardedQuery::sql`].
+    pub fn text_with_values(&self, kind: ConnectionKind) -> Option<String> {
+        let tokens =
+            Tokenizer::new(Dialect::of(kind)?.printed(), &self.sql).with_unescape(false).tokenize().ok()?;
+        let mut unnumbered = 0_usize;
+        let mut text = String::new();
+        for token in tokens {
+            let Token::Placeholder(placeholder) = &token else {
+                text.push_str(&token.to_string());
+                continue;
+            };
+            unnumbered = unnumbered.saturating_add(1);
+            let number = placeholder.get(1..).and_then(|digits| digits.parse().ok()).unwrap_or(unnumbered);
+            text.push_str(&self.parameters.get(number.checked_sub(1)?)?.literal());
+        }
+        Some(text)
     }
 
     /// What to hold the statement to, when the guard rewrote it; `None` on connections in open mode.
@@ -109,17 +146,17 @@ pub(crate) struct FencedStatement {
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) fence: Fence,
     pub(crate) fingerprint: String,
-    pub(crate) named: NamedRelations,
+    pub(crate) named: Vec<NamedRelation>,
 }
 
 // INVARIANT: nothing outside this crate makes a GuardedQuery (the fields are private and there is no Default or
 // Deserialize). The tidy test `guarded_query_is_sealed` looks for derives that would open it.
-pub(crate) fn seal(statement: ReadStatement, source: ConnectionKind, access: OpenAccess) -> GuardedQuery {
+pub(crate) fn seal(statement: ReadStatement, access: OpenAccess) -> GuardedQuery {
     let kind = session::kind_of(&statement);
     GuardedQuery {
         may_change_session: session::may_change(&statement, kind),
         fingerprint: fingerprint::text(statement.tokens.as_deref()),
-        named: named::read(&statement, source),
+        named: named::read(&statement),
         sql: statement.sql,
         kind,
         read_only: access.read_only,

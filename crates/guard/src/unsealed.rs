@@ -3,7 +3,6 @@
 //! The engine must hold what a fence says even if the guard erred, which tests can show only with statements that the
 //! guard would not make. The feature is named in dev-dependencies only; the tidy test `guarded_query_is_sealed` sees to it.
 
-use crate::named::NamedRelations;
 use crate::sealed::{self, Fence, FencedStatement, GuardedQuery, Parameter};
 
 /// A query with that text, unchecked.
@@ -13,6 +12,6 @@ pub fn fenced(sql: &str, parameters: Vec<Parameter>, fence: Fence) -> GuardedQue
         parameters,
         fence,
         fingerprint: String::new(),
-        named: NamedRelations::default(),
+        named: Vec::new(),
     })
 }

@@ -54,6 +54,9 @@ impl PlanCache {
             return Ok(kept.plan.clone());
         }
         let plan = Arc::new(guard(statement, kind, &shape.view)?);
+        if plan.is_large() {
+            return Ok(plan);
+        }
         let kept = Kept { shape: shape.number, statement: statement.to_owned(), plan: plan.clone() };
         self.shard(place).lock().put(place, Arc::new(kept));
         Ok(plan)

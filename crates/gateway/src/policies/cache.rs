@@ -36,6 +36,11 @@ pub(crate) struct LoadedPolicy {
 }
 
 impl LoadedPolicy {
+    /// Of a place that nobody put a policy on. Versions of others begin at 1.
+    pub(crate) fn of_nobody(place: PolicyPlace, policy: Policy) -> Self {
+        Self { place, version: 0, created_at: 0, policy }
+    }
+
     /// Whether it is the same version of the same policy. A version never changes; the moment tells policies apart
     /// whose organization was made anew.
     pub(crate) fn is(&self, other: &Self) -> bool {

@@ -12,24 +12,24 @@ use ringfence_store::connections::Connection;
 
 use super::QueryRequest;
 use super::judged::fingerprint;
-use crate::guarded::Seat;
-use crate::policies::LoadedPolicy;
+use crate::guarded::{Lens, Seat, Snapshot};
 use crate::{Call, Code, Gateway, Refused};
 
-/// Guards and binds one statement, and narrows its limits to the policy's budgets.
+/// Guards and binds one statement, and narrows its limits to the policy's budgets. Answers whether its text may be shown
+/// too.
 pub(super) async fn guard(
     gateway: &Gateway,
     call: &Call,
     connection: &Connection,
-    policy: Arc<LoadedPolicy>,
+    lens: Lens,
     (mode, request): (RunMode, &QueryRequest),
     options: &mut RunOptions,
-) -> Result<GuardedQuery, Refused> {
-    let kind = policy.policy.kind;
+) -> Result<(GuardedQuery, bool), Refused> {
+    let is_confined = lens.is_confined();
     // Names are looked up by the guard: the database hears no schema.
     let schema = options.current_schema.take();
-    let (snapshot, seat) = gateway.seat(call, connection, policy, schema.as_deref()).await?;
-    let plan = gateway.shared.plans.plan(&request.statement, kind, &seat.shape)?;
+    let (snapshot, seat) = gateway.seat(call, connection, lens, schema.as_deref()).await?;
+    let plan = plan(gateway, call, connection, (&snapshot, &seat), &request.statement).await?;
     let query = plan.bind(&seat.principal, &parameters(&plan, &seat, mode, request))?;
     let tables: Vec<String> = plan.relations().iter().map(shown).collect();
     call.log().set_statement(&fingerprint(query.fingerprint_text()), &tables);
@@ -39,7 +39,35 @@ pub(super) async fn guard(
         check_write(connection, &plan, &seat, mode, request)?;
     }
     narrow(options, &snapshot.policy.policy, &plan);
-    Ok(query)
+    Ok((query, is_confined && names_nothing_hidden(&seat, &plan)))
+}
+
+/// The statement behind the fences of the seat's view.
+pub(super) async fn plan(
+    gateway: &Gateway,
+    call: &Call,
+    connection: &Connection,
+    (snapshot, seat): (&Snapshot, &Seat),
+    statement: &str,
+) -> Result<Arc<GuardedPlan>, Refused> {
+    let kind = snapshot.policy.policy.kind;
+    let plan = gateway.shared.plans.plan(statement, kind, &seat.shape)?;
+    let reaching = gateway.reaching_beyond(call, connection, snapshot, seat, plan.named()).await?;
+    if reaching.is_empty() {
+        return Ok(plan);
+    }
+    // As if they were not there, so that they are refused as what is not there.
+    let mut view = seat.shape.view.clone();
+    view.relations.retain(|name, _| !reaching.contains(name));
+    Ok(Arc::new(ringfence_guard::guard(statement, kind, &view)?))
+}
+
+/// Whether the plan's text may be shown to its caller.
+fn names_nothing_hidden(seat: &Seat, plan: &GuardedPlan) -> bool {
+    // A relation that the view does not have is named by a rule's condition.
+    plan.relations().iter().all(|name| {
+        seat.shape.view.relations.get(name).is_some_and(|entitlement| entitlement.hidden.is_empty())
+    })
 }
 
 /// What is told of a database's error on a guarded connection. Its values are out already: see the engine.

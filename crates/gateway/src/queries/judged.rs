@@ -88,7 +88,7 @@ impl JudgedStatements {
 impl Judged {
     fn by_guard(statement: &str, question: Question) -> Result<Self, Refusal> {
         let query = ringfence_guard::open(statement, question.kind, question.access)?;
-        let named = query.named_relations().relations.iter().take(MAX_TABLES);
+        let named = query.named_relations().iter().take(MAX_TABLES);
         let tables = named.map(|relation| match &relation.schema {
             Some(schema) => format!("{schema}.{}", relation.name),
             None => relation.name.clone(),

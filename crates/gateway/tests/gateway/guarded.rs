@@ -4,6 +4,7 @@ mod changes;
 mod escapes;
 mod policies;
 mod reads;
+mod rules;
 
 use ringfence_gateway::policies::{NewPolicy, PutPolicy};
 use ringfence_gateway::queries::QueryRequest;
