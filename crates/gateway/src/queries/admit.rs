@@ -8,7 +8,7 @@ use ringfence_policy::{OpenAccess, Permission, QueryId, RunMode};
 use ringfence_store::connections::Connection;
 use ringfence_store::history::HistoryEntry;
 
-use super::judged::Judged;
+use super::guard::Guarded;
 use super::{QueryRequest, guard, options};
 use crate::connections::address_of;
 use crate::{Call, Gateway, Refused};
@@ -23,17 +23,15 @@ pub(super) struct Admitted {
 
 /// A rewritten statement.
 struct Fenced {
-    query: GuardedQuery,
+    guarded: Guarded,
     /// As the caller wrote it.
     written: Arc<str>,
-    /// Whether the caller may see what became of it.
-    may_show: bool,
 }
 
 /// As the guard lets it through.
 enum Statement {
-    /// On an open connection.
-    Open(Arc<Judged>),
+    /// On an open connection, and whether literals were lifted out of it.
+    Open(GuardedQuery, bool),
     /// Behind the fences of the caller's view.
     Fenced(Box<Fenced>),
 }
@@ -41,8 +39,8 @@ enum Statement {
 impl Admitted {
     pub(super) fn query(&self) -> &GuardedQuery {
         match &self.statement {
-            Statement::Open(judged) => &judged.query,
-            Statement::Fenced(fenced) => &fenced.query,
+            Statement::Open(query, _) => query,
+            Statement::Fenced(fenced) => &fenced.guarded.query,
         }
     }
 
@@ -54,7 +52,9 @@ impl Admitted {
     /// What became of the statement, with the caller's values in it, where that names nothing hidden.
     pub(super) fn shown_text(&self) -> Option<String> {
         match &self.statement {
-            Statement::Fenced(fenced) if fenced.may_show => fenced.query.text_with_values(self.address.kind),
+            Statement::Fenced(fenced) if fenced.guarded.may_show => {
+                fenced.guarded.query.text_with_values(self.address.kind)
+            }
             Statement::Fenced(_) | Statement::Open(_) => None,
         }
     }
@@ -62,8 +62,29 @@ impl Admitted {
     /// The statement as its caller wrote it, where a policy guards the connection.
     pub(super) fn guarded_text(&self) -> Option<&Arc<str>> {
         match &self.statement {
-            Statement::Open(_) => None,
+            Statement::Open(..) => None,
             Statement::Fenced(fenced) => Some(&fenced.written),
+        }
+    }
+
+    /// The statement with its literals in it, when the database found fault with the one that they were lifted out of:
+    /// what is told is what it says of the statement as it was written. Only reads have literals lifted.
+    pub(super) fn as_written(
+        &self,
+        request: &QueryRequest,
+        error: Option<&SourceError>,
+    ) -> Option<GuardedQuery> {
+        let Some(SourceError::Statement { .. } | SourceError::Constraint { .. }) = error else {
+            return None;
+        };
+        let kind = self.connection.spec.kind().ok()?;
+        match &self.statement {
+            Statement::Open(_, false) => None,
+            Statement::Open(query, true) => {
+                let access = OpenAccess { read_only: query.read_only() };
+                ringfence_guard::open(&request.statement, kind, access).ok()
+            }
+            Statement::Fenced(fenced) => fenced.guarded.as_written(request, kind)?.ok(),
         }
     }
 
@@ -107,18 +128,16 @@ impl Gateway {
         // the tests `a_change_takes_effect_at_once` and `a_rule_takes_effect_at_once`.
         let statement = if let Some(lens) = self.lens(call.principal(), &connection, &address).await? {
             let guarded = guard::guard(self, call, &connection, lens, (mode, request), &mut options).await?;
-            let (query, may_show) = guarded;
-            Statement::Fenced(Box::new(Fenced {
-                query,
-                written: request.statement.as_str().into(),
-                may_show,
-            }))
+            Statement::Fenced(Box::new(Fenced { guarded, written: request.statement.as_str().into() }))
         } else {
             refuse_parameters(request)?;
             let tenant = &call.principal().tenant;
-            let judged = self.shared.statements.judge(tenant, &request.statement, kind, access)?;
-            call.log().set_statement(&judged.fingerprint, &judged.tables);
-            Statement::Open(judged)
+            // What is planned only is taken as it is written.
+            let lifts = mode == RunMode::Execute;
+            let judged = self.shared.statements.judge(tenant, &request.statement, kind, access, lifts)?;
+            call.log().set_statement(&judged.plan.fingerprint, &judged.plan.tables);
+            let is_lifted = !judged.values.is_empty();
+            Statement::Open(judged.plan.plan.bind(judged.values), is_lifted)
         };
         Ok(Admitted { connection, address, statement, options })
     }

@@ -87,7 +87,7 @@ async fn hidden_and_missing_are_refused_alike() {
                 "INSERT INTO hidden (a) VALUES (1)",
                 "UPDATE hidden SET a = 1",
                 "DELETE FROM hidden",
-                "INSERT INTO open SELECT a, 'y' FROM hidden",
+                "INSERT INTO open (a, b) SELECT a, 'y' FROM hidden",
                 "DELETE FROM open WHERE a IN (SELECT a FROM hidden)",
             ] {
                 let (theirs, missing) =
@@ -253,7 +253,10 @@ async fn system_catalogs_tell_what_is_shown() {
             ]
         } else {
             [
-                ("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name", r#"[["open"],["partly"]]"#),
+                (
+                    "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name",
+                    r#"[["open"],["partly"]]"#,
+                ),
                 ("SELECT count(*) FROM main.sqlite_schema WHERE name LIKE 'hidden%'", "[[0]]"),
                 ("SELECT m.tbl_name FROM sqlite_schema AS m WHERE m.name = 'open'", r#"[["open"]]"#),
                 ("SELECT count(sql) FROM sqlite_master", "[[0]]"),
