@@ -2,7 +2,6 @@
 
 mod admit;
 mod compile;
-mod confine;
 mod explain;
 mod guard;
 mod judged;
@@ -30,6 +29,7 @@ pub use explain::{
 };
 pub(crate) use judged::{JudgedStatements, fingerprint};
 use observe::Observation;
+pub(crate) use options::planning_options;
 pub(crate) use revoked::start;
 use running::Permit;
 pub(crate) use running::{RunningQueries, stop_all};
@@ -71,6 +71,9 @@ pub struct Compiled {
     pub checked: bool,
     /// (schema, relation), as stored.
     pub tables: Vec<(String, String)>,
+    /// The statement as access rules leave it, where they apply and it may be shown: behind a policy, or where columns
+    /// are hidden, it names what its caller may not know.
+    pub guarded: Option<String>,
 }
 
 impl Gateway {

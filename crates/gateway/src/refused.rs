@@ -206,7 +206,7 @@ pub struct Refused {
 
 impl Code {
     /// Whether the guard says so of a statement: what compiling finds, not a reason not to compile.
-    pub(crate) fn is_of_guard(self) -> bool {
+    pub fn is_of_guard(self) -> bool {
         matches!(
             self,
             Self::QueryRefused

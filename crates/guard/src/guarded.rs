@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::dialect::Dialect;
 use crate::lift::Scanned;
-use crate::named::{NamedRelation, NamedRelations};
+use crate::named::NamedRelation;
 use crate::refusal::Refusal;
 use crate::rewrite::{Slot, Written, rewrite};
 use crate::sealed::{self, Fence, FencedStatement, GuardedQuery, Parameter, Sealed};
@@ -31,6 +31,8 @@ pub enum PlanParameter {
     Principal(PrincipalValue),
     /// All values of a list of the principal.
     PrincipalList(PrincipalPath),
+    /// What a system relation tells of the view.
+    System,
     /// A literal of the statement, by its number among those that were lifted, from 0.
     Lifted(usize),
 }
@@ -87,10 +89,7 @@ fn fenced(written: &Written, fingerprint: String) -> FencedStatement {
             functions: written.functions.clone(),
         },
         fingerprint,
-        named: NamedRelations {
-            relations: written.relations.iter().map(named).collect(),
-            ..NamedRelations::default()
-        },
+        named: written.relations.iter().map(named).collect(),
     }
 }
 
@@ -141,11 +140,17 @@ impl GuardedPlan {
         self.written.slots.iter().map(|slot| match slot {
             Slot::Caller(number) => PlanParameter::Caller(*number),
             Slot::Principal(value) => PlanParameter::Principal(value.clone()),
+            Slot::System(_) => PlanParameter::System,
             Slot::PrincipalList(path) | Slot::PrincipalJson(path) => {
                 PlanParameter::PrincipalList(path.clone())
             }
             Slot::Lifted(number) => PlanParameter::Lifted(*number),
         })
+    }
+
+    /// Whether it holds a description of the view, as large as the catalog.
+    pub fn is_large(&self) -> bool {
+        self.written.slots.iter().any(|slot| matches!(slot, Slot::System(_)))
     }
 
     /// Whether the fences keep the planner from running the statement's conditions before ours.
@@ -256,6 +261,7 @@ fn bound(
                 (Some(_), _) => Err(Refusal::NotVerified),
             }
         }
+        Slot::System(document) => Ok(Parameter::Text(document.to_string())),
         Slot::PrincipalJson(path) => match principal.value(path) {
             Some(list @ Value::Array(_)) => Ok(Parameter::Text(list.to_string())),
             _ => Err(Refusal::NotVerified),

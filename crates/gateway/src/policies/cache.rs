@@ -38,8 +38,8 @@ pub(crate) struct LoadedPolicy {
 }
 
 impl LoadedPolicy {
-    /// A policy that nobody put, to be tried.
-    pub(super) fn draft(place: PolicyPlace, policy: Policy) -> Self {
+    /// Of a place that nobody put this policy on. Versions of others begin at 1.
+    pub(crate) fn draft(place: PolicyPlace, policy: Policy) -> Self {
         Self { place, version: 0, created_at: 0, policy, footprint: Footprint::default() }
     }
 

@@ -11,7 +11,7 @@ use super::cache::{Guard, LoadedPolicy};
 use super::effect::{GroupEffect, PolicyEffect, RelationEffect, RowsEffect, differences};
 use super::unusable;
 use crate::catalog::Shown;
-use crate::guarded::{Seat, Snapshot, not_ready};
+use crate::guarded::{Breadth, Seat, Snapshot, not_ready};
 use crate::queries::Trials;
 use crate::{Call, Gateway, Refused};
 
@@ -63,10 +63,12 @@ impl Gateway {
         };
         let shown = self.shown_to_governor(call, &connection).await?;
         let (version, before) = self.snapshot_in_force(&place, weighed.policy.kind, &shown).await?;
-        let after = Snapshot::of(Arc::new(LoadedPolicy::draft(place, weighed.policy)), shown);
+        let rules = self.rules_on(&call.principal().org, &place, weighed.policy.kind).await?;
+        let after =
+            Snapshot::of(Arc::new(LoadedPolicy::draft(place, weighed.policy)), shown, Breadth::Policy);
         let (people, users_left_out) = self.people(call, &request.users).await?;
         let seat =
-            |snapshot: &Snapshot, principal: &Principal| snapshot.seat(principal, None, &self.shared.store);
+            |snapshot: &Snapshot, principal: &Principal| snapshot.seat(principal, None, &rules, &self.shared.store);
         let pairs = people.into_iter().map(|principal| Pair {
             before: seat(&before, &principal),
             after: seat(&after, &principal),
@@ -125,7 +127,7 @@ impl Gateway {
             Guard::Unusable => return Err(unusable()),
             Guard::Open => Arc::new(LoadedPolicy::draft(place.clone(), Policy::open(kind, Vec::new()))),
         };
-        Ok((version, Snapshot::of(policy, shown.clone())))
+        Ok((version, Snapshot::of(policy, shown.clone(), Breadth::Policy)))
     }
 }
 

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::cache::LoadedPolicy;
 use super::people::made_up;
-use crate::guarded::{Seat, Snapshot};
+use crate::access_rules::RuleSet;
+use crate::guarded::{Breadth, Seat, Snapshot};
 use crate::queries::{QueryRequest, Trial, Trials};
 use crate::{Call, Gateway, Refused};
 
@@ -79,7 +80,7 @@ impl Gateway {
                 Ok(weighed) => weighed.policy,
                 Err(problems) => return Ok(Tested::Invalid(problems)),
             };
-            (None, Snapshot::of(Arc::new(LoadedPolicy::draft(place, policy)), shown))
+            (None, Snapshot::of(Arc::new(LoadedPolicy::draft(place, policy)), shown, Breadth::Policy))
         } else {
             let kind = connection.spec.kind().map_err(|invalid| Refused::invalid(invalid.to_string()))?;
             let (version, snapshot) = self.snapshot_in_force(&place, kind, &shown).await?;
@@ -88,10 +89,12 @@ impl Gateway {
             }
             (version, snapshot)
         };
+        let policy = &snapshot.policy;
+        let rules = self.rules_on(&call.principal().org, &policy.place, policy.policy.kind).await?;
         let trials = Trials::begin(self, call, &connection).await?;
         let mut outcomes = Vec::new();
         for test in &expectations.tests {
-            outcomes.push(self.try_one(call, &trials, &snapshot, test).await?);
+            outcomes.push(self.try_one(call, &trials, (&snapshot, &rules), test).await?);
         }
         call.log().set_object(&format!("{} tests", outcomes.len()));
         Ok(Tested::Report(TestReport { version, outcomes }))
@@ -101,7 +104,7 @@ impl Gateway {
         &self,
         call: &Call,
         trials: &Trials<'_>,
-        snapshot: &Snapshot,
+        (snapshot, rules): (&Snapshot, &Arc<RuleSet>),
         test: &Expectation,
     ) -> Result<TestOutcome, Refused> {
         let mut outcome = TestOutcome {
@@ -130,7 +133,7 @@ impl Gateway {
                 }
             },
         };
-        let seat = trials.seat(snapshot, &principal, test.current_schema.as_deref());
+        let seat = trials.seat(snapshot, rules, &principal, test.current_schema.as_deref());
         outcome.failures = if let Some(statement) = &test.query {
             let request = QueryRequest {
                 statement: statement.clone(),

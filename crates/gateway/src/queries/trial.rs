@@ -9,6 +9,7 @@ use ringfence_store::connections::Connection;
 
 use super::running::Permit;
 use super::{QueryRequest, guard, options};
+use crate::access_rules::RuleSet;
 use crate::catalog::find_schema;
 use crate::connections::address_of;
 use crate::guarded::{Seat, Snapshot};
@@ -44,10 +45,16 @@ impl<'a> Trials<'a> {
     }
 
     /// The principal before the snapshot; names without a schema are looked up in `schema` first.
-    pub(crate) fn seat(&self, snapshot: &Snapshot, principal: &Principal, schema: Option<&str>) -> Arc<Seat> {
+    pub(crate) fn seat(
+        &self,
+        snapshot: &Snapshot,
+        rules: &Arc<RuleSet>,
+        principal: &Principal,
+        schema: Option<&str>,
+    ) -> Arc<Seat> {
         let schema = schema.and_then(|name| find_schema(&snapshot.shown.catalog, name));
         let stored = schema.map(|schema| schema.name.as_str());
-        snapshot.seat(principal, stored, &self.gateway.shared.store)
+        snapshot.seat(principal, stored, rules, &self.gateway.shared.store)
     }
 
     /// Runs a statement that reads, as the seat's principal would.

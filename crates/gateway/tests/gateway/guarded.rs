@@ -8,6 +8,7 @@ mod native;
 mod policies;
 mod reads;
 mod removal;
+mod rules;
 mod trials;
 
 use ringfence_gateway::policies::{NewPolicy, PutPolicy};
