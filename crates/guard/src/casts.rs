@@ -3,18 +3,18 @@
 use sqlparser::tokenizer::Token;
 
 use crate::fingerprint::is_string;
-use crate::named::closing;
+use crate::named::Closings;
 use crate::statement::word_at;
 
 /// A relation is a type too (`NULL::users`), and `regclass` turns a text into one: casts go to built-in types only.
-pub(crate) fn are_plain(tokens: &[Token]) -> bool {
+pub(crate) fn are_plain(tokens: &[Token], closings: &Closings) -> bool {
     (0..tokens.len()).all(|index| {
         let next = index.saturating_add(1);
         let before_string = tokens.get(next).is_some_and(is_string);
         match (tokens.get(index), word_at(tokens, index)) {
             (Some(Token::DoubleColon), _) => is_plain_type(tokens, next),
             (_, Some(word)) if word == "CAST" && tokens.get(next) == Some(&Token::LParen) => {
-                is_plain_call(tokens, next)
+                is_plain_call(tokens, closings, next)
             }
             // `date '2020-01-01'` is a cast as well.
             (_, Some(word)) if before_string => {
@@ -26,10 +26,13 @@ pub(crate) fn are_plain(tokens: &[Token]) -> bool {
     })
 }
 
+/// Tokens of the longest plain type, with its modifiers.
+const LONGEST_TYPE: usize = 16;
+
 /// `CAST (x AS type)`: the last AS within the parentheses is the cast's.
-fn is_plain_call(tokens: &[Token], open: usize) -> bool {
-    let end = closing(tokens, open.saturating_add(1));
-    let within = (open..end).rev();
+fn is_plain_call(tokens: &[Token], closings: &Closings, open: usize) -> bool {
+    let end = closings.after(open.saturating_add(1));
+    let within = (open..end).rev().take(LONGEST_TYPE);
     let target = within.into_iter().find(|index| word_at(tokens, *index).as_deref() == Some("AS"));
     target.is_some_and(|at| is_plain_type(tokens, at.saturating_add(1)))
 }

@@ -44,8 +44,12 @@ struct Frame {
     call_syntax: bool,
 }
 
+/// Names of relations, and names that WITH defines, that are told apart. More are a text that somebody made to keep us busy.
+const MOST_NAMES: usize = 500;
+
 struct Reader<'a> {
     tokens: &'a [Token],
+    closings: &'a Closings,
     outermost: Frame,
     /// One per open parenthesis.
     frames: Vec<Frame>,
@@ -57,8 +61,10 @@ pub(crate) fn read(statement: &ReadStatement, kind: ConnectionKind) -> NamedRela
     let Some(tokens) = &statement.tokens else {
         return NamedRelations::default();
     };
+    let closings = Closings::of(tokens);
     let mut reader = Reader {
         tokens,
+        closings: &closings,
         outermost: Frame::default(),
         frames: Vec::new(),
         found: NamedRelations { relations: Vec::new(), complete: true },
@@ -70,7 +76,7 @@ pub(crate) fn read(statement: &ReadStatement, kind: ConnectionKind) -> NamedRela
     }
     let dangling = reader.outermost.expects || !reader.frames.is_empty();
     let mut found = reader.found;
-    found.complete &= !dangling && reads_alike(&statement.sql, kind) && casts::are_plain(tokens);
+    found.complete &= !dangling && reads_alike(&statement.sql, kind) && casts::are_plain(tokens, &closings);
     found
 }
 
@@ -182,7 +188,11 @@ impl Reader<'_> {
             let defined = schema.is_none() && self.is_defined(&name, index);
             let relation = NamedRelation { schema, name };
             if !defined && !self.found.relations.contains(&relation) {
-                self.found.relations.push(relation);
+                if self.found.relations.len() < MOST_NAMES {
+                    self.found.relations.push(relation);
+                } else {
+                    self.found.complete = false;
+                }
             }
         }
         end
@@ -228,13 +238,13 @@ impl Reader<'_> {
         if recursive {
             index = index.saturating_add(1);
         }
-        let until = closing(self.tokens, index);
+        let until = self.closings.after(index);
         while let (parts, after) = self.name(index)
             && let [name] = parts.as_slice()
         {
             let mut body = after;
             if self.tokens.get(body) == Some(&Token::LParen) {
-                body = closing(self.tokens, body.saturating_add(1)).saturating_add(1);
+                body = self.closings.after(body.saturating_add(1)).saturating_add(1);
             }
             while matches!(word_at(self.tokens, body).as_deref(), Some("AS" | "NOT" | "MATERIALIZED")) {
                 body = body.saturating_add(1);
@@ -242,7 +252,11 @@ impl Reader<'_> {
             if self.tokens.get(body) != Some(&Token::LParen) {
                 return;
             }
-            let end = closing(self.tokens, body.saturating_add(1));
+            if self.defined.len() >= MOST_NAMES {
+                self.found.complete = false;
+                return;
+            }
+            let end = self.closings.after(body.saturating_add(1));
             let from = if recursive { with } else { end };
             self.defined.push(Defined { name: name.clone(), from, until });
             index = end.saturating_add(2);
@@ -253,18 +267,29 @@ impl Reader<'_> {
     }
 }
 
-/// The parenthesis that closes what is open at `start`, or the end.
-pub(crate) fn closing(tokens: &[Token], start: usize) -> usize {
-    let mut depth = 0_usize;
-    for (index, token) in tokens.iter().enumerate().skip(start) {
-        match token {
-            Token::LParen => depth = depth.saturating_add(1),
-            Token::RParen if depth == 0 => return index,
-            Token::RParen => depth = depth.saturating_sub(1),
-            _ => {}
+/// For each place, the parenthesis that closes what is open there, or the end. Looked up, because statements of a
+/// megabyte ask for it at every second token.
+pub(crate) struct Closings(Vec<usize>);
+
+impl Closings {
+    pub(crate) fn of(tokens: &[Token]) -> Self {
+        let mut open = Vec::new();
+        let mut closings: Vec<usize> = Vec::with_capacity(tokens.len());
+        for (index, token) in tokens.iter().enumerate().rev() {
+            match token {
+                Token::RParen => open.push(index),
+                Token::LParen => drop(open.pop()),
+                _ => {}
+            }
+            closings.push(open.last().copied().unwrap_or(tokens.len()));
         }
+        closings.reverse();
+        Self(closings)
     }
-    tokens.len()
+
+    pub(crate) fn after(&self, start: usize) -> usize {
+        self.0.get(start).copied().unwrap_or(self.0.len())
+    }
 }
 
 /// Whether the database splits the text into the same tokens: other white space is part of a name for PostgreSQL, and

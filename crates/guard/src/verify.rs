@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::rewrite::Written;
 
 pub(crate) fn verify(written: &Written, view: &View, dialect: &Dialect) -> Result<(), Refusal> {
-    let tokens = Tokenizer::new(dialect.printed(), &written.sql).tokenize();
+    let tokens = Tokenizer::new(&*dialect.printed(), &written.sql).tokenize();
     let tokens = tokens.map_err(|_| Refusal::NotVerified)?;
     let tokens: Vec<Token> =
         tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
