@@ -14,11 +14,11 @@ use record::{Mutant, Suite};
 use scratch::Scratch;
 use suites::{Answer, Suites};
 
-/// Runs every record whose name holds `only`. With `write`, the table in `docs/mutants.md` is made anew.
+/// Runs every record whose name holds one of `only`, which commas separate. With `write`, the table in `docs/mutants.md` is made anew.
 pub(crate) fn run(only: Option<&str>, write: bool) -> Result<(), String> {
     check()?;
     let mut mutants = record::all()?;
-    mutants.retain(|mutant| only.is_none_or(|only| mutant.name.contains(only)));
+    mutants.retain(|mutant| only.is_none_or(|only| only.split(',').any(|name| mutant.name.contains(name))));
     if mutants.is_empty() {
         return Err("no record in cases/mutants has such a name".to_owned());
     }
@@ -34,7 +34,7 @@ pub(crate) fn run(only: Option<&str>, write: bool) -> Result<(), String> {
         let caught = ask_all(&mut suites, &scratch, mutant);
         scratch.mend(mutant)?;
         let row = Row { mutant, caught };
-        println!("{:<48} {:>5.0} s  {}", mutant.name, began.elapsed().as_secs_f64(), row.in_words());
+        println!("{:<42} {:>4.0} s  {}", mutant.name, began.elapsed().as_secs_f64(), row.in_words());
         rows.push(row);
     }
     let failed = rows.iter().filter(|row| !row.is_caught()).count();
