@@ -14,7 +14,7 @@ use ringfence_policy::{ConnectionKind, OrgId};
 use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::policies::PolicyPlace;
 
-pub(crate) use plans::PlanCache;
+pub(crate) use plans::{PlanCache, Planned, shown};
 pub(crate) use snapshot::{Snapshot, SnapshotCache};
 pub(crate) use views::Seat;
 
@@ -98,7 +98,7 @@ impl Gateway {
     }
 }
 
-fn not_ready() -> Refused {
+pub(crate) fn not_ready() -> Refused {
     Refused::new(
         Code::CatalogNotReady,
         "this connection is guarded and not indexed yet: wait until its status is completed",

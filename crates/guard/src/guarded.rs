@@ -1,21 +1,24 @@
 //! The guarded road: a statement and a view make a plan, and a plan and a principal's values make a query.
 
-use ringfence_policy::expression::PrincipalValue;
+use std::sync::Arc;
+
+use ringfence_policy::expression::{PrincipalPath, PrincipalValue};
 use ringfence_policy::{ConnectionKind, Principal, RelationName, View};
 use serde_json::Value;
 
 use crate::dialect::Dialect;
+use crate::lift::Scanned;
 use crate::named::{NamedRelation, NamedRelations};
 use crate::refusal::Refusal;
 use crate::rewrite::{Slot, Written, rewrite};
-use crate::sealed::{self, Fence, FencedStatement, GuardedQuery, Parameter};
-use crate::{admit, fingerprint, verify};
+use crate::sealed::{self, Fence, FencedStatement, GuardedQuery, Parameter, Sealed};
+use crate::{admit, inspect, verify};
 
 /// A statement behind the fences of a view. It holds no principal's values, so that all whose views are equal share it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GuardedPlan {
     written: Written,
-    fingerprint: String,
+    sealed: Arc<Sealed>,
     placeholders: usize,
 }
 
@@ -25,22 +28,107 @@ const SHALLOW_BYTES: usize = 200;
 /// build without optimization. It is reserved, not used, until a statement is that deep.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
 
+/// What a placeholder of a plan stands for, by name: no value is in here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanParameter {
+    /// The caller's parameter of that number, from 1.
+    Caller(usize),
+    /// A value of the principal.
+    Principal(PrincipalValue),
+    /// All values of a list of the principal.
+    PrincipalList(PrincipalPath),
+    /// A literal of the statement, by its number among those that were lifted, from 0.
+    Lifted(usize),
+}
+
 /// Guards one statement for everybody who has this view.
 //
 // INVARIANT: no text of a caller ends the process. Held by the tests of tests/guard/nasty.rs, on a thread's small stack.
 pub fn guard(statement: &str, kind: ConnectionKind, view: &View) -> Result<GuardedPlan, Refusal> {
-    if statement.len() <= SHALLOW_BYTES {
-        return plan(statement, kind, view);
-    }
-    stacker::grow(STACK_BYTES, || plan(statement, kind, view))
+    plan(statement, kind, view, None)
 }
 
-fn plan(statement: &str, kind: ConnectionKind, view: &View) -> Result<GuardedPlan, Refusal> {
+/// The same, with those literals lifted whose place allows it: the plan is that of all texts with the same
+/// [`Scanned::key`]. A statement that changes rows keeps its literals.
+pub fn guard_lifted(
+    scanned: &Scanned<'_>,
+    kind: ConnectionKind,
+    view: &View,
+) -> Result<GuardedPlan, Refusal> {
+    plan(scanned.text(), kind, view, Some(scanned))
+}
+
+/// On a stack that is deep enough.
+fn plan(
+    statement: &str,
+    kind: ConnectionKind,
+    view: &View,
+    scanned: Option<&Scanned<'_>>,
+) -> Result<GuardedPlan, Refusal> {
+    if statement.len() <= SHALLOW_BYTES {
+        return plan_here(statement, kind, view, scanned);
+    }
+    stacker::grow(STACK_BYTES, || plan_here(statement, kind, view, scanned))
+}
+
+fn plan_here(
+    statement: &str,
+    kind: ConnectionKind,
+    view: &View,
+    scanned: Option<&Scanned<'_>>,
+) -> Result<GuardedPlan, Refusal> {
     let dialect = Dialect::of(kind).ok_or(Refusal::NothingToQuery)?;
-    let read = admit::read(statement, dialect)?;
-    let written = rewrite(&read, view, dialect)?;
+    let read = admit::read(statement, dialect, scanned)?;
+    let literals = scanned.filter(|_| read.is_scanned).map_or(&[][..], Scanned::literals);
+    let mut written = rewrite(&read, view, dialect, literals)?;
+    if written.writes && written.lifted.contains(&true) {
+        written = rewrite(&read, view, dialect, &[])?;
+    }
     verify::verify(&written, view, dialect)?;
-    Ok(GuardedPlan { fingerprint: fingerprint::of(&read.tokens), placeholders: read.placeholders, written })
+    // Where none was looked at, none was lifted.
+    written.lifted.resize(scanned.map_or(0, |scanned| scanned.literals().len()), false);
+    let sealed = sealed::seal_fenced(fenced(&written, read.fingerprint));
+    Ok(GuardedPlan { placeholders: read.placeholders, sealed: Arc::new(sealed), written })
+}
+
+fn fenced(written: &Written, fingerprint: String) -> FencedStatement {
+    let pair = |relation: &RelationName| (relation.schema.clone(), relation.name.clone());
+    // SQLite asks for the functions of FROM as for tables.
+    let tables = written.functions.iter();
+    let tables = tables.filter(|function| matches!(function.as_str(), "json_each" | "json_tree"));
+    let tables = tables.map(|function| ("main".to_owned(), function.clone()));
+    FencedStatement {
+        sql: written.sql.clone(),
+        fence: Fence {
+            writes: written.writes,
+            check_column: written.check_column,
+            returns_rows: written.returns_rows,
+            max_rows: written.max_rows,
+            relations: written.relations.iter().map(pair).chain(tables).collect(),
+            functions: written.functions.clone(),
+        },
+        fingerprint,
+        named: NamedRelations {
+            relations: written.relations.iter().map(named).collect(),
+            ..NamedRelations::default()
+        },
+    }
+}
+
+/// What the conditions come to on one row, whoever sees it: for the one who rules over the policy, and nobody else.
+///
+/// The plan's result has a column for each condition (1, 0 or NULL), one that means nothing, and then the columns asked for; its parameters are the
+/// values of the key. Two rows mean that the key is none.
+pub fn inspect_row(
+    row: &inspect::Inspection<'_>,
+    kind: ConnectionKind,
+    view: &View,
+) -> Result<GuardedPlan, Refusal> {
+    let dialect = Dialect::of(kind).ok_or(Refusal::NothingToQuery)?;
+    let written = inspect::write(row, view, dialect)?;
+    verify::verify(&written, view, dialect)?;
+    let sealed = sealed::seal_fenced(fenced(&written, inspect::FINGERPRINT.to_owned()));
+    Ok(GuardedPlan { placeholders: row.key.len(), sealed: Arc::new(sealed), written })
 }
 
 impl GuardedPlan {
@@ -54,6 +142,33 @@ impl GuardedPlan {
         &self.written.relations
     }
 
+    /// The relations that the statement itself names: what only the policy's conditions read is not among them.
+    pub fn named(&self) -> &[RelationName] {
+        &self.written.named
+    }
+
+    /// Whether it changes rows. Where not, it runs in a read-only transaction.
+    pub fn writes(&self) -> bool {
+        self.written.writes
+    }
+
+    /// How many rows it may change at most.
+    pub fn max_changes(&self) -> Option<u64> {
+        self.written.max_rows
+    }
+
+    /// What the placeholders stand for, in their order.
+    pub fn parameters(&self) -> impl Iterator<Item = PlanParameter> + '_ {
+        self.written.slots.iter().map(|slot| match slot {
+            Slot::Caller(number) => PlanParameter::Caller(*number),
+            Slot::Principal(value) => PlanParameter::Principal(value.clone()),
+            Slot::PrincipalList(path) | Slot::PrincipalJson(path) => {
+                PlanParameter::PrincipalList(path.clone())
+            }
+            Slot::Lifted(number) => PlanParameter::Lifted(*number),
+        })
+    }
+
     /// Whether the fences keep the planner from running the statement's conditions before ours.
     pub fn has_barrier(&self) -> bool {
         self.written.has_barrier
@@ -64,11 +179,43 @@ impl GuardedPlan {
         &self.written.bypasses
     }
 
-    /// SQLite asks for the functions of FROM as for tables.
-    fn tables_of_functions(&self) -> impl Iterator<Item = (String, String)> {
-        let tables = self.written.functions.iter();
-        let tables = tables.filter(|function| matches!(function.as_str(), "json_each" | "json_tree"));
-        tables.map(|function| ("main".to_owned(), function.clone()))
+    /// The statement without literals and comments.
+    pub fn fingerprint_text(&self) -> &str {
+        self.sealed.fingerprint()
+    }
+
+    /// How many parameters the caller has to give.
+    pub fn placeholders(&self) -> usize {
+        self.placeholders
+    }
+
+    /// Which of the text's literals are parameters.
+    pub fn lifted(&self) -> &[bool] {
+        &self.written.lifted
+    }
+
+    /// As [`Self::bind`], and the database only tells how it would run it. Its estimates speak of hidden rows, and its
+    /// conditions of the policy: for the one who rules over the policy, and nobody else. It runs read-only.
+    pub fn bind_to_explain(
+        &self,
+        kind: ConnectionKind,
+        principal: &Principal,
+        parameters: &[Option<String>],
+    ) -> Result<GuardedQuery, Refusal> {
+        let dialect = Dialect::of(kind).ok_or(Refusal::NothingToQuery)?;
+        let mut statement = fenced(&self.written, self.fingerprint_text().to_owned());
+        statement.sql.insert_str(0, dialect.explain);
+        statement.fence = Fence {
+            writes: false,
+            check_column: false,
+            returns_rows: true,
+            max_rows: None,
+            ..statement.fence
+        };
+        Ok(GuardedQuery::of(
+            &Arc::new(sealed::seal_fenced(statement)),
+            self.bound(principal, parameters, &[])?,
+        ))
     }
 
     /// The query of one principal. `parameters` are the caller's, as text.
@@ -77,29 +224,29 @@ impl GuardedPlan {
         principal: &Principal,
         parameters: &[Option<String>],
     ) -> Result<GuardedQuery, Refusal> {
+        self.bind_lifted(principal, parameters, &[])
+    }
+
+    /// The same for a text whose literals were lifted: `values` are [`Scanned::values`].
+    pub fn bind_lifted(
+        &self,
+        principal: &Principal,
+        parameters: &[Option<String>],
+        values: &[Parameter],
+    ) -> Result<GuardedQuery, Refusal> {
+        Ok(GuardedQuery::of(&self.sealed, self.bound(principal, parameters, values)?))
+    }
+
+    fn bound(
+        &self,
+        principal: &Principal,
+        parameters: &[Option<String>],
+        values: &[Parameter],
+    ) -> Result<Vec<Parameter>, Refusal> {
         if parameters.len() != self.placeholders {
             return Err(Refusal::ParameterCount { expected: self.placeholders, given: parameters.len() });
         }
-        let bound = self.written.slots.iter().map(|slot| bound(slot, principal, parameters));
-        let written = &self.written;
-        let pair = |relation: &RelationName| (relation.schema.clone(), relation.name.clone());
-        Ok(sealed::seal_fenced(FencedStatement {
-            sql: written.sql.clone(),
-            parameters: bound.collect::<Result<Vec<_>, _>>()?,
-            fence: Fence {
-                writes: written.writes,
-                check_column: written.check_column,
-                returns_rows: written.returns_rows,
-                max_rows: written.max_rows,
-                relations: written.relations.iter().map(pair).chain(self.tables_of_functions()).collect(),
-                functions: written.functions.clone(),
-            },
-            fingerprint: self.fingerprint.clone(),
-            named: NamedRelations {
-                relations: written.relations.iter().map(named).collect(),
-                ..NamedRelations::default()
-            },
-        }))
+        self.written.slots.iter().map(|slot| bound(slot, principal, parameters, values)).collect()
     }
 }
 
@@ -107,8 +254,14 @@ fn named(relation: &RelationName) -> NamedRelation {
     NamedRelation { schema: Some(relation.schema.clone()), name: relation.name.clone() }
 }
 
-fn bound(slot: &Slot, principal: &Principal, parameters: &[Option<String>]) -> Result<Parameter, Refusal> {
+fn bound(
+    slot: &Slot,
+    principal: &Principal,
+    parameters: &[Option<String>],
+    values: &[Parameter],
+) -> Result<Parameter, Refusal> {
     match slot {
+        Slot::Lifted(number) => values.get(*number).cloned().ok_or(Refusal::NotVerified),
         Slot::Caller(number) => {
             let value = number.checked_sub(1).and_then(|index| parameters.get(index));
             let value =

@@ -14,6 +14,7 @@ use crate::admit::Read;
 use crate::dialect::Dialect;
 use crate::expressions::TARGET;
 use crate::labels::Labels;
+use crate::lift::Literal;
 use crate::refusal::Refusal;
 use crate::relations::{Names, Same, same_exactly, same_without_case};
 
@@ -28,6 +29,8 @@ pub(crate) enum Slot {
     PrincipalList(PrincipalPath),
     /// A list of the principal, as a JSON document.
     PrincipalJson(PrincipalPath),
+    /// A literal of the statement, by its number, from 0: among all literals while writing, among the lifted ones after.
+    Lifted(usize),
 }
 
 /// What was printed.
@@ -36,8 +39,10 @@ pub(crate) enum Slot {
 pub(crate) struct Written {
     pub(crate) sql: String,
     pub(crate) slots: Vec<Slot>,
-    /// The relations behind fences, and those that are changed.
+    /// The relations behind fences, those that are changed, and those of the policy's own sub-queries.
     pub(crate) relations: Vec<RelationName>,
+    /// Without those that only the policy names.
+    pub(crate) named: Vec<RelationName>,
     pub(crate) functions: Vec<String>,
     pub(crate) writes: bool,
     pub(crate) check_column: bool,
@@ -47,6 +52,8 @@ pub(crate) struct Written {
     pub(crate) has_barrier: bool,
     /// Row policies that lifted the scope of a relation.
     pub(crate) bypasses: Vec<(RelationName, String)>,
+    /// Which of the statement's literals are parameters.
+    pub(crate) lifted: Vec<bool>,
 }
 
 /// Begins the aliases that are our own: nobody else may use them.
@@ -73,6 +80,7 @@ pub(crate) struct Writer<'a> {
     /// Something was written that may raise an error, where a planner may run it before our conditions.
     pub(crate) may_raise: bool,
     pub(crate) relations: Vec<RelationName>,
+    pub(crate) named: Vec<RelationName>,
     pub(crate) functions: Vec<String>,
     pub(crate) writes: bool,
     pub(crate) check_column: bool,
@@ -83,43 +91,69 @@ pub(crate) struct Writer<'a> {
     pub(crate) conflict_rows: Option<Expression>,
     /// What the next SELECT list ends with: the values that the policy sets in the rows of an INSERT.
     pub(crate) added_items: Vec<Expression>,
+    /// The literals that may become parameters, and which of them did.
+    pub(crate) literals: &'a [Literal],
+    pub(crate) lifted: Vec<bool>,
+    /// Whether what is being written is never compared with another part of the statement, as the SELECT list is with
+    /// GROUP BY: equal literals must stay equal there.
+    pub(crate) may_lift: bool,
     /// Numbers aliases of our own.
     fresh: usize,
     depth: usize,
 }
 
 /// The statement, guarded.
-pub(crate) fn rewrite(read: &Read, view: &View, dialect: &'static Dialect) -> Result<Written, Refusal> {
-    let mut writer = Writer {
-        dialect,
-        view,
-        names: Names::default(),
-        same: if dialect.caseless { same_without_case } else { same_exactly },
-        out: String::with_capacity(512),
-        slots: if dialect.numbered {
-            (1..=read.placeholders).map(Slot::Caller).collect()
-        } else {
-            Vec::new()
-        },
-        labels: &read.labels,
-        returning_from: None,
-        barriers: Vec::new(),
-        is_final: true,
-        may_raise: false,
-        relations: Vec::new(),
-        functions: Vec::new(),
-        writes: false,
-        check_column: false,
-        returns_rows: true,
-        max_rows: None,
-        bypasses: Vec::new(),
-        conflict_rows: None,
-        added_items: Vec::new(),
-        fresh: 0,
-        depth: 0,
-    };
+pub(crate) fn rewrite(
+    read: &Read,
+    view: &View,
+    dialect: &'static Dialect,
+    literals: &[Literal],
+) -> Result<Written, Refusal> {
+    let mut writer = Writer::new(view, dialect, &read.labels, read.placeholders);
+    writer.literals = literals;
+    writer.lifted = vec![false; literals.len()];
+    writer.may_lift = !literals.is_empty();
     writer.statement(&read.statement)?;
     Ok(writer.finish())
+}
+
+impl<'a> Writer<'a> {
+    /// One that wrote nothing yet, for a statement with so many placeholders.
+    pub(crate) fn new(
+        view: &'a View,
+        dialect: &'static Dialect,
+        labels: &'a Labels,
+        placeholders: usize,
+    ) -> Self {
+        Self {
+            dialect,
+            view,
+            names: Names::default(),
+            same: if dialect.caseless { same_without_case } else { same_exactly },
+            out: String::with_capacity(512),
+            slots: if dialect.numbered { (1..=placeholders).map(Slot::Caller).collect() } else { Vec::new() },
+            labels,
+            returning_from: None,
+            barriers: Vec::new(),
+            is_final: true,
+            may_raise: false,
+            relations: Vec::new(),
+            named: Vec::new(),
+            functions: Vec::new(),
+            writes: false,
+            check_column: false,
+            returns_rows: true,
+            max_rows: None,
+            bypasses: Vec::new(),
+            conflict_rows: None,
+            added_items: Vec::new(),
+            literals: &[],
+            lifted: Vec::new(),
+            may_lift: false,
+            fresh: 0,
+            depth: 0,
+        }
+    }
 }
 
 impl Writer<'_> {
@@ -131,11 +165,16 @@ impl Writer<'_> {
     }
 
     /// Puts the barriers in, when they are needed, from the last to the first so that places stay right.
-    fn finish(mut self) -> Written {
+    pub(crate) fn finish(mut self) -> Written {
         if self.may_raise {
             self.barriers.sort_unstable();
             for place in self.barriers.iter().rev() {
                 self.out.insert_str(*place, self.dialect.barrier);
+            }
+        }
+        for slot in &mut self.slots {
+            if let Slot::Lifted(number) = slot {
+                *number = self.lifted.iter().take(*number).filter(|lifted| **lifted).count();
             }
         }
         Written {
@@ -143,12 +182,14 @@ impl Writer<'_> {
             sql: self.out,
             slots: self.slots,
             relations: self.relations,
+            named: self.named,
             functions: self.functions,
             writes: self.writes,
             check_column: self.check_column,
             returns_rows: self.returns_rows,
             max_rows: self.max_rows,
             bypasses: self.bypasses,
+            lifted: self.lifted,
         }
     }
 
@@ -193,6 +234,17 @@ impl Writer<'_> {
         let was_final = std::mem::replace(&mut self.is_final, false);
         let done = run(self);
         self.is_final = was_final;
+        done
+    }
+
+    /// Writes what may be compared with other parts of the statement: its literals stay.
+    pub(crate) fn as_written<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let might_lift = std::mem::replace(&mut self.may_lift, false);
+        let done = run(self);
+        self.may_lift = might_lift;
         done
     }
 
@@ -370,6 +422,10 @@ impl Writer<'_> {
     pub(crate) fn note_relation(&mut self, entitlement: &Entitlement) {
         if !self.relations.contains(&entitlement.relation) {
             self.relations.push(entitlement.relation.clone());
+        }
+        // A policy's own sub-query may have named it first: that uses no bypass of the principal, this does.
+        if !self.named.contains(&entitlement.relation) {
+            self.named.push(entitlement.relation.clone());
             if let Some(policy) = &entitlement.bypass {
                 self.bypasses.push((entitlement.relation.clone(), policy.clone()));
             }
