@@ -58,7 +58,9 @@ impl RuleKind {
         if let Self::Filter(condition) = self {
             condition.for_each_part(&mut |part| match part {
                 Expression::Principal(PrincipalValue { path: PrincipalPath::Variable(name), .. })
-                | Expression::InPrincipal { path: PrincipalPath::Variable(name), .. } => names.push(name.clone()),
+                | Expression::InPrincipal { path: PrincipalPath::Variable(name), .. } => {
+                    names.push(name.clone())
+                }
                 _ => {}
             });
         }

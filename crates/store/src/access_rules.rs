@@ -93,7 +93,19 @@ impl AccessRules<'_> {
 }
 
 async fn put(tx: &mut Transaction, place: &RulePlace, rule: &StoredRule) -> Result<(), StoreError> {
-    let StoredRule { id, name, schema, table, org, tenant, user, expression, author, author_rank, created_at } = rule;
+    let StoredRule {
+        id,
+        name,
+        schema,
+        table,
+        org,
+        tenant,
+        user,
+        expression,
+        author,
+        author_rank,
+        created_at,
+    } = rule;
     let scope = digest(&[
         org.as_ref().map(OrgId::as_str),
         tenant.as_ref().map(TenantId::as_str),
@@ -108,10 +120,23 @@ async fn put(tx: &mut Transaction, place: &RulePlace, rule: &StoredRule) -> Resu
                   expression = excluded.expression, author = excluded.author, author_rank = excluded.author_rank \
                   WHERE access_rules.scope = excluded.scope";
     let values = params![
-        &place.0, owner(org.as_ref()), id, name, schema, table, org.as_ref(), tenant.as_ref(), user.as_ref(),
-        scope, expression.as_ref(), author, u32::from(*author_rank), *created_at,
+        &place.0,
+        owner(org.as_ref()),
+        id,
+        name,
+        schema,
+        table,
+        org.as_ref(),
+        tenant.as_ref(),
+        user.as_ref(),
+        scope,
+        expression.as_ref(),
+        author,
+        u32::from(*author_rank),
+        *created_at,
     ];
-    let written = tx.execute(upsert, values).await.map_err(|failure| failure.on_insert(RULE_SCOPE, "scope"))?;
+    let written =
+        tx.execute(upsert, values).await.map_err(|failure| failure.on_insert(RULE_SCOPE, "scope"))?;
     // Another rule has the id: the update did not match it.
     if written == 0 { Err(StoreError::Duplicate { what: RULE_ID }) } else { Ok(()) }
 }

@@ -3,7 +3,7 @@
 //! Whatever the guard answers is right here; it must answer. Each text is tried on a thread with the stack of the server's
 //! own, so that one which needs more ends the test. One that takes for ever is ended by the test runner.
 
-use ringfence_guard::{MAX_STATEMENT_BYTES, guard, open};
+use ringfence_guard::{MAX_STATEMENT_BYTES, guard, guard_lifted, open, scan};
 use ringfence_policy::{ConnectionKind, OpenAccess, Principal, View};
 
 /// What a thread of the server has.
@@ -65,6 +65,9 @@ impl Caller {
     fn ask(&self, text: &str) {
         if let Ok(plan) = guard(text, self.kind, &self.view) {
             assert!(plan.bind(&self.principal, &[]).is_ok() || text.contains(['$', '?']), "{text:.200}");
+        }
+        if let Some(scanned) = scan(text, self.kind) {
+            let _ = guard_lifted(&scanned, self.kind, &self.view);
         }
         for read_only in [false, true] {
             let _ = open(text, self.kind, OpenAccess { read_only });

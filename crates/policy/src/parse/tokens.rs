@@ -82,7 +82,9 @@ fn with_variables(
             return Err(ParseInvalid::at(span.start, "a variable is written `{name}`"));
         };
         let marked = word(&value, Some(VARIABLE_QUOTE));
-        read.extend([word("principal", None), Token::Period, marked].map(|token| TokenWithSpan { token, span }));
+        read.extend(
+            [word("principal", None), Token::Period, marked].map(|token| TokenWithSpan { token, span }),
+        );
     }
     Ok(read)
 }

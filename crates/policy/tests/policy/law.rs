@@ -3,8 +3,8 @@
 use ringfence_policy::evaluate::Datum;
 use ringfence_policy::parse::{Scope, parse_condition};
 use ringfence_policy::{
-    AccessRule, Catalog, ConnectionKind, Denial, Entitlement, Expression, OrgId, Permit, Policy, Principal, Question,
-    RuleKind, TenantId, UserId, decide, decide_with_reasons, view,
+    AccessRule, Catalog, ConnectionKind, Denial, Entitlement, Expression, OrgId, Permit, Policy, Principal,
+    Question, RuleKind, TenantId, UserId, decide, decide_with_reasons, view,
 };
 use serde_json::{Value, json};
 
@@ -269,9 +269,9 @@ fn variables_of_rules_are_values_of_the_principal() {
         let kind = RuleKind::filter(text, &name("sales"), ConnectionKind::Postgresql);
         let rule = AccessRule { kind: kind.unwrap(), ..rule("sales", None, None, None) };
         let decided = seen(&policy, &[rule], &of("a", &[], attributes), "sales");
-        let expected = expected.map(<[_]>::to_vec).map_err(|attribute| Denial::ScopeRequired {
-            attribute: attribute.to_owned(),
-        });
+        let expected = expected
+            .map(<[_]>::to_vec)
+            .map_err(|attribute| Denial::ScopeRequired { attribute: attribute.to_owned() });
         assert_eq!(decided, expected, "{text}");
     };
     let own = || check_attributes();
@@ -299,15 +299,31 @@ fn check_attributes() -> Value {
 #[test]
 fn a_rule_is_one_condition() {
     for text in [
-        "", " ", "id > 1; DROP TABLE sales", "id > 1) OR (1 = 1", "id > 1 --", "{}", "{ user id }", "{\"user_id\"} = 1",
-        "{ringfence} = 1", "{user_id}.x = 'a'", "x.{user_id} = 'a'", "id = {user_id", "id = user_id}", "{roles} = 'a' OR 1",
-        "id IN (SELECT id FROM {sales})(", "{user_id}(1) = 1", "pg_sleep(1) IS NULL", "(SELECT id FROM sales) = 1",
+        "",
+        " ",
+        "id > 1; DROP TABLE sales",
+        "id > 1) OR (1 = 1",
+        "id > 1 --",
+        "{}",
+        "{ user id }",
+        "{\"user_id\"} = 1",
+        "{ringfence} = 1",
+        "{user_id}.x = 'a'",
+        "x.{user_id} = 'a'",
+        "id = {user_id",
+        "id = user_id}",
+        "{roles} = 'a' OR 1",
+        "id IN (SELECT id FROM {sales})(",
+        "{user_id}(1) = 1",
+        "pg_sleep(1) IS NULL",
+        "(SELECT id FROM sales) = 1",
     ] {
         let kind = RuleKind::filter(text, &name("sales"), ConnectionKind::Postgresql);
         // A comment ends with the text, so that it eats nothing.
         assert_eq!(kind.is_ok(), text == "id > 1 --", "{text}: {kind:?}");
     }
-    let policy = "models: { Sale: { table: sales, row_policies: [ { name: x, condition: \"owner = {user_id}\" } ] } }";
+    let policy =
+        "models: { Sale: { table: sales, row_policies: [ { name: x, condition: \"owner = {user_id}\" } ] } }";
     assert!(Policy::load("p", policy, ConnectionKind::Postgresql).is_err(), "braces are for access rules");
 }
 

@@ -53,7 +53,8 @@ pub(crate) async fn rules_come_back_and_go(world: World) {
     store.access_rules().put(&shop(), std::slice::from_ref(&again)).await.unwrap();
     let kept = store.access_rules().list(&shop(), Some(&org("acme"))).await.unwrap();
     assert_eq!(kept[0], again);
-    let gone = [(Some(org("acme")), "one".to_owned()), (None, "nothing".to_owned()), (None, "block".to_owned())];
+    let gone =
+        [(Some(org("acme")), "one".to_owned()), (None, "nothing".to_owned()), (None, "block".to_owned())];
     store.access_rules().remove(&shop(), &gone).await.unwrap();
     assert_eq!(ids(&store, None).await, ["block", "all", "one"]);
 }
