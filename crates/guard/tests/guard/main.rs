@@ -1,5 +1,8 @@
 //! The guard's answers, case by case: `cases/guard`.
 
+mod mutated;
+mod nasty;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
