@@ -2,6 +2,7 @@
 
 mod changes;
 mod escapes;
+mod explain;
 mod policies;
 mod reads;
 

@@ -6,6 +6,7 @@ mod checks;
 mod completions;
 mod config;
 mod demo;
+mod explain;
 mod failure;
 mod help;
 mod listening;
@@ -45,6 +46,8 @@ enum Command {
     Config(config::ConfigCommand),
     Admin(admin::Admin),
     Policy(policy::PolicyCommand),
+    Explain(explain::Explain),
+    Why(explain::Why),
     Audit(audit::Audit),
     Completions(completions::Completions),
 }
@@ -58,6 +61,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(command) => command.run(),
         Command::Admin(command) => command.run(),
         Command::Policy(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Why(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Completions(command) => Ok(command.run::<Cli>()),
     };
