@@ -14,7 +14,7 @@ use ringfence_policy::{ConnectionKind, OrgId};
 use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::policies::PolicyPlace;
 
-pub(crate) use plans::PlanCache;
+pub(crate) use plans::{PlanCache, Planned, shown};
 pub(crate) use snapshot::{Snapshot, SnapshotCache};
 pub(crate) use views::Seat;
 

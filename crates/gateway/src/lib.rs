@@ -16,6 +16,7 @@ pub mod history;
 pub mod indexing;
 pub mod likes;
 mod guarded;
+mod lifted;
 mod limits;
 pub mod organizations;
 pub mod parameters;

@@ -46,6 +46,8 @@ pub struct Policy {
     pub budget: Option<Budget>,
     /// Cubes, as written.
     pub cubes: Option<Value>,
+    /// Whether tables without a model may be changed: where nobody put a policy.
+    pub open_writes: bool,
 }
 
 /// An attribute that is read from the connection.
@@ -221,6 +223,30 @@ impl Policy {
     pub fn load(file: &str, text: &str, kind: ConnectionKind) -> Result<Self, PolicyInvalid> {
         let document = Document::read(file, text)?;
         crate::compile::compile(file, text, &document, kind)
+    }
+
+    /// What holds of a connection without a policy when its content filters or access rules have to be held: everything is
+    /// allowed, and names without a schema are looked up in these.
+    pub fn open(kind: ConnectionKind, search: Vec<String>) -> Self {
+        let search = if search.is_empty() { vec![schema_of(&[], kind).to_owned()] } else { search };
+        Self {
+            kind,
+            connection: None,
+            file: String::new(),
+            default: DefaultAccess::Allow,
+            search,
+            functions: Vec::new(),
+            attributes: BTreeMap::new(),
+            models: HashMap::new(),
+            model_names: BTreeMap::new(),
+            global_deny: Vec::new(),
+            global_mask: Vec::new(),
+            joins: HashMap::new(),
+            restrictions: HashMap::new(),
+            budget: None,
+            cubes: None,
+            open_writes: true,
+        }
     }
 
     /// The schema of relations that the policy names without one.

@@ -7,14 +7,34 @@ use std::time::Duration;
 use ringfence_engine::{RunOptions, SourceError};
 use ringfence_guard::{GuardedPlan, GuardedQuery, Refusal};
 use ringfence_policy::document::Budget;
-use ringfence_policy::{Policy, RelationName, RunMode};
+use ringfence_policy::{ConnectionKind, Policy, RelationName, RunMode};
 use ringfence_store::connections::Connection;
 
 use super::QueryRequest;
-use super::judged::fingerprint;
-use crate::guarded::Seat;
+use crate::guarded::{Planned, Seat, shown};
+use crate::lifted::Found;
 use crate::policies::LoadedPolicy;
 use crate::{Call, Code, Gateway, Refused};
+
+/// What a statement became behind the fences of the caller's view.
+pub(super) struct Guarded {
+    pub(super) query: GuardedQuery,
+    /// Where literals were lifted: who asks, for the statement as it was written.
+    seat: Option<Arc<Seat>>,
+}
+
+impl Guarded {
+    /// The statement with its literals in it, where they are not.
+    pub(super) fn as_written(
+        &self,
+        request: &QueryRequest,
+        kind: ConnectionKind,
+    ) -> Option<Result<GuardedQuery, Refusal>> {
+        let seat = self.seat.as_ref()?;
+        let plan = ringfence_guard::guard(&request.statement, kind, &seat.shape.view);
+        Some(plan.and_then(|plan| plan.bind(&seat.principal, &request.parameters)))
+    }
+}
 
 /// Guards and binds one statement, and narrows its limits to the policy's budgets.
 pub(super) async fn guard(
@@ -24,22 +44,29 @@ pub(super) async fn guard(
     policy: Arc<LoadedPolicy>,
     (mode, request): (RunMode, &QueryRequest),
     options: &mut RunOptions,
-) -> Result<GuardedQuery, Refused> {
+) -> Result<Guarded, Refused> {
     let kind = policy.policy.kind;
     // Names are looked up by the guard: the database hears no schema.
     let schema = options.current_schema.take();
     let (snapshot, seat) = gateway.seat(call, connection, policy, schema.as_deref()).await?;
-    let plan = gateway.shared.plans.plan(&request.statement, kind, &seat.shape)?;
-    let query = plan.bind(&seat.principal, &parameters(&plan, &seat, mode, request))?;
-    let tables: Vec<String> = plan.relations().iter().map(shown).collect();
-    call.log().set_statement(&fingerprint(query.fingerprint_text()), &tables);
+    let found = if mode == RunMode::Execute {
+        gateway.shared.plans.plan(&request.statement, kind, &seat.shape)?
+    } else {
+        // What the database says of it is about the statement as it was written.
+        let plan = ringfence_guard::guard(&request.statement, kind, &seat.shape.view)?;
+        Found { plan: Arc::new(Planned::of(plan)), values: Vec::new(), cached: false }
+    };
+    let query = found.bind(&seat.principal, &parameters(&found.plan.plan, mode, request))?;
+    let Planned { plan, fingerprint, tables } = &*found.plan;
+    call.log().set_statement(fingerprint, tables);
     let bypasses = plan.bypasses().iter().map(|(relation, policy)| format!("{}: {policy}", shown(relation)));
     call.log().set_bypasses(bypasses);
     if query.fence().is_none_or(|fence| fence.writes) {
-        check_write(connection, &plan, &seat, mode, request)?;
+        check_write(connection, plan, &seat, mode, request)?;
     }
-    narrow(options, &snapshot.policy.policy, &plan);
-    Ok(query)
+    narrow(options, &snapshot.policy.policy, plan);
+    let seat = (!found.values.is_empty()).then_some(seat);
+    Ok(Guarded { query, seat })
 }
 
 /// What is told of a database's error on a guarded connection. Its values are out already: see the engine.
@@ -92,14 +119,11 @@ fn missing_name<'m>(message: &'m str, sqlstate: Option<&str>) -> Option<(Noun, &
 /// The caller's values. To plan a statement without any, each placeholder is NULL.
 pub(super) fn parameters<'a>(
     plan: &GuardedPlan,
-    seat: &Seat,
     mode: RunMode,
     request: &'a QueryRequest,
 ) -> Cow<'a, [Option<String>]> {
-    if mode == RunMode::Explain
-        && let Err(Refusal::ParameterCount { expected, .. }) = plan.bind(&seat.principal, &[])
-    {
-        return Cow::Owned(vec![None; expected]);
+    if mode == RunMode::Explain && plan.placeholders() > 0 {
+        return Cow::Owned(vec![None; plan.placeholders()]);
     }
     Cow::Borrowed(&request.parameters)
 }
@@ -138,10 +162,6 @@ pub(super) fn narrow(options: &mut RunOptions, policy: &Policy, plan: &GuardedPl
 
 fn timeout_of(budget: &Budget) -> Duration {
     budget.timeout().unwrap_or(Duration::MAX)
-}
-
-pub(super) fn shown(relation: &RelationName) -> String {
-    format!("{}.{}", relation.schema, relation.name)
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
     let (snapshot, seat) = gateway.seat(&target, &connection, policy, None).await?;
     let (name, relation) = find(&snapshot.shown.unfiltered, &request.relation)?;
     let (key, parameters) = key_of(relation, request)?;
-    call.log().set_statement("the policy's conditions on one row", &[guard::shown(&name)]);
+    call.log().set_statement("the policy's conditions on one row", &[crate::guarded::shown(&name)]);
 
     let (decided, told) = decide_with_reasons(snapshot.question(&seat), &name);
     let clauses: Vec<(&Reason, &Expression)> =
