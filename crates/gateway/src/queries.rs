@@ -23,9 +23,9 @@ use serde_json::Map;
 
 use admit::Admitted;
 pub use explain::{
-    AdministratorsView, Asked, Because, CallersView, ColumnShown, ExplainRequest, ExplainedColumn,
-    ExplainedRelation, Explanation, Limits, SeenRelation, Sent, SentParameter, Value3, Why, WhyClause,
-    WhyColumn, WhyRequest,
+    AdministratorsView, Asked, Because, CallersView, ClauseValue, ColumnShown, ExplainRequest,
+    ExplainedColumn, ExplainedRelation, Explanation, Limits, SeenRelation, Sent, SentParameter, View, Why,
+    WhyClause, WhyColumn, WhyRequest,
 };
 pub(crate) use judged::{JudgedStatements, fingerprint};
 use observe::Observation;

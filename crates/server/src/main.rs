@@ -4,6 +4,7 @@
 
 mod cli;
 mod config;
+mod explanation;
 mod http;
 mod reports;
 mod telemetry;

@@ -4,6 +4,7 @@ mod changes;
 mod drift;
 mod effects;
 mod escapes;
+mod explain;
 mod native;
 mod policies;
 mod reads;

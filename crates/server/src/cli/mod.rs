@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod demo;
 mod doctor;
+mod explain;
 mod failure;
 mod help;
 mod listening;
@@ -47,6 +48,8 @@ enum Command {
     Admin(admin::Admin),
     Policy(policy::PolicyCommand),
     Doctor(doctor::Doctor),
+    Explain(explain::Explain),
+    Why(explain::Why),
     Audit(audit::Audit),
     Completions(completions::Completions),
 }
@@ -61,6 +64,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Admin(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Doctor(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Why(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Completions(command) => Ok(command.run::<Cli>()),
     };

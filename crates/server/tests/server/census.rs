@@ -124,7 +124,8 @@ impl Scene {
         }
         if !body.is_null() {
             let text = body.to_string().replace("$theirs", &self.connection).replace("$scope", scope);
-            let text = text.replace("$query", &self.query);
+            let text = text.replace("$query", &self.query).replace("$guarded", &self.guarded);
+            let text = text.replace("$nowhere", &nowhere);
             request = request.header("content-type", "application/json").body(text);
         }
         read(request).await

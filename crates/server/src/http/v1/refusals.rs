@@ -74,6 +74,18 @@ refusals! {
         NotFound, BodyTooLarge, UnsupportedMediaType, QueryRefused, CatalogNotReady, PolicyUnusable, QueryFailed,
         QueryTimedOut, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
     ];
+    /// A statement is explained.
+    Explaining = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, QueryRefused, StatementUnreadable, StatementNotAdmitted, FunctionNotAllowed,
+        TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, FieldRequired,
+        ReasonRequired, ApprovalRequired, CatalogNotReady, PolicyUnusable, QueryFailed, QueryTimedOut, QueryCancelled,
+        TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
+    ];
+    /// A row is explained.
+    Inspecting = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, CatalogNotReady, PolicyUnusable, QueryFailed, QueryTimedOut,
+        QueryCancelled, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
+    ];
     /// A statement is run.
     Running = [
         NotFound, BodyTooLarge, UnsupportedMediaType, NotAcceptable, QueryRefused, StatementUnreadable, StatementNotAdmitted, FunctionNotAllowed,
