@@ -47,6 +47,8 @@ pub(super) fn json_of(path: &PrincipalPath) -> String {
         PrincipalPath::UserId => format!("to_jsonb({})", setting("user_id")),
         PrincipalPath::Roles => whole("roles"),
         PrincipalPath::Permissions => whole("permissions"),
+        // Only access rules, which are not compiled, speak of these.
+        PrincipalPath::Variable(name) => json_of(&PrincipalPath::Attribute(vec![name.clone()])),
         PrincipalPath::Attribute(parts) => {
             let parts = parts.iter().map(|part| text_literal(part)).collect::<Vec<_>>().join(", ");
             format!("({} #> ARRAY[{parts}]::text[])", whole("attributes"))
@@ -60,7 +62,10 @@ fn text_of(path: &PrincipalPath) -> String {
         PrincipalPath::OrgId => setting("org_id"),
         PrincipalPath::TenantId => setting("tenant_id"),
         PrincipalPath::UserId => setting("user_id"),
-        PrincipalPath::Roles | PrincipalPath::Permissions | PrincipalPath::Attribute(_) => {
+        PrincipalPath::Roles
+        | PrincipalPath::Permissions
+        | PrincipalPath::Variable(_)
+        | PrincipalPath::Attribute(_) => {
             format!("({} #>> ARRAY[]::text[])", json_of(path))
         }
     }
