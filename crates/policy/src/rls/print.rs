@@ -51,6 +51,14 @@ pub(super) fn json_of(path: &PrincipalPath) -> String {
             let parts = parts.iter().map(|part| text_literal(part)).collect::<Vec<_>>().join(", ");
             format!("({} #> ARRAY[{parts}]::text[])", whole("attributes"))
         }
+        // Of access rules: policies have none.
+        PrincipalPath::Variable(name) => {
+            let own = json_of(&PrincipalPath::Attribute(vec![name.clone()]));
+            match PrincipalPath::built_in(name) {
+                Some(built_in) => format!("COALESCE(NULLIF({own}, 'null'::jsonb), {})", json_of(&built_in)),
+                None => own,
+            }
+        }
     }
 }
 
@@ -60,7 +68,10 @@ fn text_of(path: &PrincipalPath) -> String {
         PrincipalPath::OrgId => setting("org_id"),
         PrincipalPath::TenantId => setting("tenant_id"),
         PrincipalPath::UserId => setting("user_id"),
-        PrincipalPath::Roles | PrincipalPath::Permissions | PrincipalPath::Attribute(_) => {
+        PrincipalPath::Roles
+        | PrincipalPath::Permissions
+        | PrincipalPath::Attribute(_)
+        | PrincipalPath::Variable(_) => {
             format!("({} #>> ARRAY[]::text[])", json_of(path))
         }
     }
