@@ -129,8 +129,8 @@ impl GuardedQuery {
     /// The text with the values in the place of its placeholders, for people to read; `None` when it can't be made. What is
     /// run is [`GuardedQuery::sql`].
     pub fn text_with_values(&self, kind: ConnectionKind) -> Option<String> {
-        let dialect = Dialect::of(kind)?.printed();
-        let tokens = Tokenizer::new(&*dialect, self.sql()).with_unescape(false).tokenize().ok()?;
+        let printed = Dialect::of(kind)?.printed();
+        let tokens = Tokenizer::new(&*printed, self.sql()).with_unescape(false).tokenize().ok()?;
         let mut unnumbered = 0_usize;
         let mut text = String::new();
         for token in tokens {

@@ -67,8 +67,9 @@ impl Gateway {
         let after =
             Snapshot::of(Arc::new(LoadedPolicy::draft(place, weighed.policy)), shown, Breadth::Policy);
         let (people, users_left_out) = self.people(call, &request.users).await?;
-        let seat =
-            |snapshot: &Snapshot, principal: &Principal| snapshot.seat(principal, None, &rules, &self.shared.store);
+        let seat = |snapshot: &Snapshot, principal: &Principal| {
+            snapshot.seat(principal, None, &rules, &self.shared.store)
+        };
         let pairs = people.into_iter().map(|principal| Pair {
             before: seat(&before, &principal),
             after: seat(&after, &principal),

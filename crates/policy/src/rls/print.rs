@@ -47,11 +47,17 @@ pub(super) fn json_of(path: &PrincipalPath) -> String {
         PrincipalPath::UserId => format!("to_jsonb({})", setting("user_id")),
         PrincipalPath::Roles => whole("roles"),
         PrincipalPath::Permissions => whole("permissions"),
-        // Only access rules, which are not compiled, speak of these.
-        PrincipalPath::Variable(name) => json_of(&PrincipalPath::Attribute(vec![name.clone()])),
         PrincipalPath::Attribute(parts) => {
             let parts = parts.iter().map(|part| text_literal(part)).collect::<Vec<_>>().join(", ");
             format!("({} #> ARRAY[{parts}]::text[])", whole("attributes"))
+        }
+        // Of access rules: policies have none.
+        PrincipalPath::Variable(name) => {
+            let own = json_of(&PrincipalPath::Attribute(vec![name.clone()]));
+            match PrincipalPath::built_in(name) {
+                Some(built_in) => format!("COALESCE(NULLIF({own}, 'null'::jsonb), {})", json_of(&built_in)),
+                None => own,
+            }
         }
     }
 }
@@ -64,8 +70,8 @@ fn text_of(path: &PrincipalPath) -> String {
         PrincipalPath::UserId => setting("user_id"),
         PrincipalPath::Roles
         | PrincipalPath::Permissions
-        | PrincipalPath::Variable(_)
-        | PrincipalPath::Attribute(_) => {
+        | PrincipalPath::Attribute(_)
+        | PrincipalPath::Variable(_) => {
             format!("({} #>> ARRAY[]::text[])", json_of(path))
         }
     }
