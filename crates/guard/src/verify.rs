@@ -45,7 +45,7 @@ fn is_known(schema: &Word, name: &Word, written: &Written, view: &View) -> bool 
 
 #[cfg(test)]
 mod tests {
-    use ringfence_policy::{ConnectionKind, RelationName};
+    use ringfence_policy::ConnectionKind;
 
     use super::*;
     use crate::rewrite::rewrite;
@@ -54,8 +54,8 @@ mod tests {
     fn look_at(sql: &str) -> Result<(), Refusal> {
         let dialect = Dialect::of(ConnectionKind::Postgresql).expect("a dialect");
         let view = View { search: vec!["public".to_owned()], ..View::default() };
-        let read = admit::read("SELECT 1", dialect).expect("a statement");
-        let mut written = rewrite(&read, &view, dialect).expect("nothing to fence");
+        let read = admit::read("SELECT 1", dialect, None).expect("a statement");
+        let mut written = rewrite(&read, &view, dialect, &[]).expect("nothing to fence");
         sql.clone_into(&mut written.sql);
         written.relations = vec![RelationName::new("public", "orders")];
         verify(&written, &view, dialect)
