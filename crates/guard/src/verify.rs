@@ -45,7 +45,7 @@ fn is_known(schema: &Word, name: &Word, written: &Written, view: &View) -> bool 
 
 #[cfg(test)]
 mod tests {
-    use ringfence_policy::{ConnectionKind, RelationName};
+    use ringfence_policy::ConnectionKind;
 
     use super::*;
     use crate::rewrite::rewrite;
