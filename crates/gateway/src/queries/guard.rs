@@ -11,9 +11,8 @@ use ringfence_policy::{ConnectionKind, Policy, RelationName, RunMode};
 use ringfence_store::connections::Connection;
 
 use super::QueryRequest;
-use crate::guarded::{Planned, Seat, shown};
+use crate::guarded::{Lens, Planned, Seat, Snapshot, shown};
 use crate::lifted::Found;
-use crate::policies::LoadedPolicy;
 use crate::{Call, Code, Gateway, Refused};
 
 /// What a statement became behind the fences of the caller's view.
@@ -21,6 +20,8 @@ pub(super) struct Guarded {
     pub(super) query: GuardedQuery,
     /// Where literals were lifted: who asks, for the statement as it was written.
     seat: Option<Arc<Seat>>,
+    /// Whether the caller may see what became of it.
+    pub(super) may_show: bool,
 }
 
 impl Guarded {
@@ -41,18 +42,20 @@ pub(super) async fn guard(
     gateway: &Gateway,
     call: &Call,
     connection: &Connection,
-    policy: Arc<LoadedPolicy>,
+    lens: Lens,
     (mode, request): (RunMode, &QueryRequest),
     options: &mut RunOptions,
 ) -> Result<Guarded, Refused> {
-    let kind = policy.policy.kind;
+    let kind = lens.policy.policy.kind;
+    let is_confined = lens.is_confined();
     // Names are looked up by the guard: the database hears no schema.
     let schema = options.current_schema.take();
-    let (snapshot, seat) = gateway.seat(call, connection, policy, schema.as_deref()).await?;
+    let (snapshot, seat) = gateway.seat(call, connection, lens, schema.as_deref()).await?;
     let found = if mode == RunMode::Execute {
-        gateway.shared.plans.plan(&request.statement, kind, &seat.shape)?
+        plan(gateway, call, connection, (&snapshot, &seat), &request.statement).await?
     } else {
         // What the database says of it is about the statement as it was written.
+        plan(gateway, call, connection, (&snapshot, &seat), &request.statement).await?;
         let plan = ringfence_guard::guard(&request.statement, kind, &seat.shape.view)?;
         Found { plan: Arc::new(Planned::of(plan)), values: Vec::new(), cached: false }
     };
@@ -65,8 +68,39 @@ pub(super) async fn guard(
         check_write(connection, plan, &seat, mode, request)?;
     }
     narrow(options, &snapshot.policy.policy, plan);
+    let may_show = is_confined && names_nothing_hidden(&seat, plan);
     let seat = (!found.values.is_empty()).then_some(seat);
-    Ok(Guarded { query, seat })
+    Ok(Guarded { query, seat, may_show })
+}
+
+/// The statement behind the fences of the seat's view.
+pub(super) async fn plan(
+    gateway: &Gateway,
+    call: &Call,
+    connection: &Connection,
+    (snapshot, seat): (&Snapshot, &Seat),
+    statement: &str,
+) -> Result<Found<Planned>, Refused> {
+    let kind = snapshot.policy.policy.kind;
+    let found = gateway.shared.plans.plan(statement, kind, &seat.shape)?;
+    let named = found.plan.plan.named();
+    let reaching = gateway.reaching_beyond(call, connection, snapshot, seat, named).await?;
+    if reaching.is_empty() {
+        return Ok(found);
+    }
+    // As if they were not there, so that they are refused as what is not there.
+    let mut view = seat.shape.view.clone();
+    view.relations.retain(|name, _| !reaching.contains(name));
+    let plan = ringfence_guard::guard(statement, kind, &view)?;
+    Ok(Found { plan: Arc::new(Planned::of(plan)), values: Vec::new(), cached: false })
+}
+
+/// Whether the plan's text may be shown to its caller.
+fn names_nothing_hidden(seat: &Seat, plan: &GuardedPlan) -> bool {
+    // A relation that the view does not have is named by a rule's condition.
+    plan.relations().iter().all(|name| {
+        seat.shape.view.relations.get(name).is_some_and(|entitlement| entitlement.hidden.is_empty())
+    })
 }
 
 /// What is told of a database's error on a guarded connection. Its values are out already: see the engine.

@@ -62,16 +62,35 @@ refusals! {
     Legislating = [
         NotFound, BodyTooLarge, UnsupportedMediaType, PolicyInvalid, PreconditionFailed, Conflict, SourceNotAllowed
     ];
+    /// A policy is removed.
+    Repealing = [NotFound, PreconditionFailed, Conflict, PolicyUnusable, SourceNotAllowed];
+    /// A document is tried on the data.
+    Trying = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, PolicyInvalid, CatalogNotReady, PolicyUnusable, TooManyQueries,
+        SourceNotAllowed
+    ];
     /// A statement is compiled.
     Compiling = [
         NotFound, BodyTooLarge, UnsupportedMediaType, QueryRefused, CatalogNotReady, PolicyUnusable, QueryFailed,
         QueryTimedOut, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
     ];
+    /// A statement is explained.
+    Explaining = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, QueryRefused, StatementUnreadable, StatementNotAdmitted, FunctionNotAllowed,
+        TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, FieldRequired,
+        ReasonRequired, ApprovalRequired, CatalogNotReady, PolicyUnusable, QueryFailed, QueryTimedOut, QueryCancelled,
+        TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
+    ];
+    /// A row is explained.
+    Inspecting = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, CatalogNotReady, PolicyUnusable, QueryFailed, QueryTimedOut,
+        QueryCancelled, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
+    ];
     /// A statement is run.
     Running = [
         NotFound, BodyTooLarge, UnsupportedMediaType, NotAcceptable, QueryRefused, StatementUnreadable, StatementNotAdmitted, FunctionNotAllowed,
         TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, FieldRequired,
-        ReasonRequired, ApprovalRequired, RowRefused, TooManyRows, ConstraintViolated, CatalogNotReady, PolicyUnusable, QueryFailed, QueryTimedOut,
+        ReasonRequired, ApprovalRequired, RowRefused, TooManyRows, ConstraintViolated, CatalogNotReady, PolicyUnusable, RelationSuspended, QueryFailed, QueryTimedOut,
         QueryCancelled, ResultTooLarge, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed,
         SourceBusy, SourceLost
     ];
