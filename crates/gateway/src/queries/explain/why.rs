@@ -18,7 +18,7 @@ use super::{ClauseValue, Why, WhyClause, WhyColumn, WhyRequest, asked, reasons};
 use crate::catalog::{find_column, find_relation};
 use crate::connections::address_of;
 use crate::guarded::Seat;
-use crate::queries::{QueryRequest, guard, options};
+use crate::queries::{QueryRequest, options};
 use crate::{Call, Gateway, Refused};
 
 /// Columns of one key.
