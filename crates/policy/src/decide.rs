@@ -166,6 +166,7 @@ impl<'a> Decision<'a> {
                 .collect(),
             key,
             is_table,
+            lasting: relation.lasting,
             references,
             writes,
             bypass: rows.bypass,

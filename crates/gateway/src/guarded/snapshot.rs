@@ -130,7 +130,8 @@ impl Gateway {
         let Some(shown) = shared.catalogs.shown(&shared.store, stored).await? else { return Ok(None) };
         // The same catalog and policy have the same views: they, and the plans made for them, stay.
         let same = known.filter(|copy| Arc::ptr_eq(&copy.snapshot.shown, &shown));
-        let snapshot = same.map_or_else(|| Arc::new(Snapshot::of(policy, shown, breadth)), |copy| copy.snapshot);
+        let snapshot =
+            same.map_or_else(|| Arc::new(Snapshot::of(policy, shown, breadth)), |copy| copy.snapshot);
         let copy = Copied { snapshot: snapshot.clone(), org: org.clone(), epoch, read_at: Instant::now() };
         shared.snapshots.copies.lock().put(key, copy);
         Ok(Some(snapshot))

@@ -67,8 +67,9 @@ impl Gateway {
         let after =
             Snapshot::of(Arc::new(LoadedPolicy::draft(place, weighed.policy)), shown, Breadth::Policy);
         let (people, users_left_out) = self.people(call, &request.users).await?;
-        let seat =
-            |snapshot: &Snapshot, principal: &Principal| snapshot.seat(principal, None, &rules, &self.shared.store);
+        let seat = |snapshot: &Snapshot, principal: &Principal| {
+            snapshot.seat(principal, None, &rules, &self.shared.store)
+        };
         let pairs = people.into_iter().map(|principal| Pair {
             before: seat(&before, &principal),
             after: seat(&after, &principal),
@@ -122,7 +123,8 @@ impl Gateway {
             Guarding::Guarded(version) => Some(version.version),
             Guarding::Open | Guarding::Lost => None,
         };
-        let policy = match self.shared.policies.of(store, place.clone(), kind).await? {
+        let database = &shown.catalog.database;
+        let policy = match self.shared.policies.of(store, place.clone(), kind, database).await? {
             Guard::Policy(policy) => policy,
             Guard::Unusable => return Err(unusable()),
             Guard::Open => Arc::new(LoadedPolicy::draft(place.clone(), Policy::open(kind, Vec::new()))),
