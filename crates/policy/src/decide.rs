@@ -206,6 +206,7 @@ impl<'a> Decision<'a> {
                 .collect(),
             key,
             is_table,
+            lasting: relation.lasting,
             references,
             writes,
             bypass: rows.bypass,
