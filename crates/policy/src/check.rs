@@ -17,6 +17,7 @@ impl Policy {
         for model in self.models.values() {
             check.model(model);
         }
+        check.attributes();
         check.joins();
         check.restrictions();
         let mut problems = check.problems;
@@ -77,6 +78,16 @@ impl<'a> Check<'a> {
                     self.column(target, there, model.place);
                 }
             }
+        }
+    }
+
+    fn attributes(&mut self) {
+        for attribute in self.policy.attributes.values() {
+            // Checked as what it could stand in: `TRUE IN (SELECT ...)`.
+            let query = Box::new(attribute.query.clone());
+            let whole =
+                Expression::InQuery { operand: Box::new(Expression::truth(true)), query, negated: false };
+            self.expression(None, &whole, attribute.place);
         }
     }
 
