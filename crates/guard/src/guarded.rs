@@ -1,13 +1,14 @@
 //! The guarded road: a statement and a view make a plan, and a plan and a principal's values make a query.
 
-use ringfence_policy::expression::PrincipalValue;
+use ringfence_policy::expression::{PrincipalValue, SubQuery};
 use ringfence_policy::{ConnectionKind, Principal, RelationName, View};
 use serde_json::Value;
 
 use crate::dialect::Dialect;
+use crate::labels::Labels;
 use crate::named::{NamedRelation, NamedRelations};
 use crate::refusal::Refusal;
-use crate::rewrite::{Slot, Written, rewrite};
+use crate::rewrite::{Slot, Writer, Written, rewrite};
 use crate::sealed::{self, Fence, FencedStatement, GuardedQuery, Parameter};
 use crate::{admit, fingerprint, verify};
 
@@ -17,6 +18,23 @@ pub struct GuardedPlan {
     written: Written,
     fingerprint: String,
     placeholders: usize,
+}
+
+/// The query of an attribute, once it is resolved for the principal: of a policy, not of a caller, so that it reads raw
+/// rows. Each value comes once, and no more of them than `limit`.
+pub fn attribute_query(
+    query: &SubQuery,
+    kind: ConnectionKind,
+    principal: &Principal,
+    limit: usize,
+) -> Result<GuardedQuery, Refusal> {
+    let dialect = Dialect::of(kind).ok_or(Refusal::NothingToQuery)?;
+    let (view, labels) = (View::default(), Labels::default());
+    let mut writer = Writer::new(&view, dialect, &labels);
+    writer.attribute(query, limit)?;
+    let written = writer.finish();
+    verify::verify(&written, &view, dialect)?;
+    GuardedPlan { written, fingerprint: String::new(), placeholders: 0 }.bind(principal, &[])
 }
 
 /// Guards one statement for everybody who has this view.
@@ -37,6 +55,16 @@ impl GuardedPlan {
     /// The relations that it reads or changes, those of the policy's own conditions among them.
     pub fn relations(&self) -> &[RelationName] {
         &self.written.relations
+    }
+
+    /// Those that it changes.
+    pub fn changed(&self) -> &[RelationName] {
+        &self.written.changed
+    }
+
+    /// Those that it reads or changes without a condition on a column, and without a limit, of its own.
+    pub fn broad(&self) -> &[RelationName] {
+        &self.written.broad
     }
 
     /// Whether the fences keep the planner from running the statement's conditions before ours.
@@ -103,23 +131,34 @@ fn bound(slot: &Slot, principal: &Principal, parameters: &[Option<String>]) -> R
         Slot::Principal(PrincipalValue { path, item }) => {
             let value = principal.value(path).ok_or(Refusal::NotVerified)?;
             match (item, &value) {
-                (Some(item), Value::Array(items)) => parameter(items.get(*item).ok_or(Refusal::NotVerified)?),
+                (Some(item), Value::Array(items)) => element(items.get(*item).ok_or(Refusal::NotVerified)?),
                 // A single value stands for a list of one.
                 (None | Some(0), value) => parameter(value),
                 (Some(_), _) => Err(Refusal::NotVerified),
             }
         }
+        Slot::PrincipalPadded(PrincipalValue { path, item }) => match (item, principal.value(path)) {
+            (Some(item), Some(Value::Array(items))) => {
+                element(items.get(*item).or(items.last()).ok_or(Refusal::NotVerified)?)
+            }
+            _ => Err(Refusal::NotVerified),
+        },
         Slot::PrincipalJson(path) => match principal.value(path) {
             Some(list @ Value::Array(_)) => Ok(Parameter::Text(list.to_string())),
             _ => Err(Refusal::NotVerified),
         },
         Slot::PrincipalList(path) => match principal.value(path) {
             Some(Value::Array(items)) => {
-                Ok(Parameter::List(items.iter().map(parameter).collect::<Result<_, _>>()?))
+                Ok(Parameter::List(items.iter().map(element).collect::<Result<_, _>>()?))
             }
             _ => Err(Refusal::NotVerified),
         },
     }
+}
+
+/// A value of a list. Beside others there may be a NULL, which IN takes as it takes every NULL.
+fn element(value: &Value) -> Result<Parameter, Refusal> {
+    if value.is_null() { Ok(Parameter::Null) } else { parameter(value) }
 }
 
 fn parameter(value: &Value) -> Result<Parameter, Refusal> {

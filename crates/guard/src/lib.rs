@@ -23,6 +23,9 @@
 //! 6. Names are qualified: relations by their schema, functions and types by the database's own. The sessions that read
 //!    look names up nowhere else; those that change rows keep the owner's search path, for the owner's triggers.
 //!
+//! [`attribute_query`] seals what a policy itself reads about a principal: one column of raw rows, read-only, printed by the
+//! same writer and verified in the same way. No caller's text is in it.
+//!
 //! Reading order: `refusal`, `dialect`, `admit`, `rewrite`, `relations`, `fence`, `queries`, `sources`, `expressions`,
 //! `functions`, `writes`, `inserts`, `verify`, `guarded`, `sealed`.
 //!
@@ -75,7 +78,7 @@ mod writes;
 #[cfg(feature = "unsealed")]
 pub mod unsealed;
 
-pub use guarded::{GuardedPlan, guard};
+pub use guarded::{GuardedPlan, attribute_query, guard};
 pub use named::{NamedRelation, NamedRelations};
 pub use refusal::Refusal;
 pub use sealed::{Fence, GuardedQuery, Parameter, StatementKind};

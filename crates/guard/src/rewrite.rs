@@ -24,6 +24,8 @@ pub(crate) enum Slot {
     Caller(usize),
     /// A value of the principal.
     Principal(PrincipalValue),
+    /// A value of a list of the principal that is shorter than the list's place: beyond its end, the last one.
+    PrincipalPadded(PrincipalValue),
     /// A list of the principal, as one array.
     PrincipalList(PrincipalPath),
     /// A list of the principal, as a JSON document.
@@ -38,6 +40,10 @@ pub(crate) struct Written {
     pub(crate) slots: Vec<Slot>,
     /// The relations behind fences, and those that are changed.
     pub(crate) relations: Vec<RelationName>,
+    /// Those that are changed.
+    pub(crate) changed: Vec<RelationName>,
+    /// Those that the statement reads or changes without a condition or limit of its own.
+    pub(crate) broad: Vec<RelationName>,
     pub(crate) functions: Vec<String>,
     pub(crate) writes: bool,
     pub(crate) check_column: bool,
@@ -73,6 +79,11 @@ pub(crate) struct Writer<'a> {
     /// Something was written that may raise an error, where a planner may run it before our conditions.
     pub(crate) may_raise: bool,
     pub(crate) relations: Vec<RelationName>,
+    pub(crate) changed: Vec<RelationName>,
+    /// Relations that no condition and no limit of the statement has been seen for so far.
+    pub(crate) broad: Vec<RelationName>,
+    /// Whether the SELECT that was written last has a condition on a column.
+    pub(crate) has_condition: bool,
     pub(crate) functions: Vec<String>,
     pub(crate) writes: bool,
     pub(crate) check_column: bool,
@@ -90,36 +101,44 @@ pub(crate) struct Writer<'a> {
 
 /// The statement, guarded.
 pub(crate) fn rewrite(read: &Read, view: &View, dialect: &'static Dialect) -> Result<Written, Refusal> {
-    let mut writer = Writer {
-        dialect,
-        view,
-        names: Names::default(),
-        same: if dialect.caseless { same_without_case } else { same_exactly },
-        out: String::with_capacity(512),
-        slots: if dialect.numbered {
-            (1..=read.placeholders).map(Slot::Caller).collect()
-        } else {
-            Vec::new()
-        },
-        labels: &read.labels,
-        returning_from: None,
-        barriers: Vec::new(),
-        is_final: true,
-        may_raise: false,
-        relations: Vec::new(),
-        functions: Vec::new(),
-        writes: false,
-        check_column: false,
-        returns_rows: true,
-        max_rows: None,
-        bypasses: Vec::new(),
-        conflict_rows: None,
-        added_items: Vec::new(),
-        fresh: 0,
-        depth: 0,
-    };
+    let mut writer = Writer::new(view, dialect, &read.labels);
+    if dialect.numbered {
+        writer.slots = (1..=read.placeholders).map(Slot::Caller).collect();
+    }
     writer.statement(&read.statement)?;
     Ok(writer.finish())
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(view: &'a View, dialect: &'static Dialect, labels: &'a Labels) -> Self {
+        Self {
+            dialect,
+            view,
+            names: Names::default(),
+            same: if dialect.caseless { same_without_case } else { same_exactly },
+            out: String::with_capacity(512),
+            slots: Vec::new(),
+            labels,
+            returning_from: None,
+            barriers: Vec::new(),
+            is_final: true,
+            may_raise: false,
+            relations: Vec::new(),
+            changed: Vec::new(),
+            broad: Vec::new(),
+            has_condition: false,
+            functions: Vec::new(),
+            writes: false,
+            check_column: false,
+            returns_rows: true,
+            max_rows: None,
+            bypasses: Vec::new(),
+            conflict_rows: None,
+            added_items: Vec::new(),
+            fresh: 0,
+            depth: 0,
+        }
+    }
 }
 
 impl Writer<'_> {
@@ -131,7 +150,7 @@ impl Writer<'_> {
     }
 
     /// Puts the barriers in, when they are needed, from the last to the first so that places stay right.
-    fn finish(mut self) -> Written {
+    pub(crate) fn finish(mut self) -> Written {
         if self.may_raise {
             self.barriers.sort_unstable();
             for place in self.barriers.iter().rev() {
@@ -143,6 +162,8 @@ impl Writer<'_> {
             sql: self.out,
             slots: self.slots,
             relations: self.relations,
+            changed: self.changed,
+            broad: self.broad,
             functions: self.functions,
             writes: self.writes,
             check_column: self.check_column,
