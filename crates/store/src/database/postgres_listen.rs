@@ -76,6 +76,7 @@ pub(super) fn encode(node: &str, change: &Change) -> String {
         Change::Key(hash) => ("key", hex::encode(hash.0)),
         Change::Source(source) => ("source", source.0.to_string()),
         Change::Policy(policy) => ("policy", policy.0.clone()),
+        Change::Attributes(policy) => ("attributes", policy.0.clone()),
         Change::Everything => ("everything", String::new()),
     };
     format!("{node} {kind} {id}")
@@ -95,6 +96,7 @@ fn decode(own_node: &str, payload: &str) -> Option<Change> {
             hex::decode_to_slice(id, &mut hash).ok().map(|()| Change::Key(KeyHash(hash)))
         }
         (Some("policy"), Some(id)) => Some(Change::Policy(PolicyId(id.to_owned()))),
+        (Some("attributes"), Some(id)) => Some(Change::Attributes(PolicyId(id.to_owned()))),
         (Some("source"), Some(id)) => id.parse().ok().map(|id| Change::Source(SourceId(id))),
         _ => None,
     };
@@ -113,6 +115,7 @@ mod tests {
             Change::Key(KeyHash([7; 32])),
             Change::Source(SourceId(42)),
             Change::Policy(PolicyId("ab12".to_owned())),
+            Change::Attributes(PolicyId("ab12".to_owned())),
             Change::Everything,
         ];
         for change in changes {
