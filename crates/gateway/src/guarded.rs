@@ -1,8 +1,10 @@
 //! Guarded connections: what a policy makes of a connection for the one who asks.
 //!
 //! Reading order: this file finds out whether a connection is guarded; [`snapshot`] holds catalog and policy at one
-//! version, [`views`] what each principal sees of it, [`plans`] the statements behind the fences of a view.
+//! version, [`attributes`] what a policy reads of a principal in the connection, [`views`] what each principal sees,
+//! [`plans`] the statements behind the fences of a view.
 
+mod attributes;
 mod plans;
 mod snapshot;
 mod views;
@@ -14,6 +16,7 @@ use ringfence_policy::{ConnectionKind, OrgId};
 use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::policies::PolicyPlace;
 
+pub(crate) use attributes::{AttributeCache, WrittenAttributes};
 pub(crate) use plans::PlanCache;
 pub(crate) use snapshot::{Snapshot, SnapshotCache};
 pub(crate) use views::Seat;
@@ -22,6 +25,15 @@ use crate::catalog::find_schema;
 use crate::connections::address_of;
 use crate::policies::{Guard, LoadedPolicy, unusable};
 use crate::{Call, Code, Gateway, Refused};
+
+/// What a guarded statement was seen through.
+#[derive(Clone)]
+pub(crate) struct Through {
+    pub(crate) policy: Arc<LoadedPolicy>,
+    pub(crate) seat: Arc<Seat>,
+    /// As the caller named it.
+    pub(crate) schema: Option<String>,
+}
 
 impl Gateway {
     /// The place that a policy on this address binds: the same for everybody of the organization, whoever signs in and
@@ -78,8 +90,26 @@ impl Gateway {
         // Clients show names in other letters than the database stores them. In a schema that is not there nothing is found.
         let schema = current_schema.and_then(|name| find_schema(&snapshot.shown.catalog, name));
         let stored = schema.map(|schema| schema.name.as_str());
-        let seat = snapshot.seat(call.principal(), stored, &self.shared.store);
+        let principal = self.with_attributes(call, connection, &snapshot).await?;
+        let seat = snapshot.seat(&principal, stored, &self.shared.store);
         Ok((snapshot, seat))
+    }
+
+    /// Whether the caller sees what they saw through that seat: the same policy, the same view, the same values.
+    pub(crate) async fn still_sees(
+        &self,
+        call: &Call,
+        connection: &Connection,
+        through: Option<&Through>,
+    ) -> Result<bool, Refused> {
+        match (self.policy_of(call, connection).await?, through) {
+            (None, None) => Ok(true),
+            (Some(now), Some(then)) if now.is(&then.policy) => {
+                let (_, seat) = self.seat(call, connection, now, then.schema.as_deref()).await?;
+                Ok(seat.shows_what(&then.seat))
+            }
+            (None | Some(_), _) => Ok(false),
+        }
     }
 
     /// Whether the connection is guarded, as far as its address tells.

@@ -98,6 +98,8 @@ struct Shared {
     policies: policies::PolicyCache,
     snapshots: guarded::SnapshotCache,
     plans: guarded::PlanCache,
+    attributes: guarded::AttributeCache,
+    budgets: queries::TenantBudgets,
     statements: queries::JudgedStatements,
     running: queries::RunningQueries,
     history: history::Writer,
@@ -146,6 +148,8 @@ impl Gateway {
             policies: policies::PolicyCache::new(&config),
             snapshots: guarded::SnapshotCache::new(),
             plans: guarded::PlanCache::new(),
+            attributes: guarded::AttributeCache::new(),
+            budgets: queries::TenantBudgets::new(),
             statements: queries::JudgedStatements::new(),
             running: queries::RunningQueries::new(&config),
             history: history::Writer::start(store.clone()),
@@ -203,11 +207,13 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
                 shared.catalogs.forget(source);
             }
             Change::Policy(policy) => shared.policies.forget(&policy),
+            Change::Attributes(policy) => shared.attributes.forget(&policy),
             Change::Everything => {
                 shared.principals.forget_all();
                 shared.connections.forget_all();
                 shared.catalogs.forget_all();
                 shared.policies.forget_all();
+                shared.attributes.forget_all();
                 shared.running.suspect_everybody();
             }
         }

@@ -1,6 +1,7 @@
 //! Queries: run, stream, submit, fetch, cancel, compile.
 
 mod admit;
+mod budgets;
 mod compile;
 mod confine;
 mod guard;
@@ -20,6 +21,7 @@ use ringfence_policy::filter::SearchContext;
 use serde_json::Map;
 
 use admit::Admitted;
+pub(crate) use budgets::TenantBudgets;
 pub(crate) use judged::JudgedStatements;
 use observe::Observation;
 pub(crate) use revoked::start;
@@ -136,7 +138,9 @@ impl Gateway {
         let admitted = self.admit(call, key, request).await?;
         let id = crate::call::new_query_id();
         self.remember(&id, &admitted, request);
-        let result = self.execute(&admitted, &permit).await?;
+        self.within_cost(call, &admitted, &permit).await?;
+        let result = self.execute(&admitted, &permit).await;
+        let result = result.inspect_err(|refused| admitted.note(call, refused))?;
         call.log().set_rows(result.rows.len() as u64);
         Ok(QueryOutcome { id, result: Arc::new(result) })
     }

@@ -11,6 +11,7 @@ use ringfence_store::Store;
 use ringfence_store::policies::PolicyPlace;
 use ringfence_store::sources::SourceId;
 
+use super::attributes::Settled;
 use super::views::{Seat, Views};
 use crate::catalog::Shown;
 use crate::policies::LoadedPolicy;
@@ -25,6 +26,7 @@ const KEPT: NonZeroUsize = NonZeroUsize::new(128).expect("128 is not zero");
 pub(crate) struct Snapshot {
     pub(crate) policy: Arc<LoadedPolicy>,
     pub(crate) shown: Arc<Shown>,
+    pub(super) settled: Settled,
     views: Views,
 }
 
@@ -85,7 +87,14 @@ impl Gateway {
         // The same catalog and policy have the same views: they, and the plans made for them, stay.
         let same = known.filter(|copy| Arc::ptr_eq(&copy.snapshot.shown, &shown));
         let snapshot = same.map_or_else(
-            || Arc::new(Snapshot { views: Views::of(&shown.catalog), policy, shown }),
+            || {
+                Arc::new(Snapshot {
+                    views: Views::of(&shown.catalog),
+                    settled: Settled::new(),
+                    policy,
+                    shown,
+                })
+            },
             |copy| copy.snapshot,
         );
         let copy = Copied { snapshot: snapshot.clone(), org: org.clone(), epoch, read_at: Instant::now() };

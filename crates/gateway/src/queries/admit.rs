@@ -8,9 +8,11 @@ use ringfence_policy::{OpenAccess, Permission, QueryId, RunMode};
 use ringfence_store::connections::Connection;
 use ringfence_store::history::HistoryEntry;
 
+use super::budgets::Spending;
 use super::judged::Judged;
 use super::{QueryRequest, confine, guard, options};
 use crate::connections::address_of;
+use crate::guarded::Through;
 use crate::{Call, Gateway, Refused};
 
 /// A statement that may run, where and how.
@@ -23,7 +25,7 @@ pub(super) struct Admitted {
 
 /// A rewritten statement.
 struct Fenced {
-    query: GuardedQuery,
+    guarded: guard::Guarded,
     /// As the caller wrote it.
     written: Arc<str>,
 }
@@ -40,7 +42,7 @@ impl Admitted {
     pub(super) fn query(&self) -> &GuardedQuery {
         match &self.statement {
             Statement::Open(judged) => &judged.query,
-            Statement::Fenced(fenced) => &fenced.query,
+            Statement::Fenced(fenced) => &fenced.guarded.query,
         }
     }
 
@@ -54,6 +56,30 @@ impl Admitted {
         match &self.statement {
             Statement::Open(_) => None,
             Statement::Fenced(fenced) => Some(&fenced.written),
+        }
+    }
+
+    /// What a guarded statement was seen through.
+    pub(super) fn through(&self) -> Option<&Through> {
+        self.fenced().map(|fenced| &fenced.guarded.through)
+    }
+
+    /// The budgets that hold for a guarded statement.
+    pub(super) fn spending(&self) -> Option<&Spending> {
+        self.fenced().map(|fenced| &fenced.guarded.spending)
+    }
+
+    /// Notes in the audit record that a budget stopped the statement, if one did.
+    pub(super) fn note(&self, call: &Call, refused: &Refused) {
+        if let Some(spending) = self.spending() {
+            spending.note(call, refused);
+        }
+    }
+
+    fn fenced(&self) -> Option<&Fenced> {
+        match &self.statement {
+            Statement::Open(_) => None,
+            Statement::Fenced(fenced) => Some(fenced),
         }
     }
 
@@ -101,8 +127,9 @@ impl Gateway {
         // INVARIANT: whether there is a policy is asked for every statement, before the guard sees it. Held by the test
         // `a_change_takes_effect_at_once`.
         let statement = if let Some(policy) = self.policy_on(&call.principal().org, &address).await? {
-            let query = guard::guard(self, call, &connection, policy, (mode, request), &mut options).await?;
-            Statement::Fenced(Box::new(Fenced { query, written: request.statement.as_str().into() }))
+            let guarded =
+                guard::guard(self, call, &connection, policy, (mode, request), &mut options).await?;
+            Statement::Fenced(Box::new(Fenced { guarded, written: request.statement.as_str().into() }))
         } else {
             refuse_parameters(request)?;
             let tenant = &call.principal().tenant;

@@ -2,19 +2,27 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ringfence_engine::{RunOptions, SourceError};
 use ringfence_guard::{GuardedPlan, GuardedQuery, Refusal};
-use ringfence_policy::document::Budget;
-use ringfence_policy::{Policy, RelationName, RunMode};
+use ringfence_policy::{RelationName, RunMode};
 use ringfence_store::connections::Connection;
 
 use super::QueryRequest;
+use super::budgets::{Spending, spend};
 use super::judged::fingerprint;
-use crate::guarded::Seat;
+use crate::guarded::{Seat, Through, WrittenAttributes};
 use crate::policies::LoadedPolicy;
 use crate::{Call, Code, Gateway, Refused};
+
+/// A statement behind its fences, and what it takes along while it runs.
+pub(super) struct Guarded {
+    pub(super) query: GuardedQuery,
+    pub(super) through: Through,
+    pub(super) spending: Spending,
+    /// Forgets the attributes that are read from what the statement changes.
+    pub(super) _written: Option<WrittenAttributes>,
+}
 
 /// Guards and binds one statement, and narrows its limits to the policy's budgets.
 pub(super) async fn guard(
@@ -24,11 +32,11 @@ pub(super) async fn guard(
     policy: Arc<LoadedPolicy>,
     (mode, request): (RunMode, &QueryRequest),
     options: &mut RunOptions,
-) -> Result<GuardedQuery, Refused> {
+) -> Result<Guarded, Refused> {
     let kind = policy.policy.kind;
     // Names are looked up by the guard: the database hears no schema.
     let schema = options.current_schema.take();
-    let (snapshot, seat) = gateway.seat(call, connection, policy, schema.as_deref()).await?;
+    let (_, seat) = gateway.seat(call, connection, policy.clone(), schema.as_deref()).await?;
     let plan = gateway.shared.plans.plan(&request.statement, kind, &seat.shape)?;
     let query = plan.bind(&seat.principal, &parameters(&plan, &seat, mode, request))?;
     let tables: Vec<String> = plan.relations().iter().map(shown).collect();
@@ -38,8 +46,10 @@ pub(super) async fn guard(
     if query.fence().is_none_or(|fence| fence.writes) {
         check_write(connection, &plan, &seat, mode, request)?;
     }
-    narrow(options, &snapshot.policy.policy, &plan);
-    Ok(query)
+    let spending = spend(gateway, call, &policy, &plan, mode, options)?;
+    let changed = if mode == RunMode::Execute { plan.changed() } else { &[] };
+    let written = WrittenAttributes::of(gateway, &policy.policy, &policy.place, changed);
+    Ok(Guarded { query, through: Through { policy, seat, schema }, spending, _written: written })
 }
 
 /// What is told of a database's error on a guarded connection. Its values are out already: see the engine.
@@ -115,30 +125,15 @@ fn check_write(
     if connection.spec.db_access_policy.read_only {
         return Err(Refused::new(Code::WriteDenied, "this connection is read-only"));
     }
-    // Which of its relations the statement changes, the plan does not tell: one that wants a reason is enough.
     let view = &seat.shape.view;
     let wants_reason = |relation: &RelationName| {
         view.relations.get(relation).is_some_and(|entitlement| entitlement.writes.require_reason)
     };
     let has_reason = request.reason.as_deref().is_some_and(|reason| !reason.trim().is_empty());
-    if !has_reason && mode == RunMode::Execute && plan.relations().iter().any(wants_reason) {
+    if !has_reason && mode == RunMode::Execute && plan.changed().iter().any(wants_reason) {
         return Err(Refused::new(Code::ReasonRequired, "the policy wants to know why: give a `reason`"));
     }
     Ok(())
-}
-
-/// The tightest of the policy's budgets and those of the models that the statement names.
-fn narrow(options: &mut RunOptions, policy: &Policy, plan: &GuardedPlan) {
-    let of_models =
-        plan.relations().iter().filter_map(|relation| policy.models.get(relation)?.budget.as_ref());
-    for budget in of_models.chain(&policy.budget) {
-        options.max_rows = options.max_rows.min(budget.max_rows.unwrap_or(u64::MAX));
-        options.timeout = options.timeout.min(timeout_of(budget));
-    }
-}
-
-fn timeout_of(budget: &Budget) -> Duration {
-    budget.timeout().unwrap_or(Duration::MAX)
 }
 
 fn shown(relation: &RelationName) -> String {
