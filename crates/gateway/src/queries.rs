@@ -4,6 +4,7 @@ mod admit;
 mod budgets;
 mod compile;
 mod confine;
+mod explain;
 mod guard;
 mod judged;
 mod observe;
@@ -22,6 +23,11 @@ use serde_json::Map;
 
 use admit::Admitted;
 pub(crate) use budgets::TenantBudgets;
+pub use explain::{
+    AdministratorsView, Asked, Because, CallersView, ColumnShown, ExplainRequest, ExplainedColumn,
+    ExplainedRelation, Explanation, Limits, SeenRelation, Sent, SentParameter, Value3, Why, WhyClause,
+    WhyColumn, WhyRequest,
+};
 pub(crate) use judged::JudgedStatements;
 use observe::Observation;
 pub(crate) use revoked::start;

@@ -29,6 +29,10 @@
 //! Reading order: `refusal`, `dialect`, `admit`, `rewrite`, `relations`, `fence`, `queries`, `sources`, `expressions`,
 //! `functions`, `writes`, `inserts`, `verify`, `guarded`, `sealed`.
 //!
+//! # Looking at one row: [`inspect_row`]
+//! For those who rule over a policy, and for nobody else: the gateway asks for their rank. It holds what the policy and the
+//! catalog say, and values as parameters; no text of the caller's is in it, and it runs in a read-only transaction.
+//!
 //! # The open road: [`open`]
 //! The owner's own database, any SQL. Here the guard holds that
 //! 1. a call is one statement (a second one is refused here, and again by the database, which is asked to
@@ -61,6 +65,7 @@ mod fingerprint;
 mod functions;
 mod guarded;
 mod inserts;
+mod inspect;
 mod labels;
 mod named;
 mod operators;
@@ -78,13 +83,19 @@ mod writes;
 #[cfg(feature = "unsealed")]
 pub mod unsealed;
 
-pub use guarded::{GuardedPlan, attribute_query, guard};
+pub use guarded::{GuardedPlan, PlanParameter, attribute_query, guard, inspect_row};
+pub use inspect::Inspection;
 pub use named::{NamedRelation, NamedRelations};
 pub use refusal::Refusal;
 pub use sealed::{Fence, GuardedQuery, Parameter, StatementKind};
 pub use statement::MAX_STATEMENT_BYTES;
 
 use ringfence_policy::{ConnectionKind, OpenAccess};
+
+/// What a statement names, as far as its words tell: for explaining it, when it may not run either.
+pub fn named_relations(statement: &str, kind: ConnectionKind) -> Result<NamedRelations, Refusal> {
+    Ok(named::read(&statement::read(statement, kind)?, kind))
+}
 
 /// Admits one statement on an open connection.
 pub fn open(statement: &str, kind: ConnectionKind, access: OpenAccess) -> Result<GuardedQuery, Refusal> {

@@ -38,12 +38,14 @@ pub(crate) enum Slot {
 pub(crate) struct Written {
     pub(crate) sql: String,
     pub(crate) slots: Vec<Slot>,
-    /// The relations behind fences, and those that are changed.
+    /// The relations behind fences, those that are changed, and those of the policy's own sub-queries.
     pub(crate) relations: Vec<RelationName>,
     /// Those that are changed.
     pub(crate) changed: Vec<RelationName>,
     /// Those that the statement reads or changes without a condition or limit of its own.
     pub(crate) broad: Vec<RelationName>,
+    /// Without those that only the policy names.
+    pub(crate) named: Vec<RelationName>,
     pub(crate) functions: Vec<String>,
     pub(crate) writes: bool,
     pub(crate) check_column: bool,
@@ -84,6 +86,7 @@ pub(crate) struct Writer<'a> {
     pub(crate) broad: Vec<RelationName>,
     /// Whether the SELECT that was written last has a condition on a column.
     pub(crate) has_condition: bool,
+    pub(crate) named: Vec<RelationName>,
     pub(crate) functions: Vec<String>,
     pub(crate) writes: bool,
     pub(crate) check_column: bool,
@@ -101,23 +104,26 @@ pub(crate) struct Writer<'a> {
 
 /// The statement, guarded.
 pub(crate) fn rewrite(read: &Read, view: &View, dialect: &'static Dialect) -> Result<Written, Refusal> {
-    let mut writer = Writer::new(view, dialect, &read.labels);
-    if dialect.numbered {
-        writer.slots = (1..=read.placeholders).map(Slot::Caller).collect();
-    }
+    let mut writer = Writer::new(view, dialect, &read.labels, read.placeholders);
     writer.statement(&read.statement)?;
     Ok(writer.finish())
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(view: &'a View, dialect: &'static Dialect, labels: &'a Labels) -> Self {
+    /// One that wrote nothing yet, for a statement with so many placeholders.
+    pub(crate) fn new(
+        view: &'a View,
+        dialect: &'static Dialect,
+        labels: &'a Labels,
+        placeholders: usize,
+    ) -> Self {
         Self {
             dialect,
             view,
             names: Names::default(),
             same: if dialect.caseless { same_without_case } else { same_exactly },
             out: String::with_capacity(512),
-            slots: Vec::new(),
+            slots: if dialect.numbered { (1..=placeholders).map(Slot::Caller).collect() } else { Vec::new() },
             labels,
             returning_from: None,
             barriers: Vec::new(),
@@ -127,6 +133,7 @@ impl<'a> Writer<'a> {
             changed: Vec::new(),
             broad: Vec::new(),
             has_condition: false,
+            named: Vec::new(),
             functions: Vec::new(),
             writes: false,
             check_column: false,
@@ -164,6 +171,7 @@ impl Writer<'_> {
             relations: self.relations,
             changed: self.changed,
             broad: self.broad,
+            named: self.named,
             functions: self.functions,
             writes: self.writes,
             check_column: self.check_column,
@@ -391,6 +399,10 @@ impl Writer<'_> {
     pub(crate) fn note_relation(&mut self, entitlement: &Entitlement) {
         if !self.relations.contains(&entitlement.relation) {
             self.relations.push(entitlement.relation.clone());
+        }
+        // A policy's own sub-query may have named it first: that uses no bypass of the principal, this does.
+        if !self.named.contains(&entitlement.relation) {
+            self.named.push(entitlement.relation.clone());
             if let Some(policy) = &entitlement.bypass {
                 self.bypasses.push((entitlement.relation.clone(), policy.clone()));
             }

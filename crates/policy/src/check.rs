@@ -4,11 +4,13 @@
 //! column in `fields` protects nothing, so whoever applies a policy should hear of it.
 
 use crate::catalog::{Catalog, Relation};
+use crate::connection::ConnectionKind;
 use crate::expression::{Expression, RelationName};
 use crate::mask::mask_expression;
 use crate::placed::Place;
 use crate::policy::{Model, Policy, Show};
 use crate::problem::Problem;
+use crate::rule::RuleKind;
 
 impl Policy {
     /// What the policy names and the catalog, unfiltered, does not have; and masks that can't be made, which hide their column.
@@ -23,6 +25,19 @@ impl Policy {
         let mut problems = check.problems;
         problems.sort_by_key(|problem| (problem.line, problem.column));
         problems
+    }
+}
+
+impl RuleKind {
+    /// What a filter on the table names and the catalog does not have.
+    pub fn check(&self, table: &RelationName, kind: ConnectionKind, catalog: &Catalog) -> Vec<Problem> {
+        let policy = Policy::open(kind, Vec::new());
+        let mut check = Check { policy: &policy, catalog, problems: Vec::new() };
+        let relation = check.relation(table, Place::default());
+        if let (Some(relation), Self::Filter(condition)) = (relation, self) {
+            check.expression(Some(relation), condition, Place::default());
+        }
+        check.problems
     }
 }
 

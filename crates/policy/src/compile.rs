@@ -45,6 +45,7 @@ pub(crate) fn compile(
         restrictions,
         budget: compiler.budget(document.budget.as_ref(), Place::default()),
         cubes: document.cubes.clone(),
+        open_writes: false,
     };
     let mut problems = compiler.problems;
     if problems.is_empty() {

@@ -1,6 +1,7 @@
 //! A policy as it is used: every condition parsed, every name resolved to a relation.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -45,6 +46,8 @@ pub struct Policy {
     pub budget: Option<Budget>,
     /// Cubes, as written.
     pub cubes: Option<Value>,
+    /// Whether tables without a model may be changed: where nobody put a policy.
+    pub open_writes: bool,
 }
 
 /// An attribute that is read from the connection.
@@ -224,6 +227,30 @@ impl Policy {
         crate::compile::compile(file, text, &document, kind)
     }
 
+    /// What holds of a connection without a policy when its content filters or access rules have to be held: everything is
+    /// allowed, and names without a schema are looked up in these.
+    pub fn open(kind: ConnectionKind, search: Vec<String>) -> Self {
+        let search = if search.is_empty() { vec![schema_of(&[], kind).to_owned()] } else { search };
+        Self {
+            kind,
+            connection: None,
+            file: String::new(),
+            default: DefaultAccess::Allow,
+            search,
+            functions: Vec::new(),
+            attributes: BTreeMap::new(),
+            models: HashMap::new(),
+            model_names: BTreeMap::new(),
+            global_deny: Vec::new(),
+            global_mask: Vec::new(),
+            joins: HashMap::new(),
+            restrictions: HashMap::new(),
+            budget: None,
+            cubes: None,
+            open_writes: true,
+        }
+    }
+
     /// The schema of relations that the policy names without one.
     pub fn schema(&self) -> &str {
         schema_of(&self.search, self.kind)
@@ -243,6 +270,14 @@ pub(crate) fn schema_of(search: &[String], kind: ConnectionKind) -> &str {
         // A schema is a database there, and has the name that it was given: `search_schemas` says it.
         ([], ConnectionKind::Mysql) => "",
         ([], ConnectionKind::Postgresql | ConnectionKind::Push) => "public",
+    }
+}
+
+impl fmt::Display for Hierarchy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) | Self::Column(name) => f.write_str(name),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use ringfence_policy::UserId;
 
 use crate::Store;
 use crate::access_keys::KeyHash;
+use crate::access_rules::RulePlace;
 use crate::policies::PolicyId;
 use crate::sources::SourceId;
 
@@ -19,6 +20,7 @@ pub enum Change {
     Policy(PolicyId),
     /// Rows were written that this policy's attributes are read from.
     Attributes(PolicyId),
+    AccessRules(RulePlace),
     /// Some news may have been missed: trust no copy.
     Everything,
 }

@@ -80,14 +80,7 @@ impl Views {
             return seat.clone();
         }
         let asking = with_mask_key(principal, store);
-        let question = Question {
-            policy,
-            catalog: &shown.catalog,
-            unfiltered: &shown.unfiltered,
-            rules: &[],
-            principal: &asking,
-        };
-        let mut seen = view(question);
+        let mut seen = view(question(policy, shown, &asking));
         if let Some(schema) = schema {
             seen.search.retain(|other| other != schema);
             seen.search.insert(0, schema.to_owned());
@@ -167,6 +160,11 @@ pub(super) fn are_alike(one: &Principal, attributes: &Arc<Attributes>, other: &P
 pub(super) fn is_remembered(attributes: &Attributes) -> bool {
     let values = attributes.values().map(|value| value.as_array().map_or(1, Vec::len));
     values.sum::<usize>() <= MOST_VALUES
+}
+
+/// Everything that a decision about the principal depends on: views and explanations are made of the same.
+pub(super) fn question<'a>(policy: &'a Policy, shown: &'a Shown, principal: &'a Principal) -> Question<'a> {
+    Question { policy, catalog: &shown.catalog, unfiltered: &shown.unfiltered, rules: &[], principal }
 }
 
 /// The principal with the key that the tenant's hashed columns are hashed with, which no variable can set.

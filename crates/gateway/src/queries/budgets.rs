@@ -15,8 +15,8 @@ use moka::sync::Cache;
 use parking_lot::Mutex;
 use ringfence_engine::RunOptions;
 use ringfence_guard::GuardedPlan;
-use ringfence_policy::budget::{Limit, Limits};
-use ringfence_policy::{RelationName, RunMode, TenantId};
+use ringfence_policy::budget::Limit;
+use ringfence_policy::{Policy, RelationName, RunMode, TenantId};
 use ringfence_store::policies::PolicyPlace;
 
 use super::{Admitted, Permit};
@@ -125,22 +125,15 @@ pub(super) fn spend(
     mode: RunMode,
     options: &mut RunOptions,
 ) -> Result<Spending, Refused> {
-    let limits = policy.policy.limits(plan.relations());
-    refuse_breadth(call, &limits, plan)?;
-    let mut spending = Spending::default();
-    if let Some(limit) = limits.max_rows() {
-        options.max_rows = options.max_rows.min(limit.value);
-    }
-    if let Some(limit) = limits.timeout()
-        && limit.value < options.timeout
-    {
-        options.timeout = limit.value;
-        spending.timeout = Some(named("statement_timeout", &limit));
-    }
-    options.max_columns = limits.max_fields().map(|limit| limit.value);
+    refuse_breadth(&policy.policy, plan).map_err(|(refused, budget)| {
+        call.log().set_object(&budget);
+        refused
+    })?;
+    let mut spending = Spending { timeout: narrow(options, &policy.policy, plan), ..Spending::default() };
     if mode == RunMode::Explain {
         return Ok(spending);
     }
+    let limits = policy.policy.limits(plan.named());
     spending.max_cost = limits.max_cost().map(|limit| (limit.value, named("max_cost", &limit)));
     let budgets = &gateway.shared.budgets;
     let counter = |limit: &Limit<'_, u32>| Counter {
@@ -159,18 +152,28 @@ pub(super) fn spend(
     Ok(spending)
 }
 
-/// The guard says what the statement reads without a condition and without a limit.
-fn refuse_breadth(call: &Call, limits: &Limits<'_>, plan: &GuardedPlan) -> Result<(), Refused> {
+/// Narrows what the engine holds the statement to; answers whose limit its time is, when it is a budget's.
+pub(super) fn narrow(options: &mut RunOptions, policy: &Policy, plan: &GuardedPlan) -> Option<String> {
+    let limits = policy.limits(plan.named());
+    if let Some(limit) = limits.max_rows() {
+        options.max_rows = options.max_rows.min(limit.value);
+    }
+    options.max_columns = limits.max_fields().map(|limit| limit.value);
+    let limit = limits.timeout().filter(|limit| limit.value < options.timeout)?;
+    options.timeout = limit.value;
+    Some(named("statement_timeout", &limit))
+}
+
+/// The guard says what the statement reads without a condition and without a limit. A refusal comes with the budget's name.
+pub(super) fn refuse_breadth(policy: &Policy, plan: &GuardedPlan) -> Result<(), (Refused, String)> {
+    let limits = policy.limits(plan.named());
     let Some((relation, limit)) = limits.refused_breadth(plan.broad()) else { return Ok(()) };
-    call.log().set_object(&named("refuse_broad_queries", &limit));
-    Err(Refused::new(
-        Code::BroadQuery,
-        format!(
-            "the query reads \"{}\" as a whole, which {} does not allow: give a condition on a column, or a LIMIT",
-            relation.name,
-            whose(&limit)
-        ),
-    ))
+    let message = format!(
+        "the query reads \"{}\" as a whole, which {} does not allow: give a condition on a column, or a LIMIT",
+        relation.name,
+        whose(&limit)
+    );
+    Err((Refused::new(Code::BroadQuery, message), named("refuse_broad_queries", &limit)))
 }
 
 impl Gateway {

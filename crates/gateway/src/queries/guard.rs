@@ -100,7 +100,7 @@ fn missing_name<'m>(message: &'m str, sqlstate: Option<&str>) -> Option<(Noun, &
 }
 
 /// The caller's values. To plan a statement without any, each placeholder is NULL.
-fn parameters<'a>(
+pub(super) fn parameters<'a>(
     plan: &GuardedPlan,
     seat: &Seat,
     mode: RunMode,
@@ -115,7 +115,7 @@ fn parameters<'a>(
 }
 
 /// What holds of a change beside its rows and columns.
-fn check_write(
+pub(super) fn check_write(
     connection: &Connection,
     plan: &GuardedPlan,
     seat: &Seat,
@@ -136,7 +136,7 @@ fn check_write(
     Ok(())
 }
 
-fn shown(relation: &RelationName) -> String {
+pub(super) fn shown(relation: &RelationName) -> String {
     format!("{}.{}", relation.schema, relation.name)
 }
 

@@ -4,12 +4,16 @@ use super::Decision;
 use crate::entitlement::{AutoSet, Denial, Permit, WriteRules};
 use crate::expression::{Expression, Literal};
 use crate::policy::Model;
-use crate::reason::{Effect, Subject};
+use crate::reason::{Clause, Effect, Part, Reason, Subject};
 use crate::resolve::{resolve, resolve_filter};
 
 impl Decision<'_> {
     /// The first write policy for the principal's roles; nothing may be changed without one.
     pub(super) fn writes(&mut self, model: Option<&Model>) -> WriteRules {
+        if model.is_none() && self.question.policy.open_writes {
+            let allow = Permit::Allow;
+            return WriteRules { create: allow, update: allow, delete: allow, ..WriteRules::default() };
+        }
         let Some(rule) =
             model.and_then(|model| model.writes.iter().find(|rule| rule.gate.admits(&self.roles)))
         else {
@@ -20,9 +24,15 @@ impl Decision<'_> {
         };
         match self.resolved_writes(&rule.rules) {
             Ok(writes) => {
-                self.because(Subject::Writes, Effect::Gives, Some(rule.place), || {
-                    format!("the write policy {}", rule.gate.describe()).trim_end().to_owned()
+                let clause = rule.rules.rows.as_ref().map(|written| {
+                    let decided = writes.rows.clone().unwrap_or(Expression::truth(true));
+                    Clause::of(Part::Changes, written, &decided, self.question.principal)
                 });
+                if let Some(reasons) = &mut self.reasons {
+                    let words = format!("the write policy {}", rule.gate.describe()).trim_end().to_owned();
+                    let (subject, place) = (Subject::Writes, Some(rule.place));
+                    reasons.push(Reason { subject, effect: Effect::Gives, rule: words, place, clause });
+                }
                 writes
             }
             Err(denial) => {

@@ -14,6 +14,7 @@ use super::postgres::CHANNEL;
 use super::postgres_tls::Target;
 use super::publish;
 use crate::access_keys::KeyHash;
+use crate::access_rules::RulePlace;
 use crate::changes::Change;
 use crate::policies::PolicyId;
 use crate::sources::SourceId;
@@ -77,6 +78,7 @@ pub(super) fn encode(node: &str, change: &Change) -> String {
         Change::Source(source) => ("source", source.0.to_string()),
         Change::Policy(policy) => ("policy", policy.0.clone()),
         Change::Attributes(policy) => ("attributes", policy.0.clone()),
+        Change::AccessRules(place) => ("rules", place.0.clone()),
         Change::Everything => ("everything", String::new()),
     };
     format!("{node} {kind} {id}")
@@ -95,6 +97,7 @@ fn decode(own_node: &str, payload: &str) -> Option<Change> {
             let mut hash = [0; 32];
             hex::decode_to_slice(id, &mut hash).ok().map(|()| Change::Key(KeyHash(hash)))
         }
+        (Some("rules"), Some(id)) => Some(Change::AccessRules(RulePlace(id.to_owned()))),
         (Some("policy"), Some(id)) => Some(Change::Policy(PolicyId(id.to_owned()))),
         (Some("attributes"), Some(id)) => Some(Change::Attributes(PolicyId(id.to_owned()))),
         (Some("source"), Some(id)) => id.parse().ok().map(|id| Change::Source(SourceId(id))),
@@ -116,6 +119,7 @@ mod tests {
             Change::Source(SourceId(42)),
             Change::Policy(PolicyId("ab12".to_owned())),
             Change::Attributes(PolicyId("ab12".to_owned())),
+            Change::AccessRules(RulePlace("cd34".to_owned())),
             Change::Everything,
         ];
         for change in changes {
