@@ -17,7 +17,7 @@ use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::policies::PolicyPlace;
 
 pub(crate) use attributes::{AttributeCache, WrittenAttributes};
-pub(crate) use plans::PlanCache;
+pub(crate) use plans::{PlanCache, Planned, shown};
 pub(crate) use snapshot::{Snapshot, SnapshotCache};
 pub(crate) use views::Seat;
 

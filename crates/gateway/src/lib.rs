@@ -16,6 +16,7 @@ pub mod history;
 pub mod indexing;
 pub mod likes;
 mod guarded;
+mod lifted;
 mod limits;
 pub mod organizations;
 pub mod parameters;
@@ -207,6 +208,8 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
                 shared.catalogs.forget(source);
             }
             Change::Policy(policy) => shared.policies.forget(&policy),
+            // Nothing of them is kept in memory yet.
+            Change::AccessRules(_) => {}
             Change::Attributes(policy) => shared.attributes.forget(&policy),
             Change::Everything => {
                 shared.principals.forget_all();

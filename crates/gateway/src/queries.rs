@@ -17,6 +17,7 @@ mod submitted;
 use std::sync::Arc;
 
 use ringfence_engine::ResultSet;
+use ringfence_guard::GuardedQuery;
 use ringfence_policy::QueryId;
 use ringfence_policy::filter::SearchContext;
 use serde_json::Map;
@@ -28,7 +29,7 @@ pub use explain::{
     ExplainedRelation, Explanation, Limits, SeenRelation, Sent, SentParameter, Value3, Why, WhyClause,
     WhyColumn, WhyRequest,
 };
-pub(crate) use judged::JudgedStatements;
+pub(crate) use judged::{JudgedStatements, fingerprint};
 use observe::Observation;
 pub(crate) use revoked::start;
 use running::Permit;
@@ -145,16 +146,28 @@ impl Gateway {
         let id = crate::call::new_query_id();
         self.remember(&id, &admitted, request);
         self.within_cost(call, &admitted, &permit).await?;
-        let result = self.execute(&admitted, &permit).await;
+        let result = self.execute(&admitted, request, &permit).await;
         let result = result.inspect_err(|refused| admitted.note(call, refused))?;
         call.log().set_rows(result.rows.len() as u64);
         Ok(QueryOutcome { id, result: Arc::new(result) })
     }
 
     /// The step that reaches the database. The permit's token stops the statement there.
-    async fn execute(&self, admitted: &Admitted, permit: &Permit) -> Result<ResultSet, Refused> {
+    async fn execute(
+        &self,
+        admitted: &Admitted,
+        request: &QueryRequest,
+        permit: &Permit,
+    ) -> Result<ResultSet, Refused> {
         let Admitted { address, options, .. } = admitted;
-        let ran = self.shared.engine.run(address, admitted.query(), options, permit.cancel.clone()).await;
+        let run = async |query: &GuardedQuery| {
+            self.shared.engine.run(address, query, options, permit.cancel.clone()).await
+        };
+        let ran = run(admitted.query()).await;
+        let ran = match admitted.as_written(request, ran.as_ref().err()) {
+            Some(query) => Box::pin(run(&query)).await,
+            None => ran,
+        };
         ran.map_err(|error| admitted.told(error))
     }
 }

@@ -5,10 +5,12 @@
 use sqlparser::ast::Statement;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace, Word};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace, Word};
 
 use crate::dialect::Dialect;
+use crate::fingerprint::{self, is_literal};
 use crate::labels::{self, Labels};
+use crate::lift::Scanned;
 use crate::refusal::Refusal;
 use crate::statement::MAX_STATEMENT_BYTES;
 
@@ -29,46 +31,76 @@ pub(crate) const VARIADIC: &str = "_rf_variadic";
 /// A statement that was read.
 pub(crate) struct Read {
     pub(crate) statement: Statement,
-    pub(crate) tokens: Vec<Token>,
+    /// Without literals and comments.
+    pub(crate) fingerprint: String,
     /// The highest numbered placeholder, or how many there are.
     pub(crate) placeholders: usize,
     /// What the database would call the columns of a SELECT.
     pub(crate) labels: Labels,
+    /// Whether the scanner found the literals that are there.
+    pub(crate) is_scanned: bool,
 }
 
 /// Reads exactly one statement.
-pub(crate) fn read(text: &str, dialect: &Dialect) -> Result<Read, Refusal> {
+pub(crate) fn read(text: &str, dialect: &Dialect, scanned: Option<&Scanned<'_>>) -> Result<Read, Refusal> {
     refuse_odd_characters(text)?;
-    let mut spans = Tokenizer::new(dialect.parser(), text)
-        .tokenize_with_location()
-        .map_err(|error| Refusal::Unreadable { message: error.to_string() })?;
-    let (placeholders, labels) = if dialect.is_postgres() {
-        let tokens: Vec<Token> = spans.iter().map(|spanned| spanned.token.clone()).collect();
-        (inspect(&tokens)?, Labels::default())
-    } else {
-        let labels = labels::read(text, &mut spans, dialect.is_sqlite())?;
-        let tokens: Vec<Token> = spans.iter().map(|spanned| spanned.token.clone()).collect();
-        (inspect(&tokens)?, labels)
-    };
-    spans.retain(|spanned| !matches!(spanned.token, Token::Whitespace(_)));
-    while spans.last().is_some_and(|spanned| spanned.token == Token::SemiColon) {
-        spans.pop();
+    let mut tokenizer = Tokenizer::new(dialect.parser(), text);
+    let unreadable = |error: TokenizerError| Refusal::Unreadable { message: error.to_string() };
+    if dialect.is_postgres() {
+        let mut tokens = tokenizer.tokenize().map_err(unreadable)?;
+        let placeholders = inspect(&tokens)?;
+        tokens.retain(|token| !matches!(token, Token::Whitespace(_)));
+        one_statement(&mut tokens, |token| token)?;
+        return Ok(Read {
+            fingerprint: fingerprint::of(tokens.iter()),
+            is_scanned: scanned.is_some_and(|scanned| scanned.agrees(&tokens)),
+            statement: parse(tokens, dialect)?,
+            placeholders,
+            labels: Labels::default(),
+        });
     }
+    let mut spans = tokenizer.tokenize_with_location().map_err(unreadable)?;
+    let labels = labels::read(text, &mut spans, dialect.is_sqlite())?;
     let tokens: Vec<Token> = spans.iter().map(|spanned| spanned.token.clone()).collect();
+    let placeholders = inspect(&tokens)?;
+    spans.retain(|spanned| !matches!(spanned.token, Token::Whitespace(_)));
+    one_statement(&mut spans, |spanned| &spanned.token)?;
+    Ok(Read {
+        fingerprint: fingerprint::of(spans.iter().map(|spanned| &spanned.token)),
+        is_scanned: false,
+        statement: parse_at(spans, dialect)?,
+        placeholders,
+        labels,
+    })
+}
+
+/// Takes final semicolons away, and refuses others.
+fn one_statement<T>(tokens: &mut Vec<T>, token: impl Fn(&T) -> &Token) -> Result<(), Refusal> {
+    while tokens.last().is_some_and(|last| *token(last) == Token::SemiColon) {
+        tokens.pop();
+    }
     if tokens.is_empty() {
         return Err(Refusal::Empty);
     }
-    if tokens.contains(&Token::SemiColon) {
+    if tokens.iter().any(|each| *token(each) == Token::SemiColon) {
         return Err(Refusal::SeveralStatements);
     }
-    let statement =
-        if dialect.is_postgres() { parse(tokens.clone(), dialect) } else { parse_at(spans, dialect) }?;
-    Ok(Read { statement, tokens, placeholders, labels })
+    Ok(())
 }
 
 pub(crate) fn parse(tokens: Vec<Token>, dialect: &Dialect) -> Result<Statement, Refusal> {
     let tokens = if dialect.is_postgres() { corrected(tokens) } else { tokens };
-    parse_at(tokens.into_iter().map(TokenWithSpan::wrap).collect(), dialect)
+    let mut literals = 0_u64;
+    let numbered = tokens.into_iter().map(|token| {
+        if !is_literal(&token) {
+            return TokenWithSpan::wrap(token);
+        }
+        // Which of the statement's literals it is, from 1. On line 0 no message shows it as a place.
+        literals = literals.saturating_add(1);
+        let place = Location { line: 0, column: literals };
+        TokenWithSpan::at(token, place, place)
+    });
+    parse_at(numbered.collect(), dialect)
 }
 
 fn parse_at(tokens: Vec<TokenWithSpan>, dialect: &Dialect) -> Result<Statement, Refusal> {
@@ -113,7 +145,7 @@ fn refuse_odd_characters(text: &str) -> Result<(), Refusal> {
 }
 
 /// Bounds what the parser would build, and finds the placeholders.
-fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
+pub(crate) fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
     let mut depth = 0_usize;
     let mut prefixes = 0_usize;
     let mut operators = 0_usize;

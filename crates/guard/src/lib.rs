@@ -67,6 +67,8 @@ mod guarded;
 mod inserts;
 mod inspect;
 mod labels;
+mod lift;
+mod liftable;
 mod named;
 mod operators;
 mod queries;
@@ -83,14 +85,20 @@ mod writes;
 #[cfg(feature = "unsealed")]
 pub mod unsealed;
 
-pub use guarded::{GuardedPlan, PlanParameter, attribute_query, guard, inspect_row};
+pub use guarded::{GuardedPlan, PlanParameter, attribute_query, guard, guard_lifted, inspect_row};
 pub use inspect::Inspection;
+pub use lift::{Scanned, scan};
 pub use named::{NamedRelation, NamedRelations};
 pub use refusal::Refusal;
 pub use sealed::{Fence, GuardedQuery, Parameter, StatementKind};
 pub use statement::MAX_STATEMENT_BYTES;
 
+use std::sync::Arc;
+
 use ringfence_policy::{ConnectionKind, OpenAccess};
+
+use dialect::Dialect;
+use sealed::Sealed;
 
 /// What a statement names, as far as its words tell: for explaining it, when it may not run either.
 pub fn named_relations(statement: &str, kind: ConnectionKind) -> Result<NamedRelations, Refusal> {
@@ -99,6 +107,78 @@ pub fn named_relations(statement: &str, kind: ConnectionKind) -> Result<NamedRel
 
 /// Admits one statement on an open connection.
 pub fn open(statement: &str, kind: ConnectionKind, access: OpenAccess) -> Result<GuardedQuery, Refusal> {
+    Ok(open_plan(statement, kind, access)?.bind(Vec::new()))
+}
+
+/// A statement that was admitted on an open connection, for all texts that differ from it in lifted literals alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenPlan {
+    sealed: Arc<Sealed>,
+    lifted: Vec<bool>,
+}
+
+impl OpenPlan {
+    /// Which of the text's literals are parameters.
+    pub fn lifted(&self) -> &[bool] {
+        &self.lifted
+    }
+
+    /// The statement without literals and comments.
+    pub fn fingerprint_text(&self) -> &str {
+        self.sealed.fingerprint()
+    }
+
+    /// The relations that the statement names.
+    pub fn named_relations(&self) -> &NamedRelations {
+        self.sealed.named()
+    }
+
+    /// The query. `values` are [`Scanned::values`].
+    pub fn bind(&self, values: Vec<Parameter>) -> GuardedQuery {
+        GuardedQuery::of(&self.sealed, values)
+    }
+}
+
+/// Admits one statement on an open connection, with its literals in it.
+pub fn open_plan(statement: &str, kind: ConnectionKind, access: OpenAccess) -> Result<OpenPlan, Refusal> {
+    let read = admitted(statement, kind, access)?;
+    Ok(OpenPlan { sealed: Arc::new(sealed::seal(read, kind, access)), lifted: Vec::new() })
+}
+
+/// Finds the literals of a text for an open connection. `None` where they have to stay in it.
+pub fn scan_open(text: &str, kind: ConnectionKind, access: OpenAccess) -> Option<Scanned<'_>> {
+    let scanned = scan(text, kind)?;
+    // There texts are looked into, too, and each is judged for itself.
+    let is_suspect = access.read_only && scanned.any_text(statement::writes_large_objects);
+    (!is_suspect).then_some(scanned)
+}
+
+/// Admits one statement on an open connection, with those literals lifted whose place allows it. Only plain reads have
+/// any: should the database find fault with a lifted one, it can be asked about the text as it was written.
+pub fn open_lifted(
+    scanned: &Scanned<'_>,
+    kind: ConnectionKind,
+    access: OpenAccess,
+) -> Result<OpenPlan, Refusal> {
+    let read = admitted(scanned.text(), kind, access)?;
+    let nothing = || vec![false; scanned.literals().len()];
+    let lifted = match (&read.tokens, Dialect::of(kind)) {
+        (Some(tokens), Some(dialect)) => liftable::liftable(scanned, tokens, dialect),
+        _ => nothing(),
+    };
+    let mut sealed = sealed::seal(read, kind, access);
+    if sealed.is_plain_read() && lifted.contains(&true) {
+        sealed.replace_text(scanned.with_placeholders(&lifted));
+        return Ok(OpenPlan { sealed: Arc::new(sealed), lifted });
+    }
+    Ok(OpenPlan { sealed: Arc::new(sealed), lifted: nothing() })
+}
+
+fn admitted(
+    statement: &str,
+    kind: ConnectionKind,
+    access: OpenAccess,
+) -> Result<statement::ReadStatement, Refusal> {
     let read = statement::read(statement, kind)?;
     if access.read_only {
         statement::refuse_large_objects(&read)?;
@@ -106,5 +186,5 @@ pub fn open(statement: &str, kind: ConnectionKind, access: OpenAccess) -> Result
             statement::refuse_more_than_reading(&read)?;
         }
     }
-    Ok(sealed::seal(read, kind, access))
+    Ok(read)
 }

@@ -1,5 +1,7 @@
 //! The type that the engine runs, and the only code that makes one.
 
+use std::sync::Arc;
+
 use ringfence_policy::{ConnectionKind, OpenAccess};
 
 use crate::named::{self, NamedRelations};
@@ -9,13 +11,19 @@ use crate::{fingerprint, session};
 /// A statement that may run. Made by this crate alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GuardedQuery {
+    sealed: Arc<Sealed>,
+    parameters: Vec<Parameter>,
+}
+
+/// What all queries of one plan share.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Sealed {
     sql: String,
     kind: StatementKind,
     read_only: bool,
     may_change_session: bool,
     fingerprint: String,
     named: NamedRelations,
-    parameters: Vec<Parameter>,
     fence: Option<Fence>,
 }
 
@@ -60,35 +68,39 @@ pub enum StatementKind {
 }
 
 impl GuardedQuery {
+    pub(crate) fn of(sealed: &Arc<Sealed>, parameters: Vec<Parameter>) -> Self {
+        Self { sealed: Arc::clone(sealed), parameters }
+    }
+
     /// The text for the database.
     pub fn sql(&self) -> &str {
-        &self.sql
+        &self.sealed.sql
     }
 
     /// What the statement does.
     pub fn kind(&self) -> StatementKind {
-        self.kind
+        self.sealed.kind
     }
 
     /// Whether it must run in a read-only transaction.
     pub fn read_only(&self) -> bool {
-        self.read_only
+        self.sealed.read_only
     }
 
     /// Whether the statement itself may leave anything in the session. Where not, what it calls still may: the engine
     /// cleans the session after every statement, and after these keeps nothing at all.
     pub fn may_change_session(&self) -> bool {
-        self.may_change_session
+        self.sealed.may_change_session
     }
 
     /// The statement without literals and comments: what alike statements share.
     pub fn fingerprint_text(&self) -> &str {
-        &self.fingerprint
+        &self.sealed.fingerprint
     }
 
     /// The relations that the statement names.
     pub fn named_relations(&self) -> &NamedRelations {
-        &self.named
+        &self.sealed.named
     }
 
     /// What the placeholders stand for, in their order.
@@ -98,7 +110,7 @@ impl GuardedQuery {
 
     /// What to hold the statement to, when the guard rewrote it; `None` on connections in open mode.
     pub fn fence(&self) -> Option<&Fence> {
-        self.fence.as_ref()
+        self.sealed.fence.as_ref()
     }
 }
 
@@ -106,39 +118,55 @@ impl GuardedQuery {
 pub(crate) struct FencedStatement {
     /// As printed by the guard, with the database's placeholders (`$1`, `?1`, `?`).
     pub(crate) sql: String,
-    pub(crate) parameters: Vec<Parameter>,
     pub(crate) fence: Fence,
     pub(crate) fingerprint: String,
     pub(crate) named: NamedRelations,
 }
 
+impl Sealed {
+    /// Whether the statement reads, and leaves nothing in a session by itself.
+    pub(crate) fn is_plain_read(&self) -> bool {
+        self.kind == StatementKind::Read && !self.may_change_session
+    }
+
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    pub(crate) fn named(&self) -> &NamedRelations {
+        &self.named
+    }
+
+    pub(crate) fn replace_text(&mut self, text: String) {
+        self.sql = text;
+    }
+}
+
 // INVARIANT: nothing outside this crate makes a GuardedQuery (the fields are private and there is no Default or
 // Deserialize). The tidy test `guarded_query_is_sealed` looks for derives that would open it.
-pub(crate) fn seal(statement: ReadStatement, source: ConnectionKind, access: OpenAccess) -> GuardedQuery {
+pub(crate) fn seal(statement: ReadStatement, source: ConnectionKind, access: OpenAccess) -> Sealed {
     let kind = session::kind_of(&statement);
-    GuardedQuery {
+    Sealed {
         may_change_session: session::may_change(&statement, kind),
         fingerprint: fingerprint::text(statement.tokens.as_deref()),
         named: named::read(&statement, source),
         sql: statement.sql,
         kind,
         read_only: access.read_only,
-        parameters: Vec::new(),
         fence: None,
     }
 }
 
 /// Seals a statement that the guard has rewritten. The guard's list has only functions that leave nothing in a session.
-pub(crate) fn seal_fenced(statement: FencedStatement) -> GuardedQuery {
-    let FencedStatement { sql, parameters, fence, fingerprint, named } = statement;
-    GuardedQuery {
+pub(crate) fn seal_fenced(statement: FencedStatement) -> Sealed {
+    let FencedStatement { sql, fence, fingerprint, named } = statement;
+    Sealed {
         sql,
         kind: if fence.writes { StatementKind::Effect } else { StatementKind::Read },
         read_only: !fence.writes,
         may_change_session: false,
         fingerprint,
         named,
-        parameters,
         fence: Some(fence),
     }
 }

@@ -4,9 +4,7 @@
 //! one that the walk put behind a fence (or whose rows it narrowed). A name without a schema can be no relation: sessions
 //! look names up in `pg_catalog` alone, and SQLite's authorizer knows the list.
 
-use std::collections::BTreeSet;
-
-use ringfence_policy::View;
+use ringfence_policy::{RelationName, View};
 use sqlparser::tokenizer::{Token, Tokenizer, Word};
 
 use crate::admit;
@@ -19,22 +17,23 @@ pub(crate) fn verify(written: &Written, view: &View, dialect: &Dialect) -> Resul
     let tokens = tokens.map_err(|_| Refusal::NotVerified)?;
     let tokens: Vec<Token> =
         tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
-    admit::parse(tokens.clone(), dialect).map_err(|_| Refusal::NotVerified)?;
-    let schemas: BTreeSet<&str> = written
-        .relations
-        .iter()
-        .chain(view.relations.keys())
-        .chain(view.unresolved.keys())
-        .map(|relation| relation.schema.as_str())
-        .chain(view.search.iter().map(String::as_str))
-        .collect();
     for window in tokens.windows(3) {
         let [Token::Word(schema), Token::Period, Token::Word(name)] = window else { continue };
-        if schemas.contains(schema.value.as_str()) && !is_known(schema, name, written, view) {
+        if is_schema(&schema.value, written, view) && !is_known(schema, name, written, view) {
             return Err(Refusal::NotVerified);
         }
     }
-    Ok(())
+    admit::parse(tokens, dialect).map_err(|_| Refusal::NotVerified).map(drop)
+}
+
+/// Whether relations are in a schema of that name. Looked up, so that a large catalog costs no more.
+fn is_schema(name: &str, written: &Written, view: &View) -> bool {
+    let first = || RelationName::new(name, "")..;
+    let of_schema = |relation: Option<&RelationName>| relation.is_some_and(|found| found.schema == name);
+    view.search.iter().any(|schema| schema == name)
+        || written.relations.iter().any(|relation| relation.schema == name)
+        || of_schema(view.relations.range(first()).next().map(|(relation, _)| relation))
+        || of_schema(view.unresolved.range(first()).next().map(|(relation, _)| relation))
 }
 
 fn is_known(schema: &Word, name: &Word, written: &Written, view: &View) -> bool {

@@ -95,7 +95,7 @@ impl Views {
     }
 
     /// The one shape of all views that are equal to this one.
-    fn shape(&self, view: View) -> Arc<Shape> {
+    pub(super) fn shape(&self, view: View) -> Arc<Shape> {
         let hash = hash_of(&view);
         let mut shapes = self.shapes.lock();
         // Two views of one hash are not one view: the later one takes the place.

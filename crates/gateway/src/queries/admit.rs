@@ -9,7 +9,7 @@ use ringfence_store::connections::Connection;
 use ringfence_store::history::HistoryEntry;
 
 use super::budgets::Spending;
-use super::judged::Judged;
+use super::guard::Guarded;
 use super::{QueryRequest, confine, guard, options};
 use crate::connections::address_of;
 use crate::guarded::Through;
@@ -25,15 +25,15 @@ pub(super) struct Admitted {
 
 /// A rewritten statement.
 struct Fenced {
-    guarded: guard::Guarded,
+    guarded: Guarded,
     /// As the caller wrote it.
     written: Arc<str>,
 }
 
 /// As the guard lets it through.
 enum Statement {
-    /// On an open connection.
-    Open(Arc<Judged>),
+    /// On an open connection, and whether literals were lifted out of it.
+    Open(GuardedQuery, bool),
     /// Behind the fences of the caller's view.
     Fenced(Box<Fenced>),
 }
@@ -41,7 +41,7 @@ enum Statement {
 impl Admitted {
     pub(super) fn query(&self) -> &GuardedQuery {
         match &self.statement {
-            Statement::Open(judged) => &judged.query,
+            Statement::Open(query, _) => query,
             Statement::Fenced(fenced) => &fenced.guarded.query,
         }
     }
@@ -54,7 +54,7 @@ impl Admitted {
     /// The statement as its caller wrote it, where a policy guards the connection.
     pub(super) fn guarded_text(&self) -> Option<&Arc<str>> {
         match &self.statement {
-            Statement::Open(_) => None,
+            Statement::Open(..) => None,
             Statement::Fenced(fenced) => Some(&fenced.written),
         }
     }
@@ -78,8 +78,29 @@ impl Admitted {
 
     fn fenced(&self) -> Option<&Fenced> {
         match &self.statement {
-            Statement::Open(_) => None,
+            Statement::Open(..) => None,
             Statement::Fenced(fenced) => Some(fenced),
+        }
+    }
+
+    /// The statement with its literals in it, when the database found fault with the one that they were lifted out of:
+    /// what is told is what it says of the statement as it was written. Only reads have literals lifted.
+    pub(super) fn as_written(
+        &self,
+        request: &QueryRequest,
+        error: Option<&SourceError>,
+    ) -> Option<GuardedQuery> {
+        let Some(SourceError::Statement { .. } | SourceError::Constraint { .. }) = error else {
+            return None;
+        };
+        let kind = self.connection.spec.kind().ok()?;
+        match &self.statement {
+            Statement::Open(_, false) => None,
+            Statement::Open(query, true) => {
+                let access = OpenAccess { read_only: query.read_only() };
+                ringfence_guard::open(&request.statement, kind, access).ok()
+            }
+            Statement::Fenced(fenced) => fenced.guarded.as_written(request, kind)?.ok(),
         }
     }
 
@@ -133,9 +154,13 @@ impl Gateway {
         } else {
             refuse_parameters(request)?;
             let tenant = &call.principal().tenant;
-            let judged = self.shared.statements.judge(tenant, &request.statement, kind, access)?;
-            call.log().set_statement(&judged.fingerprint, &judged.tables);
-            Statement::Open(judged)
+            // What is planned only, or explained to hold it to content filters, is taken as it is written.
+            let confined = !connection.spec.db_access_policy.allow_access_beyond_db_content_filter;
+            let lifts = mode == RunMode::Execute && !confined;
+            let judged = self.shared.statements.judge(tenant, &request.statement, kind, access, lifts)?;
+            call.log().set_statement(&judged.plan.fingerprint, &judged.plan.tables);
+            let is_lifted = !judged.values.is_empty();
+            Statement::Open(judged.plan.plan.bind(judged.values), is_lifted)
         };
         Ok(Admitted { connection, address, statement, options })
     }

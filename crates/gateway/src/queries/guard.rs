@@ -5,23 +5,38 @@ use std::sync::Arc;
 
 use ringfence_engine::{RunOptions, SourceError};
 use ringfence_guard::{GuardedPlan, GuardedQuery, Refusal};
-use ringfence_policy::{RelationName, RunMode};
+use ringfence_policy::{ConnectionKind, RelationName, RunMode};
 use ringfence_store::connections::Connection;
 
 use super::QueryRequest;
 use super::budgets::{Spending, spend};
-use super::judged::fingerprint;
-use crate::guarded::{Seat, Through, WrittenAttributes};
+use crate::guarded::{Planned, Seat, Through, WrittenAttributes, shown};
+use crate::lifted::Found;
 use crate::policies::LoadedPolicy;
 use crate::{Call, Code, Gateway, Refused};
 
-/// A statement behind its fences, and what it takes along while it runs.
+/// What a statement became behind the fences of the caller's view, and what it takes along while it runs.
 pub(super) struct Guarded {
     pub(super) query: GuardedQuery,
+    /// Whether literals were lifted out of it.
+    is_lifted: bool,
     pub(super) through: Through,
     pub(super) spending: Spending,
     /// Forgets the attributes that are read from what the statement changes.
-    pub(super) _written: Option<WrittenAttributes>,
+    _written: Option<WrittenAttributes>,
+}
+
+impl Guarded {
+    /// The statement with its literals in it, where they are not.
+    pub(super) fn as_written(
+        &self,
+        request: &QueryRequest,
+        kind: ConnectionKind,
+    ) -> Option<Result<GuardedQuery, Refusal>> {
+        let seat = self.is_lifted.then_some(&self.through.seat)?;
+        let plan = ringfence_guard::guard(&request.statement, kind, &seat.shape.view);
+        Some(plan.and_then(|plan| plan.bind(&seat.principal, &request.parameters)))
+    }
 }
 
 /// Guards and binds one statement, and narrows its limits to the policy's budgets.
@@ -37,19 +52,26 @@ pub(super) async fn guard(
     // Names are looked up by the guard: the database hears no schema.
     let schema = options.current_schema.take();
     let (_, seat) = gateway.seat(call, connection, policy.clone(), schema.as_deref()).await?;
-    let plan = gateway.shared.plans.plan(&request.statement, kind, &seat.shape)?;
-    let query = plan.bind(&seat.principal, &parameters(&plan, &seat, mode, request))?;
-    let tables: Vec<String> = plan.relations().iter().map(shown).collect();
-    call.log().set_statement(&fingerprint(query.fingerprint_text()), &tables);
+    let found = if mode == RunMode::Execute {
+        gateway.shared.plans.plan(&request.statement, kind, &seat.shape)?
+    } else {
+        // What the database says of it is about the statement as it was written.
+        let plan = ringfence_guard::guard(&request.statement, kind, &seat.shape.view)?;
+        Found { plan: Arc::new(Planned::of(plan)), values: Vec::new(), cached: false }
+    };
+    let query = found.bind(&seat.principal, &parameters(&found.plan.plan, mode, request))?;
+    let Planned { plan, fingerprint, tables } = &*found.plan;
+    call.log().set_statement(fingerprint, tables);
     let bypasses = plan.bypasses().iter().map(|(relation, policy)| format!("{}: {policy}", shown(relation)));
     call.log().set_bypasses(bypasses);
     if query.fence().is_none_or(|fence| fence.writes) {
-        check_write(connection, &plan, &seat, mode, request)?;
+        check_write(connection, plan, &seat, mode, request)?;
     }
-    let spending = spend(gateway, call, &policy, &plan, mode, options)?;
+    let spending = spend(gateway, call, &policy, plan, mode, options)?;
     let changed = if mode == RunMode::Execute { plan.changed() } else { &[] };
     let written = WrittenAttributes::of(gateway, &policy.policy, &policy.place, changed);
-    Ok(Guarded { query, through: Through { policy, seat, schema }, spending, _written: written })
+    let is_lifted = !found.values.is_empty();
+    Ok(Guarded { query, is_lifted, through: Through { policy, seat, schema }, spending, _written: written })
 }
 
 /// What is told of a database's error on a guarded connection. Its values are out already: see the engine.
@@ -102,14 +124,11 @@ fn missing_name<'m>(message: &'m str, sqlstate: Option<&str>) -> Option<(Noun, &
 /// The caller's values. To plan a statement without any, each placeholder is NULL.
 pub(super) fn parameters<'a>(
     plan: &GuardedPlan,
-    seat: &Seat,
     mode: RunMode,
     request: &'a QueryRequest,
 ) -> Cow<'a, [Option<String>]> {
-    if mode == RunMode::Explain
-        && let Err(Refusal::ParameterCount { expected, .. }) = plan.bind(&seat.principal, &[])
-    {
-        return Cow::Owned(vec![None; expected]);
+    if mode == RunMode::Explain && plan.placeholders() > 0 {
+        return Cow::Owned(vec![None; plan.placeholders()]);
     }
     Cow::Borrowed(&request.parameters)
 }
@@ -134,10 +153,6 @@ pub(super) fn check_write(
         return Err(Refused::new(Code::ReasonRequired, "the policy wants to know why: give a `reason`"));
     }
     Ok(())
-}
-
-pub(super) fn shown(relation: &RelationName) -> String {
-    format!("{}.{}", relation.schema, relation.name)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringfence_engine::{ResultColumn, RowStream, SourceError, Value};
-use ringfence_guard::StatementKind;
+use ringfence_guard::{GuardedQuery, StatementKind};
 use ringfence_policy::QueryId;
 
 use super::{Admitted, Observation, Permit, QueryRequest};
@@ -53,9 +53,16 @@ async fn begin(
     gateway.remember(&id, &admitted, request);
     gateway.within_cost(call, &admitted, &permit).await?;
     let (address, query, options) = (&admitted.address, admitted.query(), &admitted.options);
-    let rows = gateway.shared.engine.stream(address, query, options, permit.cancel.clone()).await;
-    let rows =
-        rows.map_err(|error| admitted.told(error)).inspect_err(|refused| admitted.note(call, refused))?;
+    let begin = async |query: &GuardedQuery| {
+        gateway.shared.engine.stream(address, query, options, permit.cancel.clone()).await
+    };
+    let rows = begin(query).await;
+    let rows = match admitted.as_written(request, rows.as_ref().err()) {
+        Some(query) => Box::pin(begin(&query)).await,
+        None => rows,
+    };
+    let rows = rows.map_err(|error| admitted.told(error));
+    let rows = rows.inspect_err(|refused| admitted.note(call, refused))?;
     Ok(StreamedQuery {
         id,
         rows,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ringfence_guard::{GuardedPlan, Refusal, guard};
+use ringfence_guard::{GuardedPlan, Parameter, Refusal, guard, guard_lifted, scan};
 use ringfence_policy::{
     Catalog, ConnectionKind, OrgId, Permissions, Policy, Principal, Question, TenantId, UserId, View, view,
 };
@@ -123,6 +123,100 @@ fn a_missing_relation_and_a_hidden_one_are_refused_alike() {
     let hidden = guarded("SELECT 1 FROM api_tokens").expect_err("hidden").to_string();
     let missing = guarded("SELECT 1 FROM api_tokenz").expect_err("missing").to_string();
     assert_eq!(hidden.replace("api_tokens", "x"), missing.replace("api_tokenz", "x"));
+}
+
+/// What the caller's own part of the statement became, with the literals that were lifted out of it.
+fn lifted(sql: &str) -> (String, Vec<Parameter>) {
+    let scanned = scan(sql, KIND).expect("literals");
+    let plan =
+        guard_lifted(&scanned, KIND, &view_of(&ann())).unwrap_or_else(|refusal| panic!("{sql}: {refusal}"));
+    let values = scanned.values(plan.lifted());
+    let query = plan.bind_lifted(&ann(), &[], &values).expect("bound");
+    // What a fence binds comes before or after, and is the same without lifting.
+    let unlifted = guard(sql, KIND, &view_of(&ann())).expect("admitted").bind(&ann(), &[]).expect("bound");
+    assert_eq!(query.parameters().len(), unlifted.parameters().len() + values.len(), "{sql}");
+    (query.sql().to_owned(), values)
+}
+
+#[test]
+fn literals_are_lifted_where_they_may_be() {
+    for (sql, part, count) in [
+        ("SELECT note FROM orders WHERE id = 5", "(\"id\" = ($3::integer))", 1),
+        ("SELECT note FROM orders WHERE 5 < id", "(($3::integer) < \"id\")", 1),
+        ("SELECT note FROM orders WHERE id = 5000000000", "($3::bigint)", 1),
+        ("SELECT note FROM orders WHERE total > 1.5", "($3::numeric)", 1),
+        ("SELECT id FROM orders o WHERE o.note = 'it''s'", "(\"o\".\"note\" = ($3))", 1),
+        ("SELECT id FROM orders WHERE id IN (1, 2)", "IN (($3::integer), ($4::integer))", 2),
+        ("SELECT id FROM orders WHERE id BETWEEN 1 AND 2", "BETWEEN ($3::integer) AND ($4::integer)", 2),
+        ("SELECT id FROM orders WHERE NOT (id <> 1 OR note >= 'a')", "<> ($3::integer)", 2),
+        ("SELECT o.id FROM orders o JOIN users u ON u.id = o.user_id AND u.id = 3", "($3::integer)", 1),
+        ("SELECT id FROM (SELECT id FROM orders WHERE id = 1) s WHERE s.id = 2", "($4::integer)", 2),
+        ("WITH w AS (SELECT id FROM orders WHERE id = 1) SELECT id FROM w", "($3::integer)", 1),
+        ("SELECT id FROM users WHERE id IN (SELECT user_id FROM orders WHERE id = 4)", "($3::integer)", 1),
+        ("SELECT id FROM orders WHERE id = 1 UNION SELECT id FROM orders WHERE id = 2", "($4::integer)", 2),
+    ] {
+        let (text, values) = lifted(sql);
+        assert!(text.contains(part), "{sql}: {text}");
+        assert_eq!(values.len(), count, "{sql}: {text}");
+    }
+}
+
+#[test]
+fn literals_stay_where_they_could_mean_something_else() {
+    for sql in [
+        // Compared with other parts of the statement, or naming what they are.
+        "SELECT 1, 'a', id = 5 FROM orders",
+        "SELECT id = 5, count(*) FROM orders GROUP BY id = 5 HAVING count(*) > 1",
+        "SELECT id FROM orders GROUP BY id HAVING id = 5",
+        "SELECT id FROM orders ORDER BY id = 5, 1",
+        "SELECT (SELECT o.id FROM orders o WHERE o.id = 5) FROM users",
+        "SELECT count(*) FILTER (WHERE id = 5) FROM orders",
+        "SELECT DISTINCT ON (id = 5) id FROM orders",
+        "SELECT sum(id) OVER w FROM orders WINDOW w AS (PARTITION BY id = 5)",
+        // Not beside a column, or not of a type that a text is known to be read as.
+        "SELECT id FROM orders WHERE id + 1 = 5",
+        "SELECT id FROM orders WHERE id = 5 + 1",
+        "SELECT id FROM orders WHERE id = -5",
+        "SELECT id FROM orders WHERE status = 'draft'",
+        "SELECT id FROM orders WHERE note LIKE 'a%'",
+        "SELECT id FROM orders WHERE note = 'a' || 'b'",
+        "SELECT id FROM orders WHERE note = CAST('a' AS text)",
+        "SELECT id FROM orders WHERE now() > DATE '2020-01-01'",
+        "SELECT id FROM orders WHERE coalesce(id, 5) = 5",
+        "SELECT id FROM orders WHERE 5 = 5",
+        // Planners read them.
+        "SELECT id FROM orders LIMIT 5 OFFSET 5",
+        // Changes keep theirs.
+        "UPDATE orders SET note = 'a' WHERE id = 5",
+        "DELETE FROM orders WHERE id = 5",
+        "INSERT INTO orders (id, note) VALUES (5, 'a')",
+    ] {
+        let (text, values) = lifted(sql);
+        assert!(values.is_empty() && text == guarded(sql).expect("admitted").sql(), "{sql}: {text}");
+    }
+}
+
+#[test]
+fn a_plan_serves_all_texts_of_its_key() {
+    let view = view_of(&ann());
+    let plan = |sql| {
+        let scanned = scan(sql, KIND).expect("literals");
+        let plan = guard_lifted(&scanned, KIND, &view).expect("admitted");
+        (scanned.key(plan.lifted()), plan)
+    };
+    let first = plan("SELECT id, 1 FROM orders WHERE note = 'a' AND id > 7 LIMIT 3");
+    assert_eq!(first, plan("SELECT id, 1 FROM orders WHERE note = 'b''c' AND id > 8 LIMIT 3"));
+    for other in [
+        "SELECT id, 2 FROM orders WHERE note = 'a' AND id > 7 LIMIT 3",
+        "SELECT id, 1 FROM orders WHERE note = 'a' AND id > 7 LIMIT 4",
+        "SELECT id, 1 FROM orders WHERE note = 'a' AND id > 3000000000 LIMIT 3",
+        "SELECT id, 1 FROM orders WHERE note = 'a' AND id > 7.5 LIMIT 3",
+    ] {
+        let other = plan(other);
+        assert!(first.0 != other.0 && first.1 != other.1);
+    }
+    // Without its values it can't be bound.
+    assert_eq!(first.1.bind(&ann(), &[]), Err(Refusal::NotVerified));
 }
 
 #[test]

@@ -82,7 +82,9 @@ impl Compiler<'_> {
             | PrincipalPath::TenantId
             | PrincipalPath::UserId
             | PrincipalPath::Roles
-            | PrincipalPath::Permissions => None,
+            | PrincipalPath::Permissions
+            // Access rules alone have them.
+            | PrincipalPath::Variable(_) => None,
         };
         let mut found = None;
         query.for_each_part(&mut |part| match part {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringfence_engine::{RunOptions, SourceAddress, SourceError, Value};
-use ringfence_guard::{GuardedPlan, PlanParameter};
+use ringfence_guard::{GuardedPlan, Parameter, PlanParameter};
 use ringfence_policy::expression::PrincipalPath;
 use ringfence_policy::mask::HASH_KEY_ATTRIBUTE;
 use ringfence_policy::{
@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::{AdministratorsView, ExplainRequest, Sent, SentParameter, asked, limits, reasons};
 use crate::catalog::find_relation;
 use crate::connections::address_of;
-use crate::guarded::{Seat, Snapshot};
+use crate::guarded::{Planned, Seat, Snapshot};
+use crate::lifted::Found;
 use crate::policies::LoadedPolicy;
 use crate::queries::{budgets, guard, options};
 use crate::{Call, Gateway, Refused};
@@ -104,9 +105,8 @@ impl Trial<'_> {
         let (snapshot, seat) = seated;
         let plans = &self.gateway.shared.plans;
         let statement = &self.request.query.statement;
-        let cached = plans.keeps(statement, &seat.shape);
-        let plan = match plans.plan(statement, kind, &seat.shape) {
-            Ok(plan) => plan,
+        let found = match plans.plan(statement, kind, &seat.shape) {
+            Ok(found) => found,
             Err(refusal) => {
                 view.refusal = Some(refusal.into());
                 let named = named(&snapshot, &seat, statement, kind);
@@ -115,13 +115,16 @@ impl Trial<'_> {
                 return Ok(view);
             }
         };
-        budgets::narrow(&mut self.options, &snapshot.policy.policy, &plan);
+        let plan = &found.plan.plan;
+        budgets::narrow(&mut self.options, &snapshot.policy.policy, plan);
         view.limits = limits(&self.options);
         let question = snapshot.question(&seat);
         view.relations = plan.named().iter().map(|name| reasons::relation(question, name)).collect();
         let only_policy = plan.relations().iter().filter(|relation| !plan.named().contains(relation));
         view.read_by_policy = only_policy.cloned().collect();
-        view.sent = Some(sent(&plan, &seat, cached));
+        view.sent = Some(sent(&found, &seat));
+        // What the database says of it is about the statement as it was written.
+        let plan = ringfence_guard::guard(statement, kind, &seat.shape.view)?;
         view.refusal = match budgets::refuse_breadth(&snapshot.policy.policy, &plan) {
             Err((refused, _)) => Some(refused),
             Ok(()) => self.refusal(&plan, &seat).await.err(),
@@ -136,7 +139,7 @@ impl Trial<'_> {
     async fn refusal(&self, plan: &GuardedPlan, seat: &Seat) -> Result<(), Refused> {
         self.call.needs(Permission::ReadDatabases)?;
         let request = &self.request.query;
-        let parameters = guard::parameters(plan, seat, RunMode::Explain, request);
+        let parameters = guard::parameters(plan, RunMode::Explain, request);
         let query = plan.bind(&seat.principal, &parameters)?;
         if plan.writes() {
             guard::check_write(self.connection, plan, seat, RunMode::Execute, request)?;
@@ -161,7 +164,7 @@ impl Trial<'_> {
             return Ok(None);
         }
         let request = &self.request.query;
-        let parameters = guard::parameters(plan, seat, RunMode::Explain, request);
+        let parameters = guard::parameters(plan, RunMode::Explain, request);
         let query = plan.bind_to_explain(kind, &without_secrets(&seat.principal), &parameters)?;
         let options = RunOptions { max_rows: MOST_LINES, ..self.options.clone() };
         let engine = &self.gateway.shared.engine;
@@ -197,16 +200,30 @@ fn named(snapshot: &Snapshot, seat: &Seat, statement: &str, kind: ConnectionKind
     all
 }
 
-fn sent(plan: &GuardedPlan, seat: &Seat, cached: bool) -> Sent {
+fn sent(found: &Found<Planned>, seat: &Seat) -> Sent {
+    let plan = &found.plan.plan;
+    let described = |parameter: PlanParameter| match parameter {
+        PlanParameter::Lifted(number) => literal(number, &found.values),
+        other => described(&other, &seat.principal),
+    };
     Sent {
         sql: plan.sql().to_owned(),
-        parameters: plan.parameters().map(|parameter| described(&parameter, &seat.principal)).collect(),
+        parameters: plan.parameters().map(described).collect(),
         barrier: plan.has_barrier(),
-        cached,
+        cached: found.cached,
         changes: plan.writes(),
         max_changes: plan.max_changes(),
         bypasses: plan.bypasses().to_vec(),
     }
+}
+
+/// A literal that the statement has, and its plan has not.
+fn literal(number: usize, values: &[Parameter]) -> SentParameter {
+    let value = values.get(number).and_then(|value| match value {
+        Parameter::Text(text) => Some(text.as_str().into()),
+        _ => None,
+    });
+    SentParameter { is: "a literal of the statement".to_owned(), value }
 }
 
 fn described(parameter: &PlanParameter, principal: &Principal) -> SentParameter {
@@ -214,6 +231,7 @@ fn described(parameter: &PlanParameter, principal: &Principal) -> SentParameter 
         PlanParameter::Caller(number) => {
             SentParameter { is: format!("parameter {number} of the caller"), value: None }
         }
+        PlanParameter::Lifted(number) => literal(*number, &[]),
         PlanParameter::Principal(value) if is_secret(&value.path) => {
             SentParameter { is: "the tenant's key for hashes".to_owned(), value: None }
         }

@@ -44,9 +44,10 @@ pub(super) async fn view(
     let kind = policy.policy.kind;
     let schema = request.current_schema.as_deref().filter(|schema| !schema.is_empty());
     let (_, seat) = gateway.seat(call, &admitted.connection, policy, schema).await?;
-    let plan = gateway.shared.plans.plan(&request.statement, kind, &seat.shape)?;
+    let found = gateway.shared.plans.plan(&request.statement, kind, &seat.shape)?;
+    let plan = &found.plan.plan;
     if plan.writes() {
-        guard::check_write(&admitted.connection, &plan, &seat, RunMode::Execute, request)?;
+        guard::check_write(&admitted.connection, plan, &seat, RunMode::Execute, request)?;
     }
     view.relations = plan.named().iter().filter_map(|relation| seen(&seat, relation)).collect();
     Ok(view)

@@ -18,7 +18,7 @@ use super::{Value3, Why, WhyClause, WhyColumn, WhyRequest, asked, reasons};
 use crate::catalog::{find_column, find_relation};
 use crate::connections::address_of;
 use crate::guarded::Seat;
-use crate::queries::{QueryRequest, guard, options};
+use crate::queries::{QueryRequest, options};
 use crate::{Call, Gateway, Refused};
 
 /// Columns of one key.
@@ -58,7 +58,7 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
     let (snapshot, seat) = gateway.seat(&target, &connection, policy.clone(), None).await?;
     let (name, relation) = find(&snapshot.shown.unfiltered, &request.relation)?;
     let (key, parameters) = key_of(relation, request)?;
-    call.log().set_statement("the policy's conditions on one row", &[guard::shown(&name)]);
+    call.log().set_statement("the policy's conditions on one row", &[crate::guarded::shown(&name)]);
 
     let (decided, told) = decide_with_reasons(snapshot.question(&seat), &name);
     let clauses: Vec<(&Reason, &Expression)> =
