@@ -4,6 +4,7 @@
 //! other way to the store or to a data source, and no wire format in here.
 
 pub mod access_keys;
+pub mod access_rules;
 pub mod annotations;
 pub mod audit;
 pub mod authentication;
@@ -12,6 +13,7 @@ pub mod call;
 mod versions;
 pub mod catalog;
 pub mod connections;
+pub mod doctor;
 pub mod history;
 pub mod indexing;
 pub mod likes;
@@ -97,6 +99,7 @@ struct Shared {
     probes: connections::Probes,
     catalogs: catalog::CatalogCache,
     policies: policies::PolicyCache,
+    rules: access_rules::RuleCache,
     snapshots: guarded::SnapshotCache,
     plans: guarded::PlanCache,
     attributes: guarded::AttributeCache,
@@ -147,6 +150,7 @@ impl Gateway {
             probes: connections::Probes::default(),
             catalogs: catalog::CatalogCache::new(&config),
             policies: policies::PolicyCache::new(&config),
+            rules: access_rules::RuleCache::new(&config),
             snapshots: guarded::SnapshotCache::new(),
             plans: guarded::PlanCache::new(),
             attributes: guarded::AttributeCache::new(),
@@ -208,8 +212,7 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
                 shared.catalogs.forget(source);
             }
             Change::Policy(policy) => shared.policies.forget(&policy),
-            // Nothing of them is kept in memory yet.
-            Change::AccessRules(_) => {}
+            Change::AccessRules(place) => shared.rules.forget(&place),
             Change::Attributes(policy) => shared.attributes.forget(&policy),
             Change::Everything => {
                 shared.principals.forget_all();
@@ -217,6 +220,7 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
                 shared.catalogs.forget_all();
                 shared.policies.forget_all();
                 shared.attributes.forget_all();
+                shared.rules.forget_all();
                 shared.running.suspect_everybody();
             }
         }

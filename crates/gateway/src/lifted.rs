@@ -21,6 +21,11 @@ const LONGEST: usize = 4096;
 pub(crate) trait Plan {
     /// Which of the text's literals are parameters of it.
     fn lifted(&self) -> &[bool];
+
+    /// Whether it is too large to be kept.
+    fn is_large(&self) -> bool {
+        false
+    }
 }
 
 /// Plans by what was asked beside the text, and the text; bounded.
@@ -82,7 +87,9 @@ impl<Q: Clone + Eq + Hash, P: Plan> LiftedCache<Q, P> {
                 return Ok(Found { plan, values: Vec::new(), cached: true });
             }
             let plan = Arc::new(make(None)?);
-            self.put(question, statement, What::Plan(Arc::clone(&plan)));
+            if !plan.is_large() {
+                self.put(question, statement, What::Plan(Arc::clone(&plan)));
+            }
             return Ok(Found { plan, values: Vec::new(), cached: false });
         };
         let known = match self.get(question, scanned.skeleton()) {
@@ -94,6 +101,9 @@ impl<Q: Clone + Eq + Hash, P: Plan> LiftedCache<Q, P> {
         }
         let plan = Arc::new(make(Some(&scanned))?);
         let lifted = plan.lifted();
+        if plan.is_large() {
+            return Ok(Found { values: scanned.values(lifted), plan, cached: false });
+        }
         let key = scanned.key(lifted);
         if key != scanned.skeleton() {
             self.put(question, scanned.skeleton(), What::Lifted(lifted.into()));

@@ -3,7 +3,6 @@
 mod admit;
 mod budgets;
 mod compile;
-mod confine;
 mod explain;
 mod guard;
 mod judged;
@@ -13,6 +12,7 @@ mod revoked;
 mod running;
 mod stream;
 mod submitted;
+mod trial;
 
 use std::sync::Arc;
 
@@ -25,16 +25,18 @@ use serde_json::Map;
 use admit::Admitted;
 pub(crate) use budgets::TenantBudgets;
 pub use explain::{
-    AdministratorsView, Asked, Because, CallersView, ColumnShown, ExplainRequest, ExplainedColumn,
-    ExplainedRelation, Explanation, Limits, SeenRelation, Sent, SentParameter, Value3, Why, WhyClause,
-    WhyColumn, WhyRequest,
+    AdministratorsView, Asked, Because, CallersView, ClauseValue, ColumnShown, ExplainRequest,
+    ExplainedColumn, ExplainedRelation, Explanation, Limits, SeenRelation, Sent, SentParameter, View, Why,
+    WhyClause, WhyColumn, WhyRequest,
 };
 pub(crate) use judged::{JudgedStatements, fingerprint};
 use observe::Observation;
+pub(crate) use options::planning_options;
 pub(crate) use revoked::start;
 use running::Permit;
 pub(crate) use running::{RunningQueries, stop_all};
 pub use stream::StreamedQuery;
+pub(crate) use trial::{Trial, Trials};
 
 use crate::{Call, Gateway, Refused};
 
@@ -71,6 +73,9 @@ pub struct Compiled {
     pub checked: bool,
     /// (schema, relation), as stored.
     pub tables: Vec<(String, String)>,
+    /// The statement as access rules leave it, where they apply and it may be shown: behind a policy, or where columns
+    /// are hidden, it names what its caller may not know.
+    pub guarded: Option<String>,
 }
 
 impl Gateway {

@@ -55,6 +55,7 @@ pub enum Code {
     // The owner of the connection can mend these.
     PolicyUnusable,
     AttributeUnavailable,
+    RelationSuspended,
     SourceUnreachable,
     SourceCredentials,
     SourceNotAllowed,
@@ -96,7 +97,7 @@ const fn row(
 }
 
 /// Every code.
-pub const ROWS: [CodeRow; 58] = [
+pub const ROWS: [CodeRow; 59] = [
     row(
         Code::AuthenticationRequired,
         "AUTHENTICATION_REQUIRED",
@@ -186,6 +187,14 @@ pub const ROWS: [CodeRow; 58] = [
         "55000",
         "An attribute can't be read from the connection",
     ),
+    row(
+        Code::RelationSuspended,
+        "RELATION_SUSPENDED",
+        424,
+        400,
+        "55000",
+        "The database changed under the relation's policy",
+    ),
     row(Code::SourceUnreachable, "SOURCE_UNREACHABLE", 424, 400, "08001", "The database can't be reached"),
     row(
         Code::SourceCredentials,
@@ -225,7 +234,7 @@ pub struct Refused {
 
 impl Code {
     /// Whether the guard says so of a statement: what compiling finds, not a reason not to compile.
-    pub(crate) fn is_of_guard(self) -> bool {
+    pub fn is_of_guard(self) -> bool {
         matches!(
             self,
             Self::QueryRefused
@@ -242,6 +251,7 @@ impl Code {
                 | Self::ReasonRequired
                 | Self::BroadQuery
                 | Self::ApprovalRequired
+                | Self::RelationSuspended
         )
     }
 }
@@ -323,6 +333,7 @@ impl From<ringfence_guard::Refusal> for Refused {
             R::UnknownRelation { .. } => Code::RelationUnknown,
             R::UnknownColumn { .. } => Code::ColumnUnknown,
             R::ScopeRequired { .. } => Code::TenantScopeRequired,
+            R::Suspended { .. } => Code::RelationSuspended,
             R::WriteDenied { .. } => Code::WriteDenied,
             R::ApprovalRequired { .. } => Code::ApprovalRequired,
             R::ColumnNotWritable { .. } => Code::ColumnNotWritable,

@@ -18,10 +18,13 @@ use crate::statement::MAX_STATEMENT_BYTES;
 const MAX_NESTING: usize = 64;
 /// Longest run of prefix operators (`- - -`, NOT NOT).
 const MAX_PREFIXES: usize = 48;
-/// Operators in one statement: each adds a level to the tree.
+/// Operators in one statement, in signs or in words: each may add a level to the tree.
 const MAX_OPERATORS: usize = 4000;
 /// How deep the parser goes; its stack grows as it needs.
 const MAX_RECURSION: usize = 512;
+/// How often the parser may begin to read an operand: once for each is what most statements need.
+const STEPS_PER_TOKEN: usize = 4;
+const FEWEST_STEPS: usize = 1000;
 /// Highest number of a placeholder.
 const MAX_PLACEHOLDER: usize = 1000;
 
@@ -44,7 +47,8 @@ pub(crate) struct Read {
 /// Reads exactly one statement.
 pub(crate) fn read(text: &str, dialect: &Dialect, scanned: Option<&Scanned<'_>>) -> Result<Read, Refusal> {
     refuse_odd_characters(text)?;
-    let mut tokenizer = Tokenizer::new(dialect.parser(), text);
+    let reader = dialect.reader(0);
+    let mut tokenizer = Tokenizer::new(&*reader, text);
     let unreadable = |error: TokenizerError| Refusal::Unreadable { message: error.to_string() };
     if dialect.is_postgres() {
         let mut tokens = tokenizer.tokenize().map_err(unreadable)?;
@@ -104,8 +108,10 @@ pub(crate) fn parse(tokens: Vec<Token>, dialect: &Dialect) -> Result<Statement, 
 }
 
 fn parse_at(tokens: Vec<TokenWithSpan>, dialect: &Dialect) -> Result<Statement, Refusal> {
+    let steps = tokens.len().saturating_mul(STEPS_PER_TOKEN).saturating_add(FEWEST_STEPS);
+    let reader = dialect.reader(steps);
     let mut parser =
-        Parser::new(dialect.parser()).with_recursion_limit(MAX_RECURSION).with_tokens_with_locations(tokens);
+        Parser::new(&*reader).with_recursion_limit(MAX_RECURSION).with_tokens_with_locations(tokens);
     let statement = parser.parse_statement().map_err(refusal)?;
     let next = parser.peek_token().token;
     if next == Token::EOF {
@@ -183,18 +189,38 @@ pub(crate) fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
                 | Token::Plus
                 | Token::Tilde
                 | Token::AtSign
-                | Token::Word(Word { keyword: Keyword::NOT, .. })
+                | Token::Word(Word { keyword: Keyword::NOT | Keyword::INTERVAL, .. })
         );
         prefixes = if is_prefix { prefixes.saturating_add(1) } else { 0 };
-        operators = operators.saturating_add(usize::from(!matches!(
-            token,
-            Token::Word(_) | Token::Number(..) | Token::Comma | Token::SingleQuotedString(_)
-        )));
+        operators = operators.saturating_add(usize::from(may_deepen(token)));
         if depth > MAX_NESTING || prefixes > MAX_PREFIXES || operators > MAX_OPERATORS {
             return Err(Refusal::TooDeep);
         }
     }
     Ok(placeholders)
+}
+
+/// Whether the tree may be a level deeper for it. Of words, all that the grammar knows, but for constants and what
+/// stands in lists.
+fn may_deepen(token: &Token) -> bool {
+    match token {
+        Token::Number(..) | Token::Comma | Token::SingleQuotedString(_) => false,
+        Token::Word(Word { quote_style: Some(_), .. }) => false,
+        Token::Word(Word { keyword, .. }) => !matches!(
+            keyword,
+            Keyword::NoKeyword
+                | Keyword::NULL
+                | Keyword::TRUE
+                | Keyword::FALSE
+                | Keyword::DEFAULT
+                | Keyword::AS
+                | Keyword::ASC
+                | Keyword::DESC
+                | Keyword::WHEN
+                | Keyword::THEN
+        ),
+        _ => true,
+    }
 }
 
 fn placeholder(name: &str, so_far: usize) -> Result<usize, Refusal> {

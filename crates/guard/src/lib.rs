@@ -20,14 +20,15 @@
 //! 4. What may raise an error is computed on rows that the principal sees, and on no other: fences get the dialect's
 //!    optimization fence where a planner could run it earlier, and conditions of a change stand behind CASE.
 //! 5. The principal's values are parameters. A plan holds none, so that everybody with an equal view shares it.
-//! 6. Names are qualified: relations by their schema, functions and types by the database's own. The sessions that read
+//! 6. A database's own catalogs are not read: what may be asked of them is made of the view ([`system`]).
+//! 7. Names are qualified: relations by their schema, functions and types by the database's own. The sessions that read
 //!    look names up nowhere else; those that change rows keep the owner's search path, for the owner's triggers.
 //!
 //! [`attribute_query`] seals what a policy itself reads about a principal: one column of raw rows, read-only, printed by the
 //! same writer and verified in the same way. No caller's text is in it.
 //!
 //! Reading order: `refusal`, `dialect`, `admit`, `rewrite`, `relations`, `fence`, `queries`, `sources`, `expressions`,
-//! `functions`, `writes`, `inserts`, `verify`, `guarded`, `sealed`.
+//! `functions`, `system`, `writes`, `inserts`, `verify`, `guarded`, `sealed`.
 //!
 //! # Looking at one row: [`inspect_row`]
 //! For those who rule over a policy, and for nobody else: the gateway asks for their rank. It holds what the policy and the
@@ -55,7 +56,6 @@
 mod admit;
 mod breadth;
 mod comparisons;
-mod casts;
 mod conditions;
 mod data_types;
 mod dialect;
@@ -79,6 +79,7 @@ mod sealed;
 mod session;
 mod sources;
 mod statement;
+mod system;
 
 mod verify;
 mod writes;
@@ -88,7 +89,7 @@ pub mod unsealed;
 pub use guarded::{GuardedPlan, PlanParameter, attribute_query, guard, guard_lifted, inspect_row};
 pub use inspect::Inspection;
 pub use lift::{Scanned, scan};
-pub use named::{NamedRelation, NamedRelations};
+pub use named::NamedRelation;
 pub use refusal::Refusal;
 pub use sealed::{Fence, GuardedQuery, Parameter, StatementKind};
 pub use statement::MAX_STATEMENT_BYTES;
@@ -101,8 +102,8 @@ use dialect::Dialect;
 use sealed::Sealed;
 
 /// What a statement names, as far as its words tell: for explaining it, when it may not run either.
-pub fn named_relations(statement: &str, kind: ConnectionKind) -> Result<NamedRelations, Refusal> {
-    Ok(named::read(&statement::read(statement, kind)?, kind))
+pub fn named_relations(statement: &str, kind: ConnectionKind) -> Result<Vec<NamedRelation>, Refusal> {
+    Ok(named::read(&statement::read(statement, kind)?))
 }
 
 /// Admits one statement on an open connection.
@@ -129,7 +130,7 @@ impl OpenPlan {
     }
 
     /// The relations that the statement names.
-    pub fn named_relations(&self) -> &NamedRelations {
+    pub fn named_relations(&self) -> &[NamedRelation] {
         self.sealed.named()
     }
 
@@ -142,7 +143,7 @@ impl OpenPlan {
 /// Admits one statement on an open connection, with its literals in it.
 pub fn open_plan(statement: &str, kind: ConnectionKind, access: OpenAccess) -> Result<OpenPlan, Refusal> {
     let read = admitted(statement, kind, access)?;
-    Ok(OpenPlan { sealed: Arc::new(sealed::seal(read, kind, access)), lifted: Vec::new() })
+    Ok(OpenPlan { sealed: Arc::new(sealed::seal(read, access)), lifted: Vec::new() })
 }
 
 /// Finds the literals of a text for an open connection. `None` where they have to stay in it.
@@ -166,7 +167,7 @@ pub fn open_lifted(
         (Some(tokens), Some(dialect)) => liftable::liftable(scanned, tokens, dialect),
         _ => nothing(),
     };
-    let mut sealed = sealed::seal(read, kind, access);
+    let mut sealed = sealed::seal(read, access);
     if sealed.is_plain_read() && lifted.contains(&true) {
         sealed.replace_text(scanned.with_placeholders(&lifted));
         return Ok(OpenPlan { sealed: Arc::new(sealed), lifted });

@@ -31,6 +31,8 @@ pub(crate) enum Slot {
     PrincipalList(PrincipalPath),
     /// A list of the principal, as a JSON document.
     PrincipalJson(PrincipalPath),
+    /// Rows of a system relation, as a JSON document.
+    System(Arc<str>),
     /// A literal of the statement, by its number, from 0: among all literals while writing, among the lifted ones after.
     Lifted(usize),
 }
@@ -389,6 +391,7 @@ impl Writer<'_> {
             Some(Err(Denial::ScopeRequired { attribute })) => {
                 Err(Refusal::ScopeRequired { relation: parts.join("."), attribute })
             }
+            Some(Err(Denial::Suspended)) => Err(Refusal::Suspended { relation: parts.join(".") }),
             Some(Err(Denial::Invisible(_))) | None => Err(unknown()),
         }
     }

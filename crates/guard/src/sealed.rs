@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use ringfence_policy::{ConnectionKind, OpenAccess};
+use sqlparser::tokenizer::{Token, Tokenizer};
 
-use crate::named::{self, NamedRelations};
+use crate::dialect::Dialect;
+use crate::named::{self, NamedRelation};
 use crate::statement::ReadStatement;
 use crate::{fingerprint, session};
 
@@ -23,7 +25,7 @@ pub(crate) struct Sealed {
     read_only: bool,
     may_change_session: bool,
     fingerprint: String,
-    named: NamedRelations,
+    named: Vec<NamedRelation>,
     fence: Option<Fence>,
 }
 
@@ -38,6 +40,22 @@ pub enum Parameter {
     Bool(bool),
     /// An array. `PostgreSQL` alone has them.
     List(Vec<Parameter>),
+}
+
+impl Parameter {
+    fn literal(&self) -> String {
+        match self {
+            Self::Null => "NULL".to_owned(),
+            Self::Text(text) => format!("'{}'", text.replace('\'', "''")),
+            Self::Integer(value) => value.to_string(),
+            Self::Float(value) => value.to_string(),
+            Self::Bool(value) => if *value { "TRUE" } else { "FALSE" }.to_owned(),
+            Self::List(items) => {
+                let items: Vec<String> = items.iter().map(|item| item.literal()).collect();
+                format!("ARRAY[{}]", items.join(", "))
+            }
+        }
+    }
 }
 
 /// What the engine must hold a statement to that the guard has rewritten.
@@ -98,14 +116,33 @@ impl GuardedQuery {
         &self.sealed.fingerprint
     }
 
-    /// The relations that the statement names.
-    pub fn named_relations(&self) -> &NamedRelations {
+    /// The relations that the statement names, for the record of the call.
+    pub fn named_relations(&self) -> &[NamedRelation] {
         &self.sealed.named
     }
 
     /// What the placeholders stand for, in their order.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
+    }
+
+    /// The text with the values in the place of its placeholders, for people to read; `None` when it can't be made. What is
+    /// run is [`GuardedQuery::sql`].
+    pub fn text_with_values(&self, kind: ConnectionKind) -> Option<String> {
+        let tokens =
+            Tokenizer::new(Dialect::of(kind)?.printed(), self.sql()).with_unescape(false).tokenize().ok()?;
+        let mut unnumbered = 0_usize;
+        let mut text = String::new();
+        for token in tokens {
+            let Token::Placeholder(placeholder) = &token else {
+                text.push_str(&token.to_string());
+                continue;
+            };
+            unnumbered = unnumbered.saturating_add(1);
+            let number = placeholder.get(1..).and_then(|digits| digits.parse().ok()).unwrap_or(unnumbered);
+            text.push_str(&self.parameters.get(number.checked_sub(1)?)?.literal());
+        }
+        Some(text)
     }
 
     /// What to hold the statement to, when the guard rewrote it; `None` on connections in open mode.
@@ -120,7 +157,7 @@ pub(crate) struct FencedStatement {
     pub(crate) sql: String,
     pub(crate) fence: Fence,
     pub(crate) fingerprint: String,
-    pub(crate) named: NamedRelations,
+    pub(crate) named: Vec<NamedRelation>,
 }
 
 impl Sealed {
@@ -133,7 +170,7 @@ impl Sealed {
         &self.fingerprint
     }
 
-    pub(crate) fn named(&self) -> &NamedRelations {
+    pub(crate) fn named(&self) -> &[NamedRelation] {
         &self.named
     }
 
@@ -144,12 +181,12 @@ impl Sealed {
 
 // INVARIANT: nothing outside this crate makes a GuardedQuery (the fields are private and there is no Default or
 // Deserialize). The tidy test `guarded_query_is_sealed` looks for derives that would open it.
-pub(crate) fn seal(statement: ReadStatement, source: ConnectionKind, access: OpenAccess) -> Sealed {
+pub(crate) fn seal(statement: ReadStatement, access: OpenAccess) -> Sealed {
     let kind = session::kind_of(&statement);
     Sealed {
         may_change_session: session::may_change(&statement, kind),
         fingerprint: fingerprint::text(statement.tokens.as_deref()),
-        named: named::read(&statement, source),
+        named: named::read(&statement),
         sql: statement.sql,
         kind,
         read_only: access.read_only,

@@ -12,6 +12,7 @@ use sqlparser::ast::{
 use crate::refusal::Refusal;
 use crate::relations::{Output, Outputs, Scope, Source};
 use crate::rewrite::{Writer, not_admitted};
+use crate::system;
 
 impl Writer<'_> {
     pub(crate) fn table_factor(&mut self, factor: &TableFactor, scope: &mut Scope) -> Result<(), Refusal> {
@@ -112,6 +113,9 @@ impl Writer<'_> {
                 is_target: false,
             });
             return Ok(());
+        }
+        if let Some(system) = system::find(self.dialect, &parts) {
+            return self.system_relation(system, alias, scope);
         }
         let entitlement = self.entitlement(name)?;
         self.fence(&entitlement)?;

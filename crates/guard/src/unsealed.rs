@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use crate::named::NamedRelations;
 use crate::sealed::{self, Fence, FencedStatement, GuardedQuery, Parameter};
 
 /// A query with that text, unchecked.
@@ -14,7 +13,7 @@ pub fn fenced(sql: &str, parameters: Vec<Parameter>, fence: Fence) -> GuardedQue
         sql: sql.to_owned(),
         fence,
         fingerprint: String::new(),
-        named: NamedRelations::default(),
+        named: Vec::new(),
     });
     GuardedQuery::of(&Arc::new(sealed), parameters)
 }

@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::rewrite::Written;
 
 pub(crate) fn verify(written: &Written, view: &View, dialect: &Dialect) -> Result<(), Refusal> {
-    let tokens = Tokenizer::new(dialect.printed(), &written.sql).tokenize();
+    let tokens = Tokenizer::new(&*dialect.printed(), &written.sql).tokenize();
     let tokens = tokens.map_err(|_| Refusal::NotVerified)?;
     let tokens: Vec<Token> =
         tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
@@ -41,4 +41,43 @@ fn is_known(schema: &Word, name: &Word, written: &Written, view: &View) -> bool 
     written.relations.iter().any(|relation| relation.schema == schema.value && relation.name == name.value)
         || view.types.iter().any(pair)
         || view.functions.iter().any(pair)
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_policy::{ConnectionKind, RelationName};
+
+    use super::*;
+    use crate::rewrite::rewrite;
+
+    /// What the second look says of a text, when the walk says that it fenced `public.orders`.
+    fn look_at(sql: &str) -> Result<(), Refusal> {
+        let dialect = Dialect::of(ConnectionKind::Postgresql).expect("a dialect");
+        let view = View { search: vec!["public".to_owned()], ..View::default() };
+        let read = admit::read("SELECT 1", dialect).expect("a statement");
+        let mut written = rewrite(&read, &view, dialect).expect("nothing to fence");
+        sql.clone_into(&mut written.sql);
+        written.relations = vec![RelationName::new("public", "orders")];
+        verify(&written, &view, dialect)
+    }
+
+    #[test]
+    fn a_walk_that_forgot_something_is_found_out() {
+        assert_eq!(look_at(r#"SELECT "id" FROM "public"."orders""#), Ok(()));
+        for sql in [
+            r#"SELECT "id" FROM "public"."users""#,
+            r#"SELECT "id" FROM "public"."orders" JOIN "public"."users" USING ("id")"#,
+            r#"SELECT (SELECT count(*) FROM "public"."users")"#,
+            r#"SELECT "public"."secret_of"(1)"#,
+        ] {
+            assert_eq!(look_at(sql), Err(Refusal::NotVerified), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_statement_is_found_out() {
+        for sql in ["SELECT 'a' b'", "SELECT 1; SELECT 2", "SELECT (1", "SELECT 1 1", ""] {
+            assert_eq!(look_at(sql), Err(Refusal::NotVerified), "{sql}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::connection::ConnectionKind;
 use crate::document::{AttributeShape, Budget, DefaultAccess, Document};
+use crate::drift::Drift;
 use crate::expression::{Expression, PrincipalPath, RelationName, SubQuery};
 use crate::mask::{Mask, MaskPattern};
 use crate::placed::Place;
@@ -42,10 +43,14 @@ pub struct Policy {
     pub joins: HashMap<RelationName, Vec<Join>>,
     /// By relation.
     pub restrictions: HashMap<RelationName, Vec<Restriction>>,
+    /// Data roles whose list of restrictions is empty, and where they stand.
+    pub unrestricted: Vec<(String, Place)>,
     /// Limits of every statement.
     pub budget: Option<Budget>,
     /// Cubes, as written.
     pub cubes: Option<Value>,
+    /// What can't be held on the catalog that it is decided with: nothing until somebody looked.
+    pub drift: Drift,
     /// Whether tables without a model may be changed: where nobody put a policy.
     pub open_writes: bool,
 }
@@ -245,8 +250,10 @@ impl Policy {
             global_mask: Vec::new(),
             joins: HashMap::new(),
             restrictions: HashMap::new(),
+            unrestricted: Vec::new(),
             budget: None,
             cubes: None,
+            drift: Drift::default(),
             open_writes: true,
         }
     }

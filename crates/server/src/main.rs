@@ -4,7 +4,9 @@
 
 mod cli;
 mod config;
+mod explanation;
 mod http;
+mod reports;
 mod telemetry;
 
 /// A request is made of hundreds of small pieces, taken on one thread and often given back on another: a seventh of what a

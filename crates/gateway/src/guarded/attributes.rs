@@ -280,10 +280,7 @@ fn plain(cell: Cell) -> Option<Value> {
 
 /// The query needs an attribute that the principal has not, in the shape that it needs.
 fn lacking(name: &str, denial: &Denial) -> Refused {
-    let what = match denial {
-        Denial::ScopeRequired { attribute } => attribute.as_str(),
-        Denial::Invisible(_) => return unavailable(name, denial),
-    };
+    let Denial::ScopeRequired { attribute: what } = denial else { return unavailable(name, denial) };
     Refused::new(
         Code::TenantScopeRequired,
         format!(

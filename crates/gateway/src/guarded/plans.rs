@@ -26,6 +26,10 @@ impl Plan for Planned {
     fn lifted(&self) -> &[bool] {
         self.plan.lifted()
     }
+
+    fn is_large(&self) -> bool {
+        self.plan.is_large()
+    }
 }
 
 impl Found<Planned> {

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lru::LruCache;
 use parking_lot::Mutex;
 use ringfence_policy::mask::HASH_KEY_ATTRIBUTE;
-use ringfence_policy::{Attributes, Catalog, Policy, Principal, Question, UserId, View, view};
+use ringfence_policy::{Attributes, Catalog, Principal, UserId, View, view};
 use ringfence_store::Store;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
 use super::snapshot::Snapshot;
+use crate::access_rules::RuleSet;
 use crate::catalog::{Shown, behind};
 
 /// Principals of one snapshot whose views are remembered.
@@ -35,6 +36,8 @@ pub(crate) struct Seat {
     pub(crate) principal: Principal,
     /// The attributes without it.
     given: Arc<Attributes>,
+    /// The access rules that the view was made with.
+    pub(crate) rules: Arc<RuleSet>,
     pub(crate) shape: Arc<Shape>,
 }
 
@@ -67,8 +70,8 @@ impl Views {
     /// What the principal sees; names without a schema are looked up in `schema` first.
     pub(super) fn seat(
         &self,
-        policy: &Policy,
-        shown: &Shown,
+        snapshot: &Snapshot,
+        rules: &Arc<RuleSet>,
         principal: &Principal,
         schema: Option<&str>,
         store: &Store,
@@ -76,17 +79,18 @@ impl Views {
         let key = (principal.user.clone(), schema.map(str::to_owned));
         // INVARIANT: a seat counts for the very principal it was made for, in all that a policy can ask for, never for
         // one of the same name. Held by the test `a_seat_is_for_one_principal`.
-        if let Some(seat) = self.seats.lock().get(&key).filter(|seat| seat.is_for(principal)) {
+        if let Some(seat) = self.seats.lock().get(&key).filter(|seat| seat.is_for(principal, rules)) {
             return seat.clone();
         }
         let asking = with_mask_key(principal, store);
-        let mut seen = view(question(policy, shown, &asking));
+        let mut seen = view(snapshot.question_of(&asking, rules));
         if let Some(schema) = schema {
             seen.search.retain(|other| other != schema);
             seen.search.insert(0, schema.to_owned());
         }
         let shape = self.shape(seen);
-        let seat = Arc::new(Seat { principal: asking, given: principal.attributes.clone(), shape });
+        let given = principal.attributes.clone();
+        let seat = Arc::new(Seat { principal: asking, given, rules: rules.clone(), shape });
         // What is large is made anew each time, so that memory does not grow with what principals have.
         if is_remembered(&seat.given) {
             self.seats.lock().put(key, seat.clone());
@@ -132,14 +136,16 @@ impl Shape {
 }
 
 impl Seat {
-    fn is_for(&self, other: &Principal) -> bool {
-        are_alike(&self.principal, &self.given, other)
+    /// Whether a policy can't tell the two apart, and the rules are still the same.
+    fn is_for(&self, other: &Principal, rules: &Arc<RuleSet>) -> bool {
+        Arc::ptr_eq(rules, &self.rules) && are_alike(&self.principal, &self.given, other)
     }
 
     /// Whether what was read through the other seat is what this one shows: the same relations, columns, conditions and
     /// values.
     pub(crate) fn shows_what(&self, other: &Self) -> bool {
-        other.is_for(&Principal { attributes: self.given.clone(), ..self.principal.clone() })
+        let this = Principal { attributes: self.given.clone(), ..self.principal.clone() };
+        are_alike(&other.principal, &other.given, &this)
             && (self.shape.number == other.shape.number || self.shape.view == other.shape.view)
     }
 }
@@ -160,11 +166,6 @@ pub(super) fn are_alike(one: &Principal, attributes: &Arc<Attributes>, other: &P
 pub(super) fn is_remembered(attributes: &Attributes) -> bool {
     let values = attributes.values().map(|value| value.as_array().map_or(1, Vec::len));
     values.sum::<usize>() <= MOST_VALUES
-}
-
-/// Everything that a decision about the principal depends on: views and explanations are made of the same.
-pub(super) fn question<'a>(policy: &'a Policy, shown: &'a Shown, principal: &'a Principal) -> Question<'a> {
-    Question { policy, catalog: &shown.catalog, unfiltered: &shown.unfiltered, rules: &[], principal }
 }
 
 /// The principal with the key that the tenant's hashed columns are hashed with, which no variable can set.

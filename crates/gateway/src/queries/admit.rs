@@ -10,7 +10,7 @@ use ringfence_store::history::HistoryEntry;
 
 use super::budgets::Spending;
 use super::guard::Guarded;
-use super::{QueryRequest, confine, guard, options};
+use super::{QueryRequest, guard, options};
 use crate::connections::address_of;
 use crate::guarded::Through;
 use crate::{Call, Gateway, Refused};
@@ -49,6 +49,16 @@ impl Admitted {
     /// Whether a policy guards the connection.
     pub(super) fn is_guarded(&self) -> bool {
         matches!(self.statement, Statement::Fenced(_))
+    }
+
+    /// What became of the statement, with the caller's values in it, where that names nothing hidden.
+    pub(super) fn shown_text(&self) -> Option<String> {
+        match &self.statement {
+            Statement::Fenced(fenced) if fenced.guarded.may_show => {
+                fenced.guarded.query.text_with_values(self.address.kind)
+            }
+            Statement::Fenced(_) | Statement::Open(_) => None,
+        }
     }
 
     /// The statement as its caller wrote it, where a policy guards the connection.
@@ -121,15 +131,10 @@ impl Gateway {
         key: &str,
         request: &QueryRequest,
     ) -> Result<Admitted, Refused> {
-        let admitted = self.admit_to(RunMode::Execute, call, key, request).await?;
-        // A guarded connection's view is within the filters already.
-        if !admitted.is_guarded() {
-            confine::confine(self, call, &admitted).await?;
-        }
-        Ok(admitted)
+        self.admit_to(RunMode::Execute, call, key, request).await
     }
 
-    /// The same, but for what a connection's content filters have to say.
+    /// The road of one that is executed or planned.
     pub(super) async fn admit_to(
         &self,
         mode: RunMode,
@@ -145,18 +150,16 @@ impl Gateway {
         call.log().set_reason(request.reason.as_deref());
         let address = address_of(&connection, &call.principal().org)?;
         let mut options = options::options(&self.shared.config, request)?;
-        // INVARIANT: whether there is a policy is asked for every statement, before the guard sees it. Held by the test
-        // `a_change_takes_effect_at_once`.
-        let statement = if let Some(policy) = self.policy_on(&call.principal().org, &address).await? {
-            let guarded =
-                guard::guard(self, call, &connection, policy, (mode, request), &mut options).await?;
+        // INVARIANT: whether there is a policy, or a rule, is asked for every statement, before the guard sees it. Held by
+        // the tests `a_change_takes_effect_at_once` and `a_rule_takes_effect_at_once`.
+        let statement = if let Some(lens) = self.lens(call.principal(), &connection, &address).await? {
+            let guarded = guard::guard(self, call, &connection, lens, (mode, request), &mut options).await?;
             Statement::Fenced(Box::new(Fenced { guarded, written: request.statement.as_str().into() }))
         } else {
             refuse_parameters(request)?;
             let tenant = &call.principal().tenant;
-            // What is planned only, or explained to hold it to content filters, is taken as it is written.
-            let confined = !connection.spec.db_access_policy.allow_access_beyond_db_content_filter;
-            let lifts = mode == RunMode::Execute && !confined;
+            // What is planned only is taken as it is written.
+            let lifts = mode == RunMode::Execute;
             let judged = self.shared.statements.judge(tenant, &request.statement, kind, access, lifts)?;
             call.log().set_statement(&judged.plan.fingerprint, &judged.plan.tables);
             let is_lifted = !judged.values.is_empty();

@@ -33,10 +33,18 @@ pub struct ExplainRequest {
     pub query: QueryRequest,
     /// As whom; the one who asks when `None`.
     pub as_user: Option<String>,
-    /// The caller's view, also for one who may have the administrator's.
-    pub callers_view: bool,
-    /// With the database's own plan.
+    /// Which view; when `None`, the administrator's for those who may have it.
+    pub view: Option<View>,
+    /// With the database's own plan, in the administrator's view.
     pub plan: bool,
+}
+
+/// Which view of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants say it")]
+pub enum View {
+    Caller,
+    Administrator,
 }
 
 /// An explanation.
@@ -240,7 +248,7 @@ pub struct Why {
     /// Every clause of the law that speaks of rows, in its order.
     pub clauses: Vec<WhyClause>,
     /// What they come to: base, narrow, roles, inherited, rule.
-    pub parts: Vec<(&'static str, Value3)>,
+    pub parts: Vec<(&'static str, ClauseValue)>,
     /// What may be done: create, update, delete.
     pub permits: [Permit; 3],
     /// The principal's values that the clauses ask for; `None` for one that is missing.
@@ -259,13 +267,13 @@ pub struct WhyClause {
     /// What it is.
     pub because: Because,
     /// Its value on the row.
-    pub value: Value3,
+    pub value: ClauseValue,
 }
 
 /// A value of SQL's logic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the variants say it")]
-pub enum Value3 {
+pub enum ClauseValue {
     True,
     False,
     Null,
@@ -291,9 +299,13 @@ impl Gateway {
         call.log().set_action("explain-query");
         call.log().set_scope(&request.key);
         let governs = may_govern(call);
-        if governs.is_err() || request.callers_view {
-            if request.as_user.is_some() || request.plan {
+        let callers = request.view == Some(View::Caller);
+        if callers || governs.is_err() {
+            if request.as_user.is_some() || request.plan || request.view == Some(View::Administrator) {
                 governs?;
+            }
+            if request.plan {
+                return Err(Refused::invalid("the plan is in the administrator's view only"));
             }
             let standing = self.stand_in(call, request.as_user.as_deref()).await?;
             let view = caller::view(self, &standing, &request.key, &request.query).await?;

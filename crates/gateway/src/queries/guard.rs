@@ -10,9 +10,8 @@ use ringfence_store::connections::Connection;
 
 use super::QueryRequest;
 use super::budgets::{Spending, spend};
-use crate::guarded::{Planned, Seat, Through, WrittenAttributes, shown};
+use crate::guarded::{Lens, Planned, Seat, Snapshot, Through, WrittenAttributes, shown};
 use crate::lifted::Found;
-use crate::policies::LoadedPolicy;
 use crate::{Call, Code, Gateway, Refused};
 
 /// What a statement became behind the fences of the caller's view, and what it takes along while it runs.
@@ -24,6 +23,8 @@ pub(super) struct Guarded {
     pub(super) spending: Spending,
     /// Forgets the attributes that are read from what the statement changes.
     _written: Option<WrittenAttributes>,
+    /// Whether the caller may see what became of it.
+    pub(super) may_show: bool,
 }
 
 impl Guarded {
@@ -44,18 +45,21 @@ pub(super) async fn guard(
     gateway: &Gateway,
     call: &Call,
     connection: &Connection,
-    policy: Arc<LoadedPolicy>,
+    lens: Lens,
     (mode, request): (RunMode, &QueryRequest),
     options: &mut RunOptions,
 ) -> Result<Guarded, Refused> {
-    let kind = policy.policy.kind;
+    let kind = lens.policy.policy.kind;
+    let is_confined = lens.is_confined();
     // Names are looked up by the guard: the database hears no schema.
     let schema = options.current_schema.take();
-    let (_, seat) = gateway.seat(call, connection, policy.clone(), schema.as_deref()).await?;
+    let policy = lens.policy.clone();
+    let (snapshot, seat) = gateway.seat(call, connection, lens, schema.as_deref()).await?;
     let found = if mode == RunMode::Execute {
-        gateway.shared.plans.plan(&request.statement, kind, &seat.shape)?
+        plan(gateway, call, connection, (&snapshot, &seat), &request.statement).await?
     } else {
         // What the database says of it is about the statement as it was written.
+        plan(gateway, call, connection, (&snapshot, &seat), &request.statement).await?;
         let plan = ringfence_guard::guard(&request.statement, kind, &seat.shape.view)?;
         Found { plan: Arc::new(Planned::of(plan)), values: Vec::new(), cached: false }
     };
@@ -71,7 +75,39 @@ pub(super) async fn guard(
     let changed = if mode == RunMode::Execute { plan.changed() } else { &[] };
     let written = WrittenAttributes::of(gateway, &policy.policy, &policy.place, changed);
     let is_lifted = !found.values.is_empty();
-    Ok(Guarded { query, is_lifted, through: Through { policy, seat, schema }, spending, _written: written })
+    let may_show = is_confined && names_nothing_hidden(&seat, plan);
+    let through = Through { policy, seat, schema };
+    Ok(Guarded { query, is_lifted, through, spending, _written: written, may_show })
+}
+
+/// The statement behind the fences of the seat's view.
+pub(super) async fn plan(
+    gateway: &Gateway,
+    call: &Call,
+    connection: &Connection,
+    (snapshot, seat): (&Snapshot, &Seat),
+    statement: &str,
+) -> Result<Found<Planned>, Refused> {
+    let kind = snapshot.policy.policy.kind;
+    let found = gateway.shared.plans.plan(statement, kind, &seat.shape)?;
+    let named = found.plan.plan.named();
+    let reaching = gateway.reaching_beyond(call, connection, snapshot, seat, named).await?;
+    if reaching.is_empty() {
+        return Ok(found);
+    }
+    // As if they were not there, so that they are refused as what is not there.
+    let mut view = seat.shape.view.clone();
+    view.relations.retain(|name, _| !reaching.contains(name));
+    let plan = ringfence_guard::guard(statement, kind, &view)?;
+    Ok(Found { plan: Arc::new(Planned::of(plan)), values: Vec::new(), cached: false })
+}
+
+/// Whether the plan's text may be shown to its caller.
+fn names_nothing_hidden(seat: &Seat, plan: &GuardedPlan) -> bool {
+    // A relation that the view does not have is named by a rule's condition.
+    plan.relations().iter().all(|name| {
+        seat.shape.view.relations.get(name).is_some_and(|entitlement| entitlement.hidden.is_empty())
+    })
 }
 
 /// What is told of a database's error on a guarded connection. Its values are out already: see the engine.

@@ -73,7 +73,7 @@ impl JudgedStatements {
 
 impl Judged {
     fn of(plan: OpenPlan) -> Self {
-        let named = plan.named_relations().relations.iter().take(MAX_TABLES);
+        let named = plan.named_relations().iter().take(MAX_TABLES);
         let tables = named.map(|relation| match &relation.schema {
             Some(schema) => format!("{schema}.{}", relation.name),
             None => relation.name.clone(),

@@ -1,8 +1,14 @@
 //! PostgreSQL 12 and later.
 
-use ringfence_policy::ConnectionKind;
+use std::any::TypeId;
 
-use super::Dialect;
+use ringfence_policy::ConnectionKind;
+use sqlparser::ast::Expr;
+use sqlparser::dialect::{Dialect as ParserDialect, PostgreSqlDialect, Precedence};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+
+use super::{Dialect, Steps};
 
 pub(super) const DIALECT: Dialect = Dialect {
     kind: ConnectionKind::Postgresql,
@@ -89,3 +95,166 @@ const TYPES: &[&str] = &[
     "money", "name", "numeric", "numrange", "text", "time", "timestamp", "timestamptz", "timetz", "tsquery",
     "tsrange", "tstzrange", "tsvector", "uuid", "varbit", "varchar",
 ];
+
+/// The parser's own dialect, but for one thing: what an argument is called is a name, not any expression. The parser would
+/// read each argument twice to find that out, and so on within each.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) steps: Steps,
+}
+
+const OWN: PostgreSqlDialect = PostgreSqlDialect {};
+
+impl ParserDialect for Reader {
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<PostgreSqlDialect>()
+    }
+
+    fn parse_prefix(&self, _parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        self.steps.take()
+    }
+
+    fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
+        OWN.identifier_quote_style(identifier)
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        OWN.is_delimited_identifier_start(ch)
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        OWN.is_identifier_start(ch)
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        OWN.is_identifier_part(ch)
+    }
+
+    fn is_custom_operator_part(&self, ch: char) -> bool {
+        OWN.is_custom_operator_part(ch)
+    }
+
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        OWN.is_reserved_for_identifier(keyword)
+    }
+
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        OWN.get_next_precedence(parser)
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        OWN.prec_value(precedence)
+    }
+
+    fn supports_unicode_string_literal(&self) -> bool {
+        OWN.supports_unicode_string_literal()
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        OWN.supports_filter_during_aggregation()
+    }
+
+    fn supports_group_by_expr(&self) -> bool {
+        OWN.supports_group_by_expr()
+    }
+
+    fn allow_extract_custom(&self) -> bool {
+        OWN.allow_extract_custom()
+    }
+
+    fn allow_extract_single_quotes(&self) -> bool {
+        OWN.allow_extract_single_quotes()
+    }
+
+    fn supports_factorial_operator(&self) -> bool {
+        OWN.supports_factorial_operator()
+    }
+
+    fn supports_bitwise_shift_operators(&self) -> bool {
+        OWN.supports_bitwise_shift_operators()
+    }
+
+    fn supports_named_fn_args_with_colon_operator(&self) -> bool {
+        OWN.supports_named_fn_args_with_colon_operator()
+    }
+
+    fn supports_empty_projections(&self) -> bool {
+        OWN.supports_empty_projections()
+    }
+
+    fn supports_nested_comments(&self) -> bool {
+        OWN.supports_nested_comments()
+    }
+
+    fn supports_string_escape_constant(&self) -> bool {
+        OWN.supports_string_escape_constant()
+    }
+
+    fn supports_numeric_literal_underscores(&self) -> bool {
+        OWN.supports_numeric_literal_underscores()
+    }
+
+    fn supports_array_typedef_with_brackets(&self) -> bool {
+        OWN.supports_array_typedef_with_brackets()
+    }
+
+    fn supports_geometric_types(&self) -> bool {
+        OWN.supports_geometric_types()
+    }
+
+    fn supports_notnull_operator(&self) -> bool {
+        OWN.supports_notnull_operator()
+    }
+
+    fn supports_interval_options(&self) -> bool {
+        OWN.supports_interval_options()
+    }
+
+    fn supports_insert_table_alias(&self) -> bool {
+        OWN.supports_insert_table_alias()
+    }
+
+    fn supports_select_wildcard_with_alias(&self) -> bool {
+        OWN.supports_select_wildcard_with_alias()
+    }
+
+    fn supports_comma_separated_trim(&self) -> bool {
+        OWN.supports_comma_separated_trim()
+    }
+
+    fn supports_xml_expressions(&self) -> bool {
+        OWN.supports_xml_expressions()
+    }
+
+    fn supports_explain_with_utility_options(&self) -> bool {
+        OWN.supports_explain_with_utility_options()
+    }
+
+    fn supports_create_index_with_clause(&self) -> bool {
+        OWN.supports_create_index_with_clause()
+    }
+
+    fn supports_listen_notify(&self) -> bool {
+        OWN.supports_listen_notify()
+    }
+
+    fn supports_comment_on(&self) -> bool {
+        OWN.supports_comment_on()
+    }
+
+    fn supports_load_extension(&self) -> bool {
+        OWN.supports_load_extension()
+    }
+
+    fn supports_set_names(&self) -> bool {
+        OWN.supports_set_names()
+    }
+
+    fn supports_alter_column_type_using(&self) -> bool {
+        OWN.supports_alter_column_type_using()
+    }
+
+    fn supports_create_table_like_parenthesized(&self) -> bool {
+        OWN.supports_create_table_like_parenthesized()
+    }
+}

@@ -4,7 +4,7 @@ use ringfence_policy::evaluate::Datum;
 use ringfence_policy::parse::{Scope, parse_condition};
 use ringfence_policy::{
     AccessRule, Catalog, ConnectionKind, Denial, Entitlement, Expression, OrgId, Permit, Policy, Principal,
-    Question, RuleKind, TenantId, UserId, decide, decide_with_reasons, view,
+    Question, RuleKind, Subject, TenantId, UserId, decide, decide_with_reasons, view,
 };
 use serde_json::{Value, json};
 
@@ -452,6 +452,56 @@ fn reasons_name_the_rules() {
             "writes taken by having no write policy for these roles",
         ]
     );
+}
+
+#[test]
+fn what_has_no_effect_is_told() {
+    let policy = load(
+        "models:
+  Sale:
+    table: sales
+    scoping: { tenant: principal.attributes.nowhere }
+    row_policies:
+      - { name: mine, roles: [SELLER], condition: 'owner = principal.user_id' }
+      - { name: never, condition: \"principal.user_id = 'root'\", bypass: true }
+      - { name: audit, condition: \"'AUDITOR' IN principal.roles\", bypass: true }
+      - { name: done, condition: \"status = 'done'\" }
+",
+    );
+    let told = |roles: &[&str]| {
+        let (catalog, who) = (catalog(), of("a", roles, json!({})));
+        let question = Question {
+            policy: &policy,
+            catalog: &catalog,
+            unfiltered: &catalog,
+            rules: &[],
+            principal: &who,
+        };
+        let (decided, reasons) = decide_with_reasons(question, &name("sales"));
+        let of_rows = reasons.iter().filter(|reason| reason.subject == Subject::Rows);
+        (decided.is_ok(), of_rows.map(ToString::to_string).collect::<Vec<_>>())
+    };
+    // The scope that is missing is lifted with the rest.
+    let (is_decided, rows) = told(&["AUDITOR"]);
+    assert!(is_decided);
+    assert_eq!(
+        rows,
+        [
+            "rows not touched by the row policy never (line 7)",
+            "rows scope lifted by the row policy audit (line 8)",
+            "rows not touched by the policy on this relation needs principal.attributes.nowhere, which is not set \
+             for you: ask your administrator (line 2)",
+        ]
+    );
+    assert!(!told(&[]).0);
+    let seller = load(
+        "models: { Sale: { table: sales, row_policies: [ { name: mine, roles: [SELLER], condition: 'owner = principal.user_id' } ] } }",
+    );
+    let (catalog, who) = (catalog(), of("a", &[], json!({})));
+    let question =
+        Question { policy: &seller, catalog: &catalog, unfiltered: &catalog, rules: &[], principal: &who };
+    let (_, reasons) = decide_with_reasons(question, &name("sales"));
+    assert!(reasons.iter().any(|reason| reason.rule == "the row policy mine, which is for roles SELLER"));
 }
 
 /// Principals in the same situation have equal entitlements, so that they share plans.

@@ -67,8 +67,45 @@ pub(crate) const POLICY: &str = "\
 EXAMPLES
   ringfence policy check shop.yaml
   ringfence policy check report.yaml --kind sqlite
+  ringfence policy check shop.yaml --connection postgresql://app@db/shop --user ada --data-dir ./data
+
+  What would it change, for whom, in rows and columns?
+    ringfence policy diff shop.yaml --connection postgresql://app@db/shop --user ada --data-dir ./data
+
+  Do the expectations hold, before it is put?
+    ringfence policy test shop.tests.yaml --policy shop.yaml --connection postgresql://app@db/shop --user ada --data-dir ./data
+
   ringfence policy apply shop.yaml --connection postgresql://app@db/shop --user ada --data-dir ./data
   ringfence policy get --connection postgresql://app@db/shop --user ada --data-dir ./data > shop.yaml";
+
+pub(crate) const DOCTOR: &str = "\
+EXAMPLES
+  ringfence doctor --user ada --data-dir ./data
+  ringfence doctor --user ada --strict --format json --data-dir ./data | jq '.findings[] | select(.state != \"good\")'";
+pub(crate) const EXPLAIN: &str = "\
+EXAMPLES
+  What becomes of a statement of ann's, and by which rules:
+    ringfence explain --as ann --connection shop 'SELECT id, card FROM orders' --data-dir ./data
+
+  Why is it refused? How will the database run it?
+    ringfence explain --as ann --connection shop 'SELECT * FROM invoices' --data-dir ./data
+    ringfence explain --as ann --connection shop --plan 'SELECT count(*) FROM orders' --data-dir ./data
+
+  What may ann herself know of it?
+    ringfence explain --as ann --connection shop --callers-view 'SELECT * FROM orders' --data-dir ./data
+
+  Through the connection of an administrator, for a program:
+    ringfence explain --as ann --user boss --connection postgresql://app@db:5432/shop --format json \\
+      'SELECT id FROM orders WHERE id = $1' --parameter 42 --data-dir ./data | jq .sent";
+
+pub(crate) const WHY: &str = "\
+EXAMPLES
+  Why can't ann see order 42?
+    ringfence why --as ann --connection shop --relation public.orders --key id=42 --data-dir ./data
+
+  A key of two columns, for a program:
+    ringfence why --as ann --connection shop --relation invoices --key tenant_id=1 --key invoice_no=7 \\
+      --format json --data-dir ./data | jq .parts";
 
 pub(crate) const AUDIT: &str = "\
 EXAMPLES

@@ -6,6 +6,8 @@ mod checks;
 mod completions;
 mod config;
 mod demo;
+mod doctor;
+mod explain;
 mod failure;
 mod help;
 mod listening;
@@ -45,6 +47,9 @@ enum Command {
     Config(config::ConfigCommand),
     Admin(admin::Admin),
     Policy(policy::PolicyCommand),
+    Doctor(doctor::Doctor),
+    Explain(explain::Explain),
+    Why(explain::Why),
     Audit(audit::Audit),
     Completions(completions::Completions),
 }
@@ -58,6 +63,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(command) => command.run(),
         Command::Admin(command) => command.run(),
         Command::Policy(command) => command.run(),
+        Command::Doctor(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Why(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Completions(command) => Ok(command.run::<Cli>()),
     };

@@ -119,9 +119,13 @@ impl Scene {
         if let Some(accept) = case["accept"].as_str() {
             request = request.header("accept", accept);
         }
+        if let Some(tag) = case["if_match"].as_str() {
+            request = request.header("if-match", tag);
+        }
         if !body.is_null() {
             let text = body.to_string().replace("$theirs", &self.connection).replace("$scope", scope);
-            let text = text.replace("$query", &self.query);
+            let text = text.replace("$query", &self.query).replace("$guarded", &self.guarded);
+            let text = text.replace("$nowhere", &nowhere);
             request = request.header("content-type", "application/json").body(text);
         }
         read(request).await

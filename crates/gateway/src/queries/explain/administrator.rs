@@ -16,9 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::{AdministratorsView, ExplainRequest, Sent, SentParameter, asked, limits, reasons};
 use crate::catalog::find_relation;
 use crate::connections::address_of;
-use crate::guarded::{Planned, Seat, Snapshot};
+use crate::guarded::{Lens, Planned, Seat, Snapshot};
 use crate::lifted::Found;
-use crate::policies::LoadedPolicy;
 use crate::queries::{budgets, guard, options};
 use crate::{Call, Gateway, Refused};
 
@@ -49,12 +48,12 @@ pub(super) async fn view(
     let (connection, has_connection) = gateway.connection_asked(call, &target, &request.key).await?;
     let org = &target.principal().org;
     let address = address_of(&connection, org)?;
-    let policy = gateway.policy_on(org, &address).await?;
+    let lens = gateway.lens(target.principal(), &connection, &address).await?;
     let options = options::options(&gateway.shared.config, &request.query)?;
     let source = gateway.shared.store.sources().get(connection.source).await?;
     let view = AdministratorsView {
         asked: asked(target.principal(), has_connection),
-        policy_version: policy.as_ref().map(|policy| policy.version),
+        policy_version: lens.as_ref().filter(|lens| !lens.is_confined()).map(|lens| lens.policy.version),
         catalog_version: source.filter(|source| source.org == *org).map(|source| source.generation),
         refusal: None,
         sent: None,
@@ -65,8 +64,8 @@ pub(super) async fn view(
     };
     let cancel = permit.cancel.clone();
     let trial = Trial { gateway, call: &target, connection: &connection, request, address, options, cancel };
-    match policy {
-        Some(policy) => trial.guarded(view, policy).await,
+    match lens {
+        Some(lens) => trial.guarded(view, lens).await,
         None => Ok(trial.open(view)),
     }
 }
@@ -97,18 +96,19 @@ impl Trial<'_> {
     async fn guarded(
         mut self,
         mut view: AdministratorsView,
-        policy: Arc<LoadedPolicy>,
+        lens: Lens,
     ) -> Result<AdministratorsView, Refused> {
-        let kind = policy.policy.kind;
+        let kind = lens.policy.policy.kind;
         let schema = self.options.current_schema.take();
-        let seated = self.gateway.seat(self.call, self.connection, policy, schema.as_deref()).await?;
+        let seated = self.gateway.seat(self.call, self.connection, lens, schema.as_deref()).await?;
         let (snapshot, seat) = seated;
-        let plans = &self.gateway.shared.plans;
         let statement = &self.request.query.statement;
-        let found = match plans.plan(statement, kind, &seat.shape) {
+        let found = match guard::plan(self.gateway, self.call, self.connection, (&snapshot, &seat), statement)
+            .await
+        {
             Ok(found) => found,
-            Err(refusal) => {
-                view.refusal = Some(refusal.into());
+            Err(refused) => {
+                view.refusal = Some(refused);
                 let named = named(&snapshot, &seat, statement, kind);
                 let question = snapshot.question(&seat);
                 view.relations = named.iter().map(|name| reasons::relation(question, name)).collect();
@@ -192,7 +192,7 @@ fn named(snapshot: &Snapshot, seat: &Seat, statement: &str, kind: ConnectionKind
         found.next().unwrap_or_else(|| RelationName::new(first, &relation.name))
     };
     let mut all: Vec<RelationName> = Vec::new();
-    for relation in named.relations.iter().take(MOST_RELATIONS).map(stored) {
+    for relation in named.iter().take(MOST_RELATIONS).map(stored) {
         if !all.contains(&relation) {
             all.push(relation);
         }
@@ -242,6 +242,9 @@ fn described(parameter: &PlanParameter, principal: &Principal) -> SentParameter 
             let whole = principal.value(&value.path);
             let item = value.item.and_then(|item| whole.as_ref()?.get(item).cloned());
             SentParameter { is: value.to_string(), value: item.or(whole) }
+        }
+        PlanParameter::System => {
+            SentParameter { is: "the system catalog as the principal sees it".to_owned(), value: None }
         }
         PlanParameter::PrincipalList(path) => {
             SentParameter { is: path.to_string(), value: principal.value(path) }

@@ -14,7 +14,7 @@ use ringfence_policy::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Value3, Why, WhyClause, WhyColumn, WhyRequest, asked, reasons};
+use super::{ClauseValue, Why, WhyClause, WhyColumn, WhyRequest, asked, reasons};
 use crate::catalog::{find_column, find_relation};
 use crate::connections::address_of;
 use crate::guarded::Seat;
@@ -41,7 +41,7 @@ struct Place<'a> {
 
 /// What the database says of conditions on the row.
 struct Values {
-    conditions: Vec<Value3>,
+    conditions: Vec<ClauseValue>,
     columns: Vec<serde_json::Value>,
 }
 
@@ -51,11 +51,11 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
     let (connection, has_connection) = gateway.connection_asked(call, &target, &request.key).await?;
     let org = &target.principal().org;
     let address = address_of(&connection, org)?;
-    let policy = gateway.policy_on(org, &address).await?;
-    let policy =
-        policy.ok_or_else(|| Refused::invalid("this connection is open: no policy hides rows of it"))?;
-    let (policy_version, kind) = (policy.version, policy.policy.kind);
-    let (snapshot, seat) = gateway.seat(&target, &connection, policy.clone(), None).await?;
+    let lens = gateway.lens(target.principal(), &connection, &address).await?;
+    let lens = lens
+        .ok_or_else(|| Refused::invalid("this connection is open: no policy and no rule hides rows of it"))?;
+    let (policy_version, kind) = (lens.policy.version, lens.policy.policy.kind);
+    let (snapshot, seat) = gateway.seat(&target, &connection, lens, None).await?;
     let (name, relation) = find(&snapshot.shown.unfiltered, &request.relation)?;
     let (key, parameters) = key_of(relation, request)?;
     call.log().set_statement("the policy's conditions on one row", &[crate::guarded::shown(&name)]);
@@ -68,7 +68,10 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
     conditions.extend(decided.as_ref().ok().map(|entitlement| &entitlement.rows));
     let read = columns_of(&clauses, relation);
     // As the one who asks sees the relation: a column that is hidden from them stays so.
-    let (_, asking) = gateway.seat(call, &connection, policy, None).await?;
+    let own = gateway.lens(call.principal(), &connection, &address).await?;
+    let own =
+        own.ok_or_else(|| Refused::invalid("this connection is open to you: nothing hides rows of it"))?;
+    let (_, asking) = gateway.seat(call, &connection, own, None).await?;
     let clear = |column: &String| is_clear(&asking, &name, column);
     let shown: Vec<String> = read.iter().filter(|column| clear(column)).cloned().collect();
     let options = options::options(&gateway.shared.config, &QueryRequest::default())?;
@@ -79,12 +82,12 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
     let found = values.is_some();
     let values = values.unwrap_or_else(|| Values::none(conditions.len()));
 
-    let visible = decided.is_ok() && values.conditions.last() == Some(&Value3::True);
-    let valued: Vec<(&Reason, Value3)> =
+    let visible = decided.is_ok() && values.conditions.last() == Some(&ClauseValue::True);
+    let valued: Vec<(&Reason, ClauseValue)> =
         clauses.iter().map(|(reason, _)| *reason).zip(values.conditions.iter().copied()).collect();
     let verdict = Verdict::of(valued.iter().map(|(reason, value)| (*reason, value.truth())));
     // INVARIANT: the clauses that are told come to what the fence does. Held by the test `why_agrees_with_the_guard`.
-    let is_told_in_full = found && decided.is_ok() && !values.conditions.contains(&Value3::Failed);
+    let is_told_in_full = found && decided.is_ok() && !values.conditions.contains(&ClauseValue::Failed);
     if is_told_in_full && verdict.is_visible() != visible {
         return Err(Refused::internal(&"an explanation disagrees with the fence"));
     }
@@ -104,7 +107,7 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
         denial: decided.as_ref().err().map(reasons::denial_text),
         reasons: of_relation.map(reasons::because).collect(),
         parts: if is_told_in_full {
-            verdict.parts().map(|(part, truth)| (part, Value3::of(truth))).collect()
+            verdict.parts().map(|(part, truth)| (part, ClauseValue::of(truth))).collect()
         } else {
             Vec::new()
         },
@@ -131,9 +134,9 @@ impl Place<'_> {
         for condition in conditions {
             let value = match self.ask(&[condition], &[]).await? {
                 Ok(values) => values.and_then(|values| values.conditions.first().copied()),
-                Err(_) => Some(Value3::Failed),
+                Err(_) => Some(ClauseValue::Failed),
             };
-            all.conditions.push(value.unwrap_or(Value3::Unasked));
+            all.conditions.push(value.unwrap_or(ClauseValue::Unasked));
         }
         Ok(Some(all))
     }
@@ -169,18 +172,18 @@ impl Place<'_> {
         // Behind the conditions is a constant.
         let (truths, columns) = row.split_at(conditions.min(row.len()));
         let columns = columns.iter().skip(1).map(short).collect();
-        Ok(Some(Values { conditions: truths.iter().map(Value3::read).collect(), columns }))
+        Ok(Some(Values { conditions: truths.iter().map(ClauseValue::read).collect(), columns }))
     }
 }
 
 impl Values {
     /// There is no row.
     fn none(conditions: usize) -> Self {
-        Self { conditions: vec![Value3::Unasked; conditions], columns: Vec::new() }
+        Self { conditions: vec![ClauseValue::Unasked; conditions], columns: Vec::new() }
     }
 }
 
-impl Value3 {
+impl ClauseValue {
     fn of(truth: Option<bool>) -> Self {
         match truth {
             Some(true) => Self::True,
@@ -265,7 +268,7 @@ fn attributes(clauses: &[(&Reason, &Expression)], seat: &Seat) -> Vec<(String, O
 }
 
 /// A reason about rows or changes, with its value if it has one.
-fn clause(reason: &Reason, valued: &[(&Reason, Value3)]) -> Option<WhyClause> {
+fn clause(reason: &Reason, valued: &[(&Reason, ClauseValue)]) -> Option<WhyClause> {
     let part = reason.clause.as_ref().map(|clause| &clause.part);
     let value = valued.iter().find(|(known, _)| std::ptr::eq(*known, reason)).map(|(_, value)| *value);
     let (name, hierarchy) = match (part, &reason.subject) {
@@ -281,7 +284,7 @@ fn clause(reason: &Reason, valued: &[(&Reason, Value3)]) -> Option<WhyClause> {
         (None, Subject::Rows) => ("narrow", None),
         (None, Subject::Relation | Subject::Column(_)) => return None,
     };
-    let value = value.unwrap_or(Value3::Unasked);
+    let value = value.unwrap_or(ClauseValue::Unasked);
     Some(WhyClause { part: name, hierarchy, because: reasons::because(reason), value })
 }
 

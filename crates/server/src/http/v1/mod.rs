@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod connection_body;
 pub(crate) mod connections;
 pub(crate) mod descriptions;
+pub(crate) mod explain;
 pub(crate) mod extract;
 pub(crate) mod history;
 pub(crate) mod keys;
@@ -69,6 +70,7 @@ fn operations() -> (Router<AppState>, Document) {
         .merge(catalog::router())
         .merge(descriptions::router())
         .merge(policies::router())
+        .merge(explain::router())
         .merge(queries::router())
         .merge(submitted::router())
         .merge(history::router())

@@ -62,17 +62,37 @@ refusals! {
     Legislating = [
         NotFound, BodyTooLarge, UnsupportedMediaType, PolicyInvalid, PreconditionFailed, Conflict, SourceNotAllowed
     ];
+    /// A policy is removed.
+    Repealing = [NotFound, PreconditionFailed, Conflict, PolicyUnusable, SourceNotAllowed];
+    /// A document is tried on the data.
+    Trying = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, PolicyInvalid, CatalogNotReady, PolicyUnusable, TooManyQueries,
+        SourceNotAllowed
+    ];
     /// A statement is compiled.
     Compiling = [
         NotFound, BodyTooLarge, UnsupportedMediaType, QueryRefused, CatalogNotReady, PolicyUnusable,
         AttributeUnavailable, QueryFailed, QueryTimedOut, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
+    ];
+    /// A statement is explained.
+    Explaining = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, QueryRefused, StatementUnreadable, StatementNotAdmitted, FunctionNotAllowed,
+        TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, FieldRequired,
+        ReasonRequired, ApprovalRequired, CatalogNotReady, PolicyUnusable, QueryFailed, QueryTimedOut, QueryCancelled,
+        TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
+    ];
+    /// A row is explained.
+    Inspecting = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, CatalogNotReady, PolicyUnusable, QueryFailed, QueryTimedOut,
+        QueryCancelled, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
     ];
     /// A statement is run.
     Running = [
         NotFound, BodyTooLarge, UnsupportedMediaType, NotAcceptable, QueryRefused, StatementUnreadable, StatementNotAdmitted, FunctionNotAllowed,
         TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, FieldRequired,
         ReasonRequired, ApprovalRequired, RowRefused, TooManyRows, TooManyFields, CostExceeded, BroadQuery, TenantBusy,
-        TenantRateLimited, ConstraintViolated, CatalogNotReady, PolicyUnusable, AttributeUnavailable, QueryFailed, QueryTimedOut,
+        TenantRateLimited, ConstraintViolated, CatalogNotReady, PolicyUnusable, RelationSuspended, AttributeUnavailable,
+        QueryFailed, QueryTimedOut,
         QueryCancelled, ResultTooLarge, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed,
         SourceBusy, SourceLost
     ];
