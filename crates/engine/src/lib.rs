@@ -100,6 +100,12 @@ pub enum SourceError {
         /// Bytes of a name allowed.
         name_bytes: usize,
     },
+    /// The result has more columns than the run allows.
+    #[error("the result has more than {limit} columns: select those that you need")]
+    TooManyColumns {
+        /// The limit.
+        limit: u32,
+    },
     /// Every place in the pool was taken for too long.
     #[error("the connection is busy: too many queries at once, try again")]
     Busy,
@@ -246,6 +252,21 @@ impl Engine {
                 self.shared.sqlite.explain(address, query, options).await.map(Explained::Plan)
             }
             ConnectionKind::Mysql => self.shared.mysql.explain(address, query, options).await,
+            ConnectionKind::Push => Err(nothing_to_query()),
+        }
+    }
+
+    /// What the database expects the query to cost, in its own unit, before it runs. `None` where it does not say: `PostgreSQL`
+    /// alone does for every statement.
+    pub async fn cost(
+        &self,
+        address: &SourceAddress,
+        query: &GuardedQuery,
+        options: &RunOptions,
+    ) -> Result<Option<f64>, SourceError> {
+        match address.kind {
+            ConnectionKind::Postgresql => self.shared.postgres.cost(address, query, options).await,
+            ConnectionKind::Sqlite | ConnectionKind::Mysql => Ok(None),
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }

@@ -94,6 +94,8 @@ pub struct RunOptions {
     pub current_schema: Option<String>,
     /// For this query only.
     pub session_parameters: Vec<(SessionParameter, String)>,
+    /// Columns that the result may have.
+    pub max_columns: Option<u32>,
 }
 
 impl Default for RunOptions {
@@ -104,6 +106,7 @@ impl Default for RunOptions {
             max_bytes: 64 * 1024 * 1024,
             current_schema: None,
             session_parameters: Vec::new(),
+            max_columns: None,
         }
     }
 }

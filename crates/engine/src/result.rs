@@ -27,13 +27,17 @@ pub struct ResultColumn {
 const LONGEST_NAME: usize = 1024;
 const MOST_COLUMNS: usize = 2_000;
 
-pub(crate) fn check_columns(columns: &[ResultColumn]) -> Result<(), SourceError> {
+/// `most`: how many the run allows.
+pub(crate) fn check_columns(columns: &[ResultColumn], most: Option<u32>) -> Result<(), SourceError> {
     let too_wide =
         columns.len() > MOST_COLUMNS || columns.iter().any(|column| column.name.len() > LONGEST_NAME);
     if too_wide {
         return Err(SourceError::TooWide { columns: MOST_COLUMNS, name_bytes: LONGEST_NAME });
     }
-    Ok(())
+    match most {
+        Some(limit) if columns.len() as u64 > u64::from(limit) => Err(SourceError::TooManyColumns { limit }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A gathered result.

@@ -1,9 +1,10 @@
 //! Guarded connections: what a policy makes of a connection for the one who asks.
 //!
 //! Reading order: [`lens`] finds out whether a connection is guarded, and by what; [`snapshot`] holds catalog and policy at
-//! one version, [`views`] what each principal sees of it, [`plans`] the statements behind the fences of a view, [`reads`]
-//! what a view of the database itself reads.
+//! one version, [`attributes`] what a policy reads of a principal in the connection, [`views`] what each principal sees,
+//! [`plans`] the statements behind the fences of a view, [`reads`] what a view of the database itself reads.
 
+mod attributes;
 mod lens;
 mod plans;
 mod reads;
@@ -17,6 +18,7 @@ use ringfence_policy::{ConnectionKind, OrgId};
 use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::policies::PolicyPlace;
 
+pub(crate) use attributes::{AttributeCache, WrittenAttributes};
 pub(crate) use lens::{Breadth, Lens};
 pub(crate) use plans::{PlanCache, Planned, shown};
 pub(crate) use snapshot::{Snapshot, SnapshotCache};
@@ -26,6 +28,15 @@ use crate::catalog::find_schema;
 use crate::connections::address_of;
 use crate::policies::{Guard, LoadedPolicy, unusable};
 use crate::{Call, Code, Gateway, Refused};
+
+/// What a guarded statement was seen through.
+#[derive(Clone)]
+pub(crate) struct Through {
+    pub(crate) policy: Arc<LoadedPolicy>,
+    pub(crate) seat: Arc<Seat>,
+    /// As the caller named it.
+    pub(crate) schema: Option<String>,
+}
 
 impl Gateway {
     /// The place that a policy on this address binds: the same for everybody of the organization, whoever signs in and
@@ -83,8 +94,27 @@ impl Gateway {
         // Clients show names in other letters than the database stores them. In a schema that is not there nothing is found.
         let schema = current_schema.and_then(|name| find_schema(snapshot.catalog(), name));
         let stored = schema.map(|schema| schema.name.as_str());
-        let seat = snapshot.seat(call.principal(), stored, &rules, &self.shared.store);
+        let principal = self.with_attributes(call, connection, &snapshot).await?;
+        let seat = snapshot.seat(&principal, stored, &rules, &self.shared.store);
         Ok((snapshot, seat))
+    }
+
+    /// Whether the caller sees what they saw through that seat: the same policy, the same view, the same values.
+    pub(crate) async fn still_sees(
+        &self,
+        call: &Call,
+        connection: &Connection,
+        through: Option<&Through>,
+    ) -> Result<bool, Refused> {
+        let address = address_of(connection, &call.principal().org)?;
+        match (self.lens(call.principal(), connection, &address).await?, through) {
+            (None, None) => Ok(true),
+            (Some(now), Some(then)) if now.policy.is(&then.policy) => {
+                let (_, seat) = self.seat(call, connection, now, then.schema.as_deref()).await?;
+                Ok(seat.shows_what(&then.seat))
+            }
+            (None | Some(_), _) => Ok(false),
+        }
     }
 
     /// Whether the connection is guarded, as far as its address tells.

@@ -102,6 +102,8 @@ struct Shared {
     rules: access_rules::RuleCache,
     snapshots: guarded::SnapshotCache,
     plans: guarded::PlanCache,
+    attributes: guarded::AttributeCache,
+    budgets: queries::TenantBudgets,
     statements: queries::JudgedStatements,
     running: queries::RunningQueries,
     history: history::Writer,
@@ -151,6 +153,8 @@ impl Gateway {
             rules: access_rules::RuleCache::new(&config),
             snapshots: guarded::SnapshotCache::new(),
             plans: guarded::PlanCache::new(),
+            attributes: guarded::AttributeCache::new(),
+            budgets: queries::TenantBudgets::new(),
             statements: queries::JudgedStatements::new(),
             running: queries::RunningQueries::new(&config),
             history: history::Writer::start(store.clone()),
@@ -209,11 +213,13 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
             }
             Change::Policy(policy) => shared.policies.forget(&policy),
             Change::AccessRules(place) => shared.rules.forget(&place),
+            Change::Attributes(policy) => shared.attributes.forget(&policy),
             Change::Everything => {
                 shared.principals.forget_all();
                 shared.connections.forget_all();
                 shared.catalogs.forget_all();
                 shared.policies.forget_all();
+                shared.attributes.forget_all();
                 shared.rules.forget_all();
                 shared.running.suspect_everybody();
             }

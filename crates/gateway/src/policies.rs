@@ -11,7 +11,7 @@ mod trials;
 
 use ringfence_policy::document::Budget;
 use ringfence_policy::{
-    Catalog, Footprint, Permission, Policy, Problem, RelationName, Role, Warning, WarningCode,
+    Catalog, ConnectionKind, Footprint, Permission, Policy, Problem, RelationName, Role, Warning, WarningCode,
 };
 use ringfence_store::StoreError;
 use ringfence_store::connections::{Connection, Proof};
@@ -170,10 +170,6 @@ impl Gateway {
             Ok(policy) => policy,
             Err(invalid) => return Ok(Err(invalid.problems)),
         };
-        let unsupported = unsupported(&policy);
-        if !unsupported.is_empty() {
-            return Ok(Err(unsupported));
-        }
         let as_warning = |code| move |problem| Warning::new(code, problem);
         let mut warnings: Vec<Warning> =
             misnamed(&policy, connection).into_iter().map(as_warning(WarningCode::OtherConnection)).collect();
@@ -296,29 +292,22 @@ pub(crate) fn may_govern(call: &Call) -> Result<(), Refused> {
     Ok(())
 }
 
-/// What a document may say one day and can't be held to today: better refused than not heeded.
-fn unsupported(policy: &Policy) -> Vec<Problem> {
-    let attribute = |(name, attribute): (&String, &ringfence_policy::policy::QueriedAttribute)| Problem {
-        file: DOCUMENT.to_owned(),
-        line: attribute.place.line,
-        column: attribute.place.column,
-        message: format!("the attribute `{name}` can't be read from the connection yet"),
-        suggestion: Some("set it as a variable of users, tenants or the organization".to_owned()),
-    };
-    policy.attributes.iter().map(attribute).collect()
-}
-
-/// Budgets that nothing holds callers to yet.
+/// Budgets that nothing holds statements of this connection to.
 fn unheeded(policy: &Policy) -> Vec<Problem> {
     let of_models = policy.models.values().map(|model| (model.place.line, model.budget.as_ref()));
     let all = of_models.chain([(0, policy.budget.as_ref())]);
     let mut problems: Vec<Problem> = all
-        .flat_map(|(line, budget)| budget.into_iter().flat_map(unheeded_keys).map(move |key| (line, key)))
-        .map(|(line, key)| Problem {
+        .flat_map(|(line, budget)| {
+            budget
+                .into_iter()
+                .flat_map(|budget| unheeded_keys(budget, policy.kind))
+                .map(move |why| (line, why))
+        })
+        .map(|(line, message)| Problem {
             file: DOCUMENT.to_owned(),
             line,
             column: 0,
-            message: format!("the budget's `{key}` is not held yet"),
+            message: message.to_owned(),
             suggestion: None,
         })
         .collect();
@@ -326,26 +315,28 @@ fn unheeded(policy: &Policy) -> Vec<Problem> {
     problems
 }
 
-fn unheeded_keys(budget: &Budget) -> Vec<&'static str> {
+fn unheeded_keys(budget: &Budget, kind: ConnectionKind) -> Vec<&'static str> {
     let Budget {
         max_rows: _,
         statement_timeout: _,
         max_include_depth,
-        max_fields,
+        max_fields: _,
         max_cost,
-        refuse_broad_queries,
-        max_concurrent,
-        requests_per_minute,
+        refuse_broad_queries: _,
+        max_concurrent: _,
+        requests_per_minute: _,
     } = budget;
     let given = [
-        ("max_include_depth", max_include_depth.is_some()),
-        ("max_fields", max_fields.is_some()),
-        ("max_cost", max_cost.is_some()),
-        ("refuse_broad_queries", *refuse_broad_queries),
-        ("max_concurrent", max_concurrent.is_some()),
-        ("requests_per_minute", requests_per_minute.is_some()),
+        (
+            "the budget's `max_include_depth` is for includes of the models API: statements have none",
+            max_include_depth.is_some(),
+        ),
+        (
+            "the budget's `max_cost` is not held: this kind of database does not say what a statement will cost",
+            max_cost.is_some() && kind != ConnectionKind::Postgresql,
+        ),
     ];
-    given.into_iter().filter(|(_, given)| *given).map(|(key, _)| key).collect()
+    given.into_iter().filter(|(_, given)| *given).map(|(why, _)| why).collect()
 }
 
 /// A document that says it is for another connection.

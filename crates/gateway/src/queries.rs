@@ -1,6 +1,7 @@
 //! Queries: run, stream, submit, fetch, cancel, compile.
 
 mod admit;
+mod budgets;
 mod compile;
 mod explain;
 mod guard;
@@ -22,6 +23,7 @@ use ringfence_policy::filter::SearchContext;
 use serde_json::Map;
 
 use admit::Admitted;
+pub(crate) use budgets::TenantBudgets;
 pub use explain::{
     AdministratorsView, Asked, Because, CallersView, ClauseValue, ColumnShown, ExplainRequest,
     ExplainedColumn, ExplainedRelation, Explanation, Limits, SeenRelation, Sent, SentParameter, View, Why,
@@ -148,7 +150,9 @@ impl Gateway {
         let admitted = self.admit(call, key, request).await?;
         let id = crate::call::new_query_id();
         self.remember(&id, &admitted, request);
-        let result = self.execute(&admitted, request, &permit).await?;
+        self.within_cost(call, &admitted, &permit).await?;
+        let result = self.execute(&admitted, request, &permit).await;
+        let result = result.inspect_err(|refused| admitted.note(call, refused))?;
         call.log().set_rows(result.rows.len() as u64);
         Ok(QueryOutcome { id, result: Arc::new(result) })
     }

@@ -38,6 +38,12 @@ pub enum Code {
     ApprovalRequired,
     RowRefused,
     TooManyRows,
+    TooManyFields,
+    CostExceeded,
+    BroadQuery,
+    TenantBusy,
+    TenantRateLimited,
+    ResultOutdated,
     ConstraintViolated,
     CatalogNotReady,
     PolicyInvalid,
@@ -48,6 +54,7 @@ pub enum Code {
     UnsupportedMediaType,
     // The owner of the connection can mend these.
     PolicyUnusable,
+    AttributeUnavailable,
     RelationSuspended,
     SourceUnreachable,
     SourceCredentials,
@@ -90,7 +97,7 @@ const fn row(
 }
 
 /// Every code.
-pub const ROWS: [CodeRow; 52] = [
+pub const ROWS: [CodeRow; 59] = [
     row(
         Code::AuthenticationRequired,
         "AUTHENTICATION_REQUIRED",
@@ -143,6 +150,19 @@ pub const ROWS: [CodeRow; 52] = [
     row(Code::ApprovalRequired, "APPROVAL_REQUIRED", 403, 403, "42501", "The change needs an approval"),
     row(Code::RowRefused, "ROW_REFUSED", 422, 400, "44000", "A row may not be written like this"),
     row(Code::TooManyRows, "TOO_MANY_ROWS", 422, 400, "54000", "The change touches too many rows"),
+    row(Code::TooManyFields, "TOO_MANY_FIELDS", 422, 400, "54011", "The query selects too many columns"),
+    row(Code::CostExceeded, "COST_EXCEEDED", 422, 400, "54000", "The query would cost too much"),
+    row(Code::BroadQuery, "BROAD_QUERY", 422, 400, "54000", "The query reads a relation as a whole"),
+    row(Code::TenantBusy, "TENANT_BUSY", 429, 429, "53300", "The tenant has too many queries at once"),
+    row(
+        Code::TenantRateLimited,
+        "TENANT_RATE_LIMITED",
+        429,
+        429,
+        "53300",
+        "The tenant has sent too many queries",
+    ),
+    row(Code::ResultOutdated, "RESULT_OUTDATED", 410, 400, "55000", "The result is of an earlier view"),
     row(
         Code::ConstraintViolated,
         "CONSTRAINT_VIOLATED",
@@ -159,6 +179,14 @@ pub const ROWS: [CodeRow; 52] = [
     row(Code::NotAcceptable, "NOT_ACCEPTABLE", 406, 406, "0A000", "No such representation"),
     row(Code::UnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", 415, 415, "0A000", "The body is not JSON"),
     row(Code::PolicyUnusable, "POLICY_UNUSABLE", 424, 400, "55000", "The connection's policy can't be used"),
+    row(
+        Code::AttributeUnavailable,
+        "ATTRIBUTE_UNAVAILABLE",
+        424,
+        400,
+        "55000",
+        "An attribute can't be read from the connection",
+    ),
     row(
         Code::RelationSuspended,
         "RELATION_SUSPENDED",
@@ -221,6 +249,7 @@ impl Code {
                 | Self::ColumnNotWritable
                 | Self::FieldRequired
                 | Self::ReasonRequired
+                | Self::BroadQuery
                 | Self::ApprovalRequired
                 | Self::RelationSuspended
         )
@@ -322,6 +351,7 @@ impl From<ringfence_engine::SourceError> for Refused {
             E::Statement { .. } => Code::QueryFailed,
             E::RowRefused => Code::RowRefused,
             E::TooManyRows { .. } => Code::TooManyRows,
+            E::TooManyColumns { .. } => Code::TooManyFields,
             E::Constraint { .. } => Code::ConstraintViolated,
             E::Option(_) => Code::InvalidRequest,
             E::Unreachable(_) => Code::SourceUnreachable,

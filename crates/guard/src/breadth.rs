@@ -1,6 +1,9 @@
-//! How many sources of a SELECT nothing connects: their rows are multiplied, which no budget of rows can stop in time.
+//! How much a statement reads: how many sources of a SELECT nothing connects, whose rows are multiplied, which no budget
+//! of rows can stop in time; and which relations it reads whole.
 
-use sqlparser::ast::{BinaryOperator, Expr, Join, JoinConstraint, JoinOperator, TableWithJoins};
+use sqlparser::ast::{
+    BinaryOperator, Expr, Fetch, Join, JoinConstraint, JoinOperator, LimitClause, TableWithJoins, Value,
+};
 
 use crate::refusal::Refusal;
 use crate::relations::Scope;
@@ -40,6 +43,19 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Relations that were read since that place are not read whole after all when the condition names a column, or a
+    /// limit stands behind them. What can't be looked into is taken for a condition: this holds accidents off, not attacks.
+    pub(crate) fn note_breadth(&mut self, since: usize, condition: Option<&Expr>, is_narrow: bool) {
+        let names_column = condition.is_some_and(|condition| {
+            let mut paths = Vec::new();
+            !crate::expressions::column_paths(self, condition, &mut paths) || !paths.is_empty()
+        });
+        self.has_condition = names_column;
+        if names_column || is_narrow {
+            self.broad.truncate(since);
+        }
+    }
+
     fn connect(&self, condition: &Expr, scope: &Scope, groups: &mut [usize]) {
         match condition {
             Expr::Nested(inner) => self.connect(inner, scope, groups),
@@ -76,6 +92,17 @@ impl Writer<'_> {
             [] => None,
         }
     }
+}
+
+/// Whether there is a limit that is not NULL, which would be none.
+pub(crate) fn is_limited(limit: Option<&LimitClause>, fetch: Option<&Fetch>) -> bool {
+    let counts = |limit: &Expr| !matches!(limit, Expr::Value(value) if value.value == Value::Null);
+    fetch.is_some()
+        || match limit {
+            Some(LimitClause::LimitOffset { limit, .. }) => limit.as_ref().is_some_and(counts),
+            Some(LimitClause::OffsetCommaLimit { limit, offset: _ }) => counts(limit),
+            None => false,
+        }
 }
 
 fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {

@@ -18,6 +18,7 @@ impl Writer<'_> {
     /// `(SELECT columns, masked FROM relation WHERE rows)`.
     pub(crate) fn fence(&mut self, entitlement: &Entitlement) -> Result<(), Refusal> {
         self.note_relation(entitlement);
+        self.broad.push(entitlement.relation.clone());
         self.text("(SELECT ");
         if entitlement.columns.is_empty() {
             return Err(not_admitted("a relation without a visible column"));
@@ -208,9 +209,17 @@ impl Writer<'_> {
                 })?;
                 self.text(")");
             }
-            ListShape::Many if self.dialect.is_mysql() => {
-                return Err(not_admitted("so long a list of the principal"));
+            ListShape::Padded(count) => {
+                self.text(if negated { " NOT IN (" } else { " IN (" });
+                let items: Vec<usize> = (0..count).collect();
+                self.list(&items, |writer, index| {
+                    writer.placeholder(Slot::PrincipalPadded(item(*index)));
+                    Ok(())
+                })?;
+                self.text(")");
             }
+            // There it has a length.
+            ListShape::Many if self.dialect.is_mysql() => return Err(Refusal::NotVerified),
             // No arrays here: the list travels as JSON.
             ListShape::Many => {
                 self.text(if negated { " NOT IN " } else { " IN " });
@@ -258,7 +267,7 @@ impl Writer<'_> {
     }
 
     /// A sub-query of a policy reads raw relations: its author sees everything.
-    fn policy_query(&mut self, query: &SubQuery, alias: &str) -> Result<(), Refusal> {
+    pub(crate) fn policy_query(&mut self, query: &SubQuery, alias: &str) -> Result<(), Refusal> {
         let SubQuery { from, select, condition } = query;
         self.text("SELECT ");
         self.policy(select, alias)?;
@@ -276,6 +285,20 @@ impl Writer<'_> {
             self.text(" WHERE ");
             self.policy(condition, alias)?;
         }
+        Ok(())
+    }
+
+    /// `SELECT DISTINCT column FROM ... LIMIT n`: what a policy reads about the principal, before any statement.
+    pub(crate) fn attribute(&mut self, query: &SubQuery, limit: usize) -> Result<(), Refusal> {
+        let start = self.out.len();
+        // Every column of such a query is named with its relation, so that no other alias is used.
+        self.policy_query(query, RAW)?;
+        let written = self.out.split_off(start);
+        let rest = written.strip_prefix("SELECT ").ok_or(Refusal::NotVerified)?;
+        self.text("SELECT DISTINCT ");
+        self.text(rest);
+        self.text(" LIMIT ");
+        self.text(&limit.to_string());
         Ok(())
     }
 

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use ringfence_policy::expression::{PrincipalPath, PrincipalValue};
+use ringfence_policy::expression::{PrincipalPath, PrincipalValue, SubQuery};
 use ringfence_policy::{ConnectionKind, Principal, RelationName, View};
 use serde_json::Value;
 
 use crate::dialect::Dialect;
+use crate::labels::Labels;
 use crate::lift::Scanned;
 use crate::named::NamedRelation;
 use crate::refusal::Refusal;
-use crate::rewrite::{Slot, Written, rewrite};
+use crate::rewrite::{Slot, Writer, Written, rewrite};
 use crate::sealed::{self, Fence, FencedStatement, GuardedQuery, Parameter, Sealed};
 use crate::{admit, inspect, verify};
 
@@ -41,6 +42,24 @@ pub enum PlanParameter {
     System,
     /// A literal of the statement, by its number among those that were lifted, from 0.
     Lifted(usize),
+}
+
+/// The query of an attribute, once it is resolved for the principal: of a policy, not of a caller, so that it reads raw
+/// rows. Each value comes once, and no more of them than `limit`.
+pub fn attribute_query(
+    query: &SubQuery,
+    kind: ConnectionKind,
+    principal: &Principal,
+    limit: usize,
+) -> Result<GuardedQuery, Refusal> {
+    let dialect = Dialect::of(kind).ok_or(Refusal::NothingToQuery)?;
+    let (view, labels) = (View::default(), Labels::default());
+    let mut writer = Writer::new(&view, dialect, &labels, 0);
+    writer.attribute(query, limit)?;
+    let written = writer.finish();
+    verify::verify(&written, &view, dialect)?;
+    let sealed = sealed::seal_fenced(fenced(&written, String::new()));
+    GuardedPlan { placeholders: 0, sealed: Arc::new(sealed), written }.bind(principal, &[])
 }
 
 /// Guards one statement for everybody who has this view.
@@ -141,6 +160,16 @@ impl GuardedPlan {
         &self.written.relations
     }
 
+    /// Those that it changes.
+    pub fn changed(&self) -> &[RelationName] {
+        &self.written.changed
+    }
+
+    /// Those that it reads or changes without a condition on a column, and without a limit, of its own.
+    pub fn broad(&self) -> &[RelationName] {
+        &self.written.broad
+    }
+
     /// The relations that the statement itself names: what only the policy's conditions read is not among them.
     pub fn named(&self) -> &[RelationName] {
         &self.written.named
@@ -160,7 +189,7 @@ impl GuardedPlan {
     pub fn parameters(&self) -> impl Iterator<Item = PlanParameter> + '_ {
         self.written.slots.iter().map(|slot| match slot {
             Slot::Caller(number) => PlanParameter::Caller(*number),
-            Slot::Principal(value) => PlanParameter::Principal(value.clone()),
+            Slot::Principal(value) | Slot::PrincipalPadded(value) => PlanParameter::Principal(value.clone()),
             Slot::System(_) => PlanParameter::System,
             Slot::PrincipalList(path) | Slot::PrincipalJson(path) => {
                 PlanParameter::PrincipalList(path.clone())
@@ -276,12 +305,18 @@ fn bound(
         Slot::Principal(PrincipalValue { path, item }) => {
             let value = principal.value(path).ok_or(Refusal::NotVerified)?;
             match (item, &value) {
-                (Some(item), Value::Array(items)) => parameter(items.get(*item).ok_or(Refusal::NotVerified)?),
+                (Some(item), Value::Array(items)) => element(items.get(*item).ok_or(Refusal::NotVerified)?),
                 // A single value stands for a list of one.
                 (None | Some(0), value) => parameter(value),
                 (Some(_), _) => Err(Refusal::NotVerified),
             }
         }
+        Slot::PrincipalPadded(PrincipalValue { path, item }) => match (item, principal.value(path)) {
+            (Some(item), Some(Value::Array(items))) => {
+                element(items.get(*item).or(items.last()).ok_or(Refusal::NotVerified)?)
+            }
+            _ => Err(Refusal::NotVerified),
+        },
         Slot::System(document) => Ok(Parameter::Text(document.to_string())),
         Slot::PrincipalJson(path) => match principal.value(path) {
             Some(list @ Value::Array(_)) => Ok(Parameter::Text(list.to_string())),
@@ -289,11 +324,16 @@ fn bound(
         },
         Slot::PrincipalList(path) => match principal.value(path) {
             Some(Value::Array(items)) => {
-                Ok(Parameter::List(items.iter().map(parameter).collect::<Result<_, _>>()?))
+                Ok(Parameter::List(items.iter().map(element).collect::<Result<_, _>>()?))
             }
             _ => Err(Refusal::NotVerified),
         },
     }
+}
+
+/// A value of a list. Beside others there may be a NULL, which IN takes as it takes every NULL.
+fn element(value: &Value) -> Result<Parameter, Refusal> {
+    if value.is_null() { Ok(Parameter::Null) } else { parameter(value) }
 }
 
 fn parameter(value: &Value) -> Result<Parameter, Refusal> {

@@ -24,6 +24,9 @@
 //! 7. Names are qualified: relations by their schema, functions and types by the database's own. The sessions that read
 //!    look names up nowhere else; those that change rows keep the owner's search path, for the owner's triggers.
 //!
+//! [`attribute_query`] seals what a policy itself reads about a principal: one column of raw rows, read-only, printed by the
+//! same writer and verified in the same way. No caller's text is in it.
+//!
 //! Reading order: `refusal`, `dialect`, `admit`, `rewrite`, `relations`, `fence`, `queries`, `sources`, `expressions`,
 //! `functions`, `system`, `writes`, `inserts`, `verify`, `guarded`, `sealed`.
 //!
@@ -83,7 +86,7 @@ mod writes;
 #[cfg(feature = "unsealed")]
 pub mod unsealed;
 
-pub use guarded::{GuardedPlan, PlanParameter, guard, guard_lifted, inspect_row};
+pub use guarded::{GuardedPlan, PlanParameter, attribute_query, guard, guard_lifted, inspect_row};
 pub use inspect::Inspection;
 pub use lift::{Scanned, scan};
 pub use named::NamedRelation;

@@ -47,14 +47,17 @@ impl Writer<'_> {
         if !pipe_operators.is_empty() {
             return Err(not_admitted("the pipe syntax"));
         }
+        let broad_before = self.broad.len();
         if let Some(with) = with {
             self.with(with)?;
         }
+        let mut has_condition = false;
         let relations_before = self.relations.len();
         // ORDER BY of a SELECT sees its FROM: so the scope stays until after it.
         let outputs = match body.as_ref() {
             SetExpr::Select(select) => {
                 let outputs = self.select(select, order_by.as_ref())?;
+                has_condition = self.has_condition;
                 self.order_by(order_by.as_ref())?;
                 self.names.scopes.pop();
                 outputs
@@ -79,6 +82,8 @@ impl Writer<'_> {
             }
         };
         self.limits(limit_clause.as_ref(), fetch.as_ref())?;
+        let is_limited = crate::breadth::is_limited(limit_clause.as_ref(), fetch.as_ref());
+        self.note_breadth(broad_before, None, has_condition || is_limited);
         self.locks(locks, relations_before)?;
         Ok(outputs)
     }
@@ -239,6 +244,7 @@ impl Writer<'_> {
         }
         // FROM is written first, because the names in the list before it mean what FROM says; then it is moved behind.
         let added = std::mem::take(&mut self.added_items);
+        let broad_before = self.broad.len();
         let start = self.out.len();
         let before = self.place();
         let scope = self.early(|writer| writer.from(from))?;
@@ -274,6 +280,7 @@ impl Writer<'_> {
             }
             Ok(())
         })?;
+        self.note_breadth(broad_before, selection.as_ref(), false);
         Ok(outputs)
     }
 

@@ -25,6 +25,8 @@ pub(crate) enum Slot {
     Caller(usize),
     /// A value of the principal.
     Principal(PrincipalValue),
+    /// A value of a list of the principal that is shorter than the list's place: beyond its end, the last one.
+    PrincipalPadded(PrincipalValue),
     /// A list of the principal, as one array.
     PrincipalList(PrincipalPath),
     /// A list of the principal, as a JSON document.
@@ -43,6 +45,10 @@ pub(crate) struct Written {
     pub(crate) slots: Vec<Slot>,
     /// The relations behind fences, those that are changed, and those of the policy's own sub-queries.
     pub(crate) relations: Vec<RelationName>,
+    /// Those that are changed.
+    pub(crate) changed: Vec<RelationName>,
+    /// Those that the statement reads or changes without a condition or limit of its own.
+    pub(crate) broad: Vec<RelationName>,
     /// Without those that only the policy names.
     pub(crate) named: Vec<RelationName>,
     pub(crate) functions: Vec<String>,
@@ -82,6 +88,11 @@ pub(crate) struct Writer<'a> {
     /// Something was written that may raise an error, where a planner may run it before our conditions.
     pub(crate) may_raise: bool,
     pub(crate) relations: Vec<RelationName>,
+    pub(crate) changed: Vec<RelationName>,
+    /// Relations that no condition and no limit of the statement has been seen for so far.
+    pub(crate) broad: Vec<RelationName>,
+    /// Whether the SELECT that was written last has a condition on a column.
+    pub(crate) has_condition: bool,
     pub(crate) named: Vec<RelationName>,
     pub(crate) functions: Vec<String>,
     pub(crate) writes: bool,
@@ -140,6 +151,9 @@ impl<'a> Writer<'a> {
             is_final: true,
             may_raise: false,
             relations: Vec::new(),
+            changed: Vec::new(),
+            broad: Vec::new(),
+            has_condition: false,
             named: Vec::new(),
             functions: Vec::new(),
             writes: false,
@@ -184,6 +198,8 @@ impl Writer<'_> {
             sql: self.out,
             slots: self.slots,
             relations: self.relations,
+            changed: self.changed,
+            broad: self.broad,
             named: self.named,
             functions: self.functions,
             writes: self.writes,

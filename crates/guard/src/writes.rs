@@ -99,6 +99,7 @@ impl Writer<'_> {
             }
         }
         self.note_relation(&entitlement);
+        self.changed.push(entitlement.relation.clone());
         self.max_rows = match (self.max_rows, entitlement.writes.max_rows) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
@@ -229,6 +230,8 @@ impl Writer<'_> {
 
     /// ` WHERE` the policy's conditions hold, and the statement's own on the rows for which they do.
     fn narrowed(&mut self, target: &Entitlement, selection: Option<&Expr>) -> Result<(), Refusal> {
+        self.broad.push(target.relation.clone());
+        self.note_breadth(0, selection, false);
         let rows = writable_rows(target);
         if rows == Expression::truth(true) {
             return match selection {

@@ -46,6 +46,7 @@ pub(crate) struct Looked {
 /// Looks up all that the policy names. Types are held against those of `before`, as far as it has them.
 pub(crate) fn walk(policy: &Policy, catalog: &Catalog, before: &Footprint) -> Looked {
     let mut check = Check::new(policy, catalog, before);
+    check.attributes();
     for model in policy.models.values() {
         check.subject = Some(model.relation.clone());
         check.model(model);
@@ -126,6 +127,16 @@ impl<'a> Check<'a> {
                     self.column(target, there, model.place);
                 }
             }
+        }
+    }
+
+    fn attributes(&mut self) {
+        for attribute in self.policy.attributes.values() {
+            // Checked as what it could stand in: `TRUE IN (SELECT ...)`.
+            let query = Box::new(attribute.query.clone());
+            let whole =
+                Expression::InQuery { operand: Box::new(Expression::truth(true)), query, negated: false };
+            self.expression(None, &whole, attribute.place);
         }
     }
 

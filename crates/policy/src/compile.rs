@@ -1,10 +1,11 @@
 //! From a [`Document`] to a [`Policy`]: what its texts mean, with every fault found in one go.
 
+mod attributes;
 mod models;
 mod names;
 mod relations;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::connection::ConnectionKind;
@@ -12,13 +13,10 @@ use crate::document::{Budget, Document, Text};
 use crate::drift::Drift;
 use crate::expression::{Expression, PrincipalPath, RelationName};
 use crate::mask::MaskPattern;
-use crate::parse::{ParseInvalid, RESERVED_ATTRIBUTE, Scope, parse_condition, parse_expression};
+use crate::parse::{ParseInvalid, Scope, parse_condition, parse_expression};
 use crate::placed::{Place, Placed};
-use crate::policy::{Gate, Policy, QueriedAttribute, schema_of};
+use crate::policy::{Gate, Policy, schema_of};
 use crate::problem::{PolicyInvalid, Problem};
-
-/// How long the answer of an attribute's query holds when the document does not say.
-const DEFAULT_TTL: Duration = Duration::from_mins(1);
 
 /// Makes a policy, or says all that is wrong.
 pub(crate) fn compile(
@@ -155,26 +153,6 @@ impl Compiler<'_> {
             }
         }
         named
-    }
-
-    fn attributes(&mut self, document: &Document) -> BTreeMap<String, QueriedAttribute> {
-        let mut attributes = BTreeMap::new();
-        for (name, attribute) in &document.attributes.0 {
-            if name.value == RESERVED_ATTRIBUTE {
-                self.problem(name.place, "attributes of this name are the server's own");
-            }
-            let ttl = match attribute.value.ttl.as_deref().map(names::duration) {
-                None => DEFAULT_TTL,
-                Some(Some(ttl)) => ttl,
-                Some(None) => {
-                    self.problem(attribute.place, "a time is a number and its unit: ms, s, m or h");
-                    DEFAULT_TTL
-                }
-            };
-            let query = attribute.value.query.clone();
-            attributes.insert(name.value.clone(), QueriedAttribute { query, ttl, place: attribute.place });
-        }
-        attributes
     }
 
     fn budget(&mut self, budget: Option<&Budget>, place: Place) -> Option<Budget> {

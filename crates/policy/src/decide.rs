@@ -5,6 +5,7 @@
 
 mod columns;
 mod inherit;
+mod lists;
 mod rows;
 mod writes;
 
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::catalog::{Catalog, Constraint, Relation, RelationKind, Schema};
+use crate::connection::ConnectionKind;
 use crate::document::DefaultAccess;
 use crate::entitlement::{Denial, Entitlement, Reference, View};
 use crate::evaluate::role_names;
@@ -193,7 +195,7 @@ impl<'a> Decision<'a> {
         };
         let writes = if is_table { self.writes(model) } else { crate::entitlement::WriteRules::default() };
         let (key, references) = keys(relation);
-        Ok(Entitlement {
+        let mut entitlement = Entitlement {
             relation: name.clone(),
             columns,
             hidden,
@@ -210,7 +212,11 @@ impl<'a> Decision<'a> {
             references,
             writes,
             bypass: rows.bypass,
-        })
+        };
+        if self.question.policy.kind == ConnectionKind::Mysql {
+            lists::pad(&mut entitlement, self.question.principal);
+        }
+        Ok(entitlement)
     }
 
     /// Whether the relation exists for the principal, and its model. The catalog has been asked before.

@@ -320,32 +320,45 @@ pub struct RestrictionEntry {
 /// An attribute that is read from the connection: a query over `principal`, and how long its answer holds.
 #[derive(Debug, Clone)]
 pub struct DerivedAttribute {
-    /// The query.
-    pub query: String,
+    /// The query: `SELECT column FROM ... WHERE ...`.
+    pub query: Placed<Text>,
     /// Such as `60s`.
     pub ttl: Option<String>,
+    /// Whether it is a list or one value.
+    pub shape: AttributeShape,
+}
+
+/// What an attribute that is read from the connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttributeShape {
+    /// All values of the column, each once.
+    #[default]
+    List,
+    /// The one value of the column; missing when there is no row.
+    Value,
 }
 
 /// Limits of statements.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
-    /// Rows of an answer.
+    /// Rows of an answer; what is beyond is left out.
     pub max_rows: Option<u64>,
     /// How long a statement may run, such as `5s`.
     pub statement_timeout: Option<String>,
-    /// How deep includes may go.
+    /// How deep includes of the models API may go. Statements have none.
     pub max_include_depth: Option<u32>,
-    /// Columns that a request may select.
+    /// Columns of an answer.
     pub max_fields: Option<u32>,
-    /// The engine's own estimate.
+    /// What the database itself expects a statement to cost, in its own unit (PostgreSQL).
     pub max_cost: Option<u64>,
-    /// Whether a statement without a condition or limit is refused.
+    /// Whether a statement that reads or changes a relation without a condition or limit of its own is refused.
     #[serde(default)]
     pub refuse_broad_queries: bool,
     /// Statements that run at once for one tenant.
     pub max_concurrent: Option<u32>,
-    /// Requests of one tenant in a minute.
+    /// Statements of one tenant in a minute.
     pub requests_per_minute: Option<u32>,
 }
 

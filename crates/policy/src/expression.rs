@@ -183,6 +183,8 @@ pub enum ListShape {
     Few(usize),
     /// One array.
     Many,
+    /// So many parameters, where there are no arrays: the list's last value fills what is left over.
+    Padded(usize),
 }
 
 /// Longest list whose values are parameters of their own.

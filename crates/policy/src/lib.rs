@@ -17,6 +17,7 @@
 )]
 
 pub mod access;
+pub mod budget;
 pub mod catalog;
 mod check;
 mod compile;

@@ -10,14 +10,16 @@ mod principal;
 mod query;
 mod tokens;
 
-use sqlparser::ast::{BinaryOperator as SqlOperator, CaseWhen, Expr, Ident, Spanned, UnaryOperator};
+use sqlparser::ast::{
+    BinaryOperator as SqlOperator, CaseWhen, Distinct, Expr, Ident, SetExpr, Spanned, UnaryOperator,
+};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token};
 
 use crate::connection::ConnectionKind;
 use crate::expression::{
-    BinaryOperator, Expression, IsTest, ListShape, Literal, PrincipalPath, RelationName,
+    BinaryOperator, Expression, IsTest, ListShape, Literal, PrincipalPath, RelationName, SubQuery,
 };
 
 pub use functions::ALLOWED as ALLOWED_FUNCTIONS;
@@ -87,16 +89,46 @@ fn parse(text: &str, scope: Scope<'_>, variables: bool) -> Result<Expression, Pa
     if text.trim().is_empty() {
         return Err(ParseInvalid::start("the expression is empty"));
     }
+    let parsed = parse_with(text, variables, |parser| parser.parse_expr())?;
+    Reader { scope, froms: Vec::new(), depth: 0, is_query: false }.expression(&parsed)
+}
+
+/// Parses a query of one column over relations of the connection and the principal: what a sub-query may be, standing
+/// alone. It may begin with SELECT DISTINCT.
+pub fn parse_query(text: &str, scope: Scope<'_>) -> Result<SubQuery, ParseInvalid> {
+    if text.len() > MAX_EXPRESSION_BYTES {
+        return Err(ParseInvalid::start("the query is longer than 16 KiB"));
+    }
+    if text.trim().is_empty() {
+        return Err(ParseInvalid::start("the query is empty"));
+    }
+    let mut parsed = parse_with(text, false, |parser| parser.parse_query())?;
+    if let SetExpr::Select(select) = parsed.body.as_mut()
+        && matches!(select.distinct, Some(Distinct::Distinct))
+    {
+        // A list has each value once anyway.
+        select.distinct = None;
+    }
+    let scope = Scope { relation: None, ..scope };
+    Reader { scope, froms: Vec::new(), depth: 0, is_query: true }.query(&parsed, true)
+}
+
+/// The whole text as one thing.
+fn parse_with<T>(
+    text: &str,
+    variables: bool,
+    parse: impl FnOnce(&mut Parser<'_>) -> Result<T, ParserError>,
+) -> Result<T, ParseInvalid> {
     let tokens = tokens::prepare(text, variables)?;
     let dialect = PostgreSqlDialect {};
     let mut parser =
         Parser::new(&dialect).with_recursion_limit(MAX_EXPRESSION_DEPTH).with_tokens_with_locations(tokens);
-    let parsed = parser.parse_expr().map_err(|error| ParseInvalid::of_parser(&error, &parser, text))?;
+    let parsed = parse(&mut parser).map_err(|error| ParseInvalid::of_parser(&error, &parser, text))?;
     let next = parser.peek_token();
     if next.token != Token::EOF {
         return Err(ParseInvalid::at(next.span.start, format!("`{}` was not expected here", next.token)));
     }
-    Reader { scope, froms: Vec::new(), depth: 0 }.expression(&parsed)
+    Ok(parsed)
 }
 
 /// Walks the parser's tree.
@@ -105,6 +137,8 @@ struct Reader<'a> {
     /// The relations of the sub-queries around the current place, innermost last, by alias.
     froms: Vec<Vec<(RelationName, String)>>,
     depth: usize,
+    /// Whether the whole is a query that stands alone.
+    is_query: bool,
 }
 
 type Read<T> = Result<T, ParseInvalid>;
@@ -307,10 +341,11 @@ impl Reader<'_> {
         let Some((name, qualifiers)) = names.split_last() else {
             return Err(ParseInvalid::start("a name is empty"));
         };
-        let Some(relation) = self.scope.relation else {
+        let own = self.scope.relation;
+        if own.is_none() && self.froms.is_empty() {
             let message = "only `principal` may be named here, not a column";
             return Err(ParseInvalid::of_names(names, message));
-        };
+        }
         let name = self.stored(name);
         let qualifiers: Vec<String> = qualifiers.iter().map(|part| self.stored(part)).collect();
         let column = |qualifier: Option<&str>| {
@@ -323,12 +358,14 @@ impl Reader<'_> {
                 Some(_) => Err(ParseInvalid::of_names(names, "say of which relation of the sub-query it is")),
             },
             [alias] if self.froms.iter().flatten().any(|(_, known)| known == alias) => column(Some(alias)),
-            [table] if *table == relation.name => column(None),
-            [schema, table] if *table == relation.name && *schema == relation.schema => column(None),
+            [table] if own.is_some_and(|own| *table == own.name) => column(None),
+            [schema, table] if own.is_some_and(|own| *table == own.name && *schema == own.schema) => {
+                column(None)
+            }
             _ => {
                 let message = format!("`{}` is no relation that can be named here", qualifiers.join("."));
                 let known = self.froms.iter().flatten().map(|(_, alias)| alias.as_str());
-                let known = known.chain([relation.name.as_str()]);
+                let known = known.chain(own.map(|own| own.name.as_str()));
                 Err(ParseInvalid::of_names(names, message).meant(&qualifiers.join("."), known))
             }
         }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::connection::ConnectionKind;
-use crate::document::{Budget, DefaultAccess, Document};
+use crate::document::{AttributeShape, Budget, DefaultAccess, Document};
 use crate::drift::Drift;
-use crate::expression::{Expression, PrincipalPath, RelationName};
+use crate::expression::{Expression, PrincipalPath, RelationName, SubQuery};
 use crate::mask::{Mask, MaskPattern};
 use crate::placed::Place;
 use crate::problem::PolicyInvalid;
@@ -58,8 +58,10 @@ pub struct Policy {
 /// An attribute that is read from the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueriedAttribute {
-    /// SQL over `principal`.
-    pub query: String,
+    /// One column, over `principal`. It reads raw rows, as sub-queries of conditions do.
+    pub query: SubQuery,
+    /// Whether it is a list or one value.
+    pub shape: AttributeShape,
     /// How long its answer holds.
     pub ttl: Duration,
     /// Where it stands in the document.

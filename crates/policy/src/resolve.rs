@@ -22,6 +22,11 @@ pub fn resolve(expression: &Expression, principal: &Principal) -> Result<Express
     Resolver { principal }.expression(expression)
 }
 
+/// The query of an attribute for the principal.
+pub fn resolve_query(query: &SubQuery, principal: &Principal) -> Result<SubQuery, Denial> {
+    Resolver { principal }.query(query)
+}
+
 struct Resolver<'a> {
     principal: &'a Principal,
 }

@@ -1,6 +1,6 @@
 //! Walking over the parts of an expression, sub-queries among them.
 
-use crate::expression::{Expression, SubQuery};
+use crate::expression::{Expression, RelationName, SubQuery};
 
 impl Expression {
     /// Calls the function with the expression and each part of it.
@@ -15,7 +15,7 @@ impl Expression {
         self.parts_mut(&mut |part| part.for_each_part_mut(visit));
     }
 
-    fn parts(&self, visit: &mut dyn FnMut(&Self)) {
+    fn parts<'a>(&'a self, visit: &mut dyn FnMut(&'a Self)) {
         match self {
             Self::Column { .. } | Self::Principal(_) | Self::Literal(_) => {}
             Self::Not(operand)
@@ -91,7 +91,30 @@ impl Expression {
 }
 
 impl SubQuery {
-    fn parts(&self, visit: &mut dyn FnMut(&Expression)) {
+    /// Calls the function with each expression in it, and each part of them.
+    pub fn for_each_part(&self, visit: &mut dyn FnMut(&Expression)) {
+        self.parts(&mut |part| part.for_each_part(visit));
+    }
+
+    /// The relations that it reads, those of queries in its conditions among them.
+    pub fn relations(&self) -> Vec<&RelationName> {
+        let mut relations: Vec<&RelationName> = self.from.iter().map(|(relation, _)| relation).collect();
+        self.inner_relations(&mut relations);
+        relations
+    }
+
+    fn inner_relations<'a>(&'a self, relations: &mut Vec<&'a RelationName>) {
+        let mut waiting = vec![&self.select];
+        waiting.extend(&self.condition);
+        while let Some(expression) = waiting.pop() {
+            if let Expression::InQuery { query, .. } | Expression::Exists { query, .. } = expression {
+                relations.extend(query.from.iter().map(|(relation, _)| relation));
+            }
+            expression.parts(&mut |part| waiting.push(part));
+        }
+    }
+
+    fn parts<'a>(&'a self, visit: &mut dyn FnMut(&'a Expression)) {
         visit(&self.select);
         self.condition.iter().for_each(visit);
     }

@@ -18,6 +18,8 @@ pub enum Change {
     Key(KeyHash),
     Source(SourceId),
     Policy(PolicyId),
+    /// Rows were written that this policy's attributes are read from.
+    Attributes(PolicyId),
     AccessRules(RulePlace),
     /// Some news may have been missed: trust no copy.
     Everything,

@@ -154,6 +154,14 @@ impl Policies<'_> {
         })
     }
 
+    /// Publishes that rows were written which attributes of the policy there are read from. Stores nothing.
+    pub async fn attributes_changed(&self, place: &PolicyPlace) -> Result<(), StoreError> {
+        let id = place.id();
+        transact!(self.0.inner.database, tx => {
+            tx.announce(Change::Attributes(id.clone()));
+        })
+    }
+
     /// One version.
     pub async fn version(
         &self,

@@ -11,6 +11,7 @@ use ringfence_store::Store;
 use ringfence_store::policies::PolicyPlace;
 use ringfence_store::sources::SourceId;
 
+use super::attributes::Settled;
 use super::lens::Breadth;
 use super::reads::Reads;
 use super::views::{Seat, Views};
@@ -28,6 +29,7 @@ const KEPT: NonZeroUsize = NonZeroUsize::new(128).expect("128 is not zero");
 pub(crate) struct Snapshot {
     pub(crate) policy: Arc<LoadedPolicy>,
     pub(crate) shown: Arc<Shown>,
+    pub(super) settled: Settled,
     pub(super) breadth: Breadth,
     views: Views,
     pub(super) reads: Reads,
@@ -41,7 +43,14 @@ impl Snapshot {
             drift.hide_gone();
         }
         let policy = if drift.is_empty() { policy } else { Arc::new(policy.drifted(drift)) };
-        Self { views: Views::of(&shown.catalog), reads: Reads::default(), policy, shown, breadth }
+        Self {
+            views: Views::of(&shown.catalog),
+            reads: Reads::default(),
+            settled: Settled::new(),
+            policy,
+            shown,
+            breadth,
+        }
     }
 
     /// What the principal sees.

@@ -24,6 +24,8 @@ const SEATS: NonZeroUsize = NonZeroUsize::new(1_024).expect("1024 is not zero");
 const SHAPES: NonZeroUsize = NonZeroUsize::new(256).expect("256 is not zero");
 const FEWEST_SHAPES: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not zero");
 const MOST_COLUMNS: usize = 500_000;
+/// Values of a principal whose seat is remembered.
+const MOST_VALUES: usize = 2_000;
 
 /// Groups of principals of whom it is known what one of them saw last.
 const ALIKE: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
@@ -105,7 +107,10 @@ impl Views {
         self.alike.lock().put(group, shape.clone());
         let given = principal.attributes.clone();
         let seat = Arc::new(Seat { principal: asking, given, rules: rules.clone(), shape });
-        self.seats.lock().put(key, seat.clone());
+        // What is large is made anew each time, so that memory does not grow with what principals have.
+        if is_remembered(&seat.given) {
+            self.seats.lock().put(key, seat.clone());
+        }
         seat
     }
 
@@ -149,16 +154,34 @@ impl Shape {
 impl Seat {
     /// Whether a policy can't tell the two apart, and the rules are still the same.
     fn is_for(&self, other: &Principal, rules: &Arc<RuleSet>) -> bool {
-        let Principal { org, tenant, user, roles, data_roles, permissions, .. } = &self.principal;
-        Arc::ptr_eq(rules, &self.rules)
-            && *user == other.user
-            && *tenant == other.tenant
-            && *org == other.org
-            && *roles == other.roles
-            && *permissions == other.permissions
-            && *data_roles == other.data_roles
-            && (Arc::ptr_eq(&self.given, &other.attributes) || self.given == other.attributes)
+        Arc::ptr_eq(rules, &self.rules) && are_alike(&self.principal, &self.given, other)
     }
+
+    /// Whether what was read through the other seat is what this one shows: the same relations, columns, conditions and
+    /// values.
+    pub(crate) fn shows_what(&self, other: &Self) -> bool {
+        let this = Principal { attributes: self.given.clone(), ..self.principal.clone() };
+        are_alike(&other.principal, &other.given, &this)
+            && (self.shape.number == other.shape.number || self.shape.view == other.shape.view)
+    }
+}
+
+/// Whether a policy can't tell the two apart. `attributes` are those of the first as they were given.
+pub(super) fn are_alike(one: &Principal, attributes: &Arc<Attributes>, other: &Principal) -> bool {
+    let Principal { org, tenant, user, roles, data_roles, permissions, .. } = one;
+    *user == other.user
+        && *tenant == other.tenant
+        && *org == other.org
+        && *roles == other.roles
+        && *permissions == other.permissions
+        && *data_roles == other.data_roles
+        && (Arc::ptr_eq(attributes, &other.attributes) || *attributes == other.attributes)
+}
+
+/// Whether a principal with these attributes is remembered.
+pub(super) fn is_remembered(attributes: &Attributes) -> bool {
+    let values = attributes.values().map(|value| value.as_array().map_or(1, Vec::len));
+    values.sum::<usize>() <= MOST_VALUES
 }
 
 /// The principal with the key that the tenant's hashed columns are hashed with, which no variable can set.

@@ -8,9 +8,11 @@ use ringfence_policy::{OpenAccess, Permission, QueryId, RunMode};
 use ringfence_store::connections::Connection;
 use ringfence_store::history::HistoryEntry;
 
+use super::budgets::Spending;
 use super::guard::Guarded;
 use super::{QueryRequest, guard, options};
 use crate::connections::address_of;
+use crate::guarded::Through;
 use crate::{Call, Gateway, Refused};
 
 /// A statement that may run, where and how.
@@ -64,6 +66,30 @@ impl Admitted {
         match &self.statement {
             Statement::Open(..) => None,
             Statement::Fenced(fenced) => Some(&fenced.written),
+        }
+    }
+
+    /// What a guarded statement was seen through.
+    pub(super) fn through(&self) -> Option<&Through> {
+        self.fenced().map(|fenced| &fenced.guarded.through)
+    }
+
+    /// The budgets that hold for a guarded statement.
+    pub(super) fn spending(&self) -> Option<&Spending> {
+        self.fenced().map(|fenced| &fenced.guarded.spending)
+    }
+
+    /// Notes in the audit record that a budget stopped the statement, if one did.
+    pub(super) fn note(&self, call: &Call, refused: &Refused) {
+        if let Some(spending) = self.spending() {
+            spending.note(call, refused);
+        }
+    }
+
+    fn fenced(&self) -> Option<&Fenced> {
+        match &self.statement {
+            Statement::Open(..) => None,
+            Statement::Fenced(fenced) => Some(fenced),
         }
     }
 

@@ -2,24 +2,27 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ringfence_engine::{RunOptions, SourceError};
 use ringfence_guard::{GuardedPlan, GuardedQuery, Refusal};
-use ringfence_policy::document::Budget;
-use ringfence_policy::{ConnectionKind, Policy, RelationName, RunMode};
+use ringfence_policy::{ConnectionKind, RelationName, RunMode};
 use ringfence_store::connections::Connection;
 
 use super::QueryRequest;
-use crate::guarded::{Lens, Planned, Seat, Snapshot, shown};
+use super::budgets::{Spending, spend};
+use crate::guarded::{Lens, Planned, Seat, Snapshot, Through, WrittenAttributes, shown};
 use crate::lifted::Found;
 use crate::{Call, Code, Gateway, Refused};
 
-/// What a statement became behind the fences of the caller's view.
+/// What a statement became behind the fences of the caller's view, and what it takes along while it runs.
 pub(super) struct Guarded {
     pub(super) query: GuardedQuery,
-    /// Where literals were lifted: who asks, for the statement as it was written.
-    seat: Option<Arc<Seat>>,
+    /// Whether literals were lifted out of it.
+    is_lifted: bool,
+    pub(super) through: Through,
+    pub(super) spending: Spending,
+    /// Forgets the attributes that are read from what the statement changes.
+    _written: Option<WrittenAttributes>,
     /// Whether the caller may see what became of it.
     pub(super) may_show: bool,
 }
@@ -31,7 +34,7 @@ impl Guarded {
         request: &QueryRequest,
         kind: ConnectionKind,
     ) -> Option<Result<GuardedQuery, Refusal>> {
-        let seat = self.seat.as_ref()?;
+        let seat = self.is_lifted.then_some(&self.through.seat)?;
         let plan = ringfence_guard::guard(&request.statement, kind, &seat.shape.view);
         Some(plan.and_then(|plan| plan.bind(&seat.principal, &request.parameters)))
     }
@@ -50,6 +53,7 @@ pub(super) async fn guard(
     let is_confined = lens.is_confined();
     // Names are looked up by the guard: the database hears no schema.
     let schema = options.current_schema.take();
+    let policy = lens.policy.clone();
     let (snapshot, seat) = gateway.seat(call, connection, lens, schema.as_deref()).await?;
     let found = if mode == RunMode::Execute {
         plan(gateway, call, connection, (&snapshot, &seat), &request.statement).await?
@@ -67,10 +71,13 @@ pub(super) async fn guard(
     if query.fence().is_none_or(|fence| fence.writes) {
         check_write(connection, plan, &seat, mode, request)?;
     }
-    narrow(options, &snapshot.policy.policy, plan);
+    let spending = spend(gateway, call, &policy, plan, mode, options)?;
+    let changed = if mode == RunMode::Execute { plan.changed() } else { &[] };
+    let written = WrittenAttributes::of(gateway, &policy.policy, &policy.place, changed);
+    let is_lifted = !found.values.is_empty();
     let may_show = is_confined && names_nothing_hidden(&seat, plan);
-    let seat = (!found.values.is_empty()).then_some(seat);
-    Ok(Guarded { query, seat, may_show })
+    let through = Through { policy, seat, schema };
+    Ok(Guarded { query, is_lifted, through, spending, _written: written, may_show })
 }
 
 /// The statement behind the fences of the seat's view.
@@ -173,29 +180,15 @@ pub(super) fn check_write(
     if connection.spec.db_access_policy.read_only {
         return Err(Refused::new(Code::WriteDenied, "this connection is read-only"));
     }
-    // Which of its relations the statement changes, the plan does not tell: one that wants a reason is enough.
     let view = &seat.shape.view;
     let wants_reason = |relation: &RelationName| {
         view.relations.get(relation).is_some_and(|entitlement| entitlement.writes.require_reason)
     };
     let has_reason = request.reason.as_deref().is_some_and(|reason| !reason.trim().is_empty());
-    if !has_reason && mode == RunMode::Execute && plan.named().iter().any(wants_reason) {
+    if !has_reason && mode == RunMode::Execute && plan.changed().iter().any(wants_reason) {
         return Err(Refused::new(Code::ReasonRequired, "the policy wants to know why: give a `reason`"));
     }
     Ok(())
-}
-
-/// The tightest of the policy's budgets and those of the models that the statement names.
-pub(super) fn narrow(options: &mut RunOptions, policy: &Policy, plan: &GuardedPlan) {
-    let of_models = plan.named().iter().filter_map(|relation| policy.models.get(relation)?.budget.as_ref());
-    for budget in of_models.chain(&policy.budget) {
-        options.max_rows = options.max_rows.min(budget.max_rows.unwrap_or(u64::MAX));
-        options.timeout = options.timeout.min(timeout_of(budget));
-    }
-}
-
-fn timeout_of(budget: &Budget) -> Duration {
-    budget.timeout().unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]

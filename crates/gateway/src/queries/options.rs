@@ -40,6 +40,7 @@ pub(super) fn options(config: &GatewayConfig, request: &QueryRequest) -> Result<
         max_bytes: config.max_result_bytes,
         current_schema,
         session_parameters: session_parameters(request)?,
+        max_columns: None,
     })
 }
 

@@ -6,7 +6,7 @@ use ringfence_engine::{ResultColumn, RowStream, SourceError, Value};
 use ringfence_guard::{GuardedQuery, StatementKind};
 use ringfence_policy::QueryId;
 
-use super::{Observation, Permit, QueryRequest};
+use super::{Admitted, Observation, Permit, QueryRequest};
 use crate::{Call, CallLog, Gateway, Refused};
 
 /// A result under way. Dropping it stops the statement in the database.
@@ -18,8 +18,8 @@ pub struct StreamedQuery {
     sent: u64,
     /// Its effects count: it runs to its end even when no more rows go out.
     has_effects: bool,
-    /// The statement as its caller wrote it, on a guarded connection.
-    guarded_text: Option<Arc<str>>,
+    /// Keeps the places of budgets, and knows how to tell what went wrong.
+    admitted: Admitted,
     log: Arc<CallLog>,
     observation: Option<Observation>,
     _permit: Permit,
@@ -51,6 +51,7 @@ async fn begin(
     let admitted = gateway.admit(call, key, request).await?;
     let id = crate::call::new_query_id();
     gateway.remember(&id, &admitted, request);
+    gateway.within_cost(call, &admitted, &permit).await?;
     let (address, query, options) = (&admitted.address, admitted.query(), &admitted.options);
     let begin = async |query: &GuardedQuery| {
         gateway.shared.engine.stream(address, query, options, permit.cancel.clone()).await
@@ -60,16 +61,17 @@ async fn begin(
         Some(query) => Box::pin(begin(&query)).await,
         None => rows,
     };
-    let rows = rows.map_err(|error| admitted.told(error))?;
+    let rows = rows.map_err(|error| admitted.told(error));
+    let rows = rows.inspect_err(|refused| admitted.note(call, refused))?;
     Ok(StreamedQuery {
         id,
         rows,
         allowed: options.max_rows,
         sent: 0,
         has_effects: query.kind() == StatementKind::Effect,
-        guarded_text: admitted.guarded_text().cloned(),
         log: call.log().clone(),
         observation: None,
+        admitted,
         _permit: permit,
     })
 }
@@ -104,10 +106,7 @@ impl StreamedQuery {
                 Ok(None)
             }
             Err(error) => {
-                let refused = match &self.guarded_text {
-                    Some(text) => super::guard::told(error, text),
-                    None => error.into(),
-                };
+                let refused = self.admitted.told(error);
                 self.end(Some(&refused));
                 Err(refused)
             }

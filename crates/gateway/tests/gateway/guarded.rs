@@ -1,5 +1,7 @@
 //! Guarded connections: two tenants in shared tables of a real PostgreSQL, and what each sees and changes.
 
+mod attributes;
+mod budgets;
 mod changes;
 mod drift;
 mod effects;

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::{AutoSetEntry, CheckedValue, DerivedAttribute, DialectTexts, FieldAction, Text};
+use super::{AttributeShape, AutoSetEntry, CheckedValue, DerivedAttribute, DialectTexts, FieldAction, Text};
+use crate::placed::{Place, Placed};
 
 /// Reads a scalar in one way and a mapping in another.
 struct ScalarOrMap<F, G>(&'static str, F, G);
@@ -72,14 +73,21 @@ impl<'de> Deserialize<'de> for DerivedAttribute {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Keys {
-            query: String,
+            query: Placed<Text>,
             ttl: Option<String>,
+            #[serde(default)]
+            shape: AttributeShape,
         }
+        let alone = |query| Self {
+            query: Placed { value: Text::Same(query), place: Place::default() },
+            ttl: None,
+            shape: AttributeShape::default(),
+        };
         scalar_or_map(
             deserializer,
-            "a query, or a mapping with `query` and `ttl`",
-            |query| Self { query, ttl: None },
-            |Keys { query, ttl }| Self { query, ttl },
+            "a query, or a mapping with `query`, `ttl` and `shape`",
+            alone,
+            |Keys { query, ttl, shape }| Self { query, ttl, shape },
         )
     }
 }
@@ -150,9 +158,10 @@ impl JsonSchema for DerivedAttribute {
         "DerivedAttribute".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let query = generator.subschema_for::<Text>();
         let keys = json_schema!({ "type": "object", "additionalProperties": false, "required": ["query"],
-            "properties": { "query": { "type": "string" }, "ttl": { "type": "string" } } });
+            "properties": { "query": query, "ttl": { "type": "string" }, "shape": { "enum": ["list", "value"] } } });
         json_schema!({ "description": "A query over `principal`, and how long its answer holds.",
             "anyOf": [{ "type": "string" }, keys] })
     }

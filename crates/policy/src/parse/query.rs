@@ -11,7 +11,7 @@ use crate::expression::{Expression, Literal, RelationName, SubQuery};
 impl Reader<'_> {
     /// A sub-query; `one_column` for IN.
     pub(super) fn query(&mut self, query: &Query, one_column: bool) -> Read<SubQuery> {
-        if self.scope.relation.is_none() {
+        if self.scope.relation.is_none() && !self.is_query {
             let message = "only `principal` may be named here, not a relation";
             return Err(ParseInvalid::at(query.span().start, message));
         }

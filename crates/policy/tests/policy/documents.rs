@@ -86,10 +86,21 @@ const FAULTS: &[(&str, &str)] = &[
         "p.yaml:1:42: values of `in` are texts, numbers, true, false or null",
     ),
     ("functions: [f]\n", "p.yaml:1:13: a function is named `schema.function`"),
-    ("attributes: { ringfence: SELECT 1 }\n", "p.yaml:1:15: attributes of this name are the server's own"),
     (
-        "attributes: { a: { query: SELECT 1, ttl: soon } }\n",
+        "attributes: { ringfence: SELECT a FROM t }\n",
+        "p.yaml:1:15: attributes of this name are the server's own",
+    ),
+    (
+        "attributes: { a: { query: SELECT a FROM t, ttl: soon } }\n",
         "p.yaml:1:18: a time is a number and its unit: ms, s, m or h",
+    ),
+    (
+        "attributes: { a: { query: SELECT a FROM t, ttl: 48h } }\n",
+        "p.yaml:1:18: an attribute is kept for a day at most",
+    ),
+    (
+        "attributes: { a: { query: SELECT a FROM t WHERE b = pg_sleep(1) } }\n",
+        "p.yaml:1:53: the function `pg_sleep` may not be used in a policy",
     ),
 ];
 

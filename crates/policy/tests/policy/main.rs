@@ -1,5 +1,7 @@
 //! What a policy says and what follows from it, on rows in memory.
 
+mod attributes;
+mod budgets;
 mod corpus;
 mod documents;
 mod drift;

@@ -211,11 +211,19 @@ pub(crate) const fn standing_hint(code: Code) -> Option<&'static str> {
             "an administrator of the organization sees why at /v1/policies, and puts the policy again"
         }
         Code::PolicyUnusable => "an administrator of the organization can put another policy",
+        Code::AttributeUnavailable => {
+            "an administrator of the organization can look at the policy's `attributes`"
+        }
+        Code::TooManyFields => "name the columns that you need",
+        Code::CostExceeded | Code::BroadQuery => "add a condition on a column, or a LIMIT",
+        Code::ResultOutdated => "submit the query again",
         Code::QueryTimedOut => "narrow the query, or ask for more time with `timeout_ms`",
         Code::ResultTooLarge => "select fewer columns or rows, or stream with `Accept: application/x-ndjson`",
-        Code::TooManyQueries | Code::RateLimited | Code::SourceBusy => {
-            "wait for the time in `Retry-After`, then repeat"
-        }
+        Code::TooManyQueries
+        | Code::RateLimited
+        | Code::TenantBusy
+        | Code::TenantRateLimited
+        | Code::SourceBusy => "wait for the time in `Retry-After`, then repeat",
         Code::NotAcceptable => "ask for application/json, text/csv or application/x-ndjson",
         Code::UnsupportedMediaType => "send JSON with the header `Content-Type: application/json`",
         Code::SourceUnreachable => "check host and port of the connection, and that the database is running",

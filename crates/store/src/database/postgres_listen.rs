@@ -77,6 +77,7 @@ pub(super) fn encode(node: &str, change: &Change) -> String {
         Change::Key(hash) => ("key", hex::encode(hash.0)),
         Change::Source(source) => ("source", source.0.to_string()),
         Change::Policy(policy) => ("policy", policy.0.clone()),
+        Change::Attributes(policy) => ("attributes", policy.0.clone()),
         Change::AccessRules(place) => ("rules", place.0.clone()),
         Change::Everything => ("everything", String::new()),
     };
@@ -98,6 +99,7 @@ fn decode(own_node: &str, payload: &str) -> Option<Change> {
         }
         (Some("rules"), Some(id)) => Some(Change::AccessRules(RulePlace(id.to_owned()))),
         (Some("policy"), Some(id)) => Some(Change::Policy(PolicyId(id.to_owned()))),
+        (Some("attributes"), Some(id)) => Some(Change::Attributes(PolicyId(id.to_owned()))),
         (Some("source"), Some(id)) => id.parse().ok().map(|id| Change::Source(SourceId(id))),
         _ => None,
     };
@@ -116,6 +118,7 @@ mod tests {
             Change::Key(KeyHash([7; 32])),
             Change::Source(SourceId(42)),
             Change::Policy(PolicyId("ab12".to_owned())),
+            Change::Attributes(PolicyId("ab12".to_owned())),
             Change::AccessRules(RulePlace("cd34".to_owned())),
             Change::Everything,
         ];

@@ -183,7 +183,7 @@ impl Job {
             Some(checked) => checked.shown(shown).map_err(Failure::Running)?,
             None => shown,
         };
-        check_columns(&shown).map_err(Failure::Running)?;
+        check_columns(&shown, self.options.max_columns).map_err(Failure::Running)?;
         let names = shown.iter().map(|column| column.name.len() as u64).sum();
         // A statement that may be undone says its columns when it is not.
         let shown: Arc<[ResultColumn]> = shown.into();

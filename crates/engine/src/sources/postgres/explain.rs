@@ -28,6 +28,33 @@ pub(super) async fn explain(
     query: &GuardedQuery,
     options: &RunOptions,
 ) -> Result<Explained, SourceError> {
+    let Some(plan) = planned(pools, closing, address, query, options).await? else {
+        return Ok(Explained::NoPlan);
+    };
+    let mut relations = BTreeSet::new();
+    collect(&plan, &mut relations);
+    Ok(Explained::Plan(relations.into_iter().collect()))
+}
+
+/// The planner's estimate, in its own unit; `None` for a statement without a plan.
+pub(super) async fn cost(
+    pools: &Arc<Pools>,
+    closing: CancellationToken,
+    address: &SourceAddress,
+    query: &GuardedQuery,
+    options: &RunOptions,
+) -> Result<Option<f64>, SourceError> {
+    let plan = planned(pools, closing, address, query, options).await?;
+    Ok(plan.as_ref().and_then(|plan| plan.pointer("/0/Plan/Total Cost")).and_then(Json::as_f64))
+}
+
+async fn planned(
+    pools: &Arc<Pools>,
+    closing: CancellationToken,
+    address: &SourceAddress,
+    query: &GuardedQuery,
+    options: &RunOptions,
+) -> Result<Option<Json>, SourceError> {
     // Planning evaluates functions declared immutable, which an owner may have declared wrongly: so it is read-only
     // and rolled back.
     let opening = Opening::of(Transaction::ReadOnly, options)?.ok_or(SourceError::Lost)?;
@@ -41,10 +68,7 @@ pub(super) async fn explain(
         Ok(Ok((plan, looked_up_types))) => {
             session.looked_up_types |= looked_up_types;
             lease.give_back(tidy);
-            let Some(plan) = plan else { return Ok(Explained::NoPlan) };
-            let mut relations = BTreeSet::new();
-            collect(&plan, &mut relations);
-            Ok(Explained::Plan(relations.into_iter().collect()))
+            Ok(plan)
         }
         Ok(Err(failure)) => Err(give_up(lease, &failure, tidy, query.fence().is_some())),
         Err(stop) => {

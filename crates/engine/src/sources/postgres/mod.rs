@@ -86,6 +86,16 @@ impl Postgres {
         explain::explain(&self.pools, self.closing.clone(), address, query, options).await
     }
 
+    pub(crate) async fn cost(
+        &self,
+        address: &SourceAddress,
+        query: &GuardedQuery,
+        options: &RunOptions,
+    ) -> Result<Option<f64>, SourceError> {
+        let options = &*fenced::options(query, options)?;
+        explain::cost(&self.pools, self.closing.clone(), address, query, options).await
+    }
+
     pub(crate) async fn introspect(
         &self,
         address: &SourceAddress,

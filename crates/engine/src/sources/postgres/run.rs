@@ -74,10 +74,6 @@ impl Running {
             Ok(Err(failure)) => return Err(give_up(lease, &failure, tidy, fenced)),
             Ok(Ok(launched)) => launched,
         };
-        if let Err(too_large) = crate::result::check_columns(&shape.columns) {
-            lease.stop().await;
-            return Err(too_large);
-        }
         let checked = Checked::of(query);
         let has_rows = !shape.columns.is_empty();
         let columns = match &checked {
@@ -90,6 +86,10 @@ impl Running {
                 }
             },
         };
+        if let Err(too_wide) = crate::result::check_columns(&columns, options.max_columns) {
+            lease.stop().await;
+            return Err(too_wide);
+        }
         Ok(Self {
             lease: Some(lease),
             rows,

@@ -153,7 +153,7 @@ impl Job {
         loop {
             let row = rows.next().map_err(|error| self.failed(&error))?;
             if let Some(declared) = declared.take() {
-                tell_columns(declared, row, checked.as_deref(), columns)?;
+                tell_columns(declared, row, checked.as_deref(), self.options.max_columns, columns)?;
             }
             let Some(row) = row else { break };
             let (mut decoded, size) = decode(row).map_err(|error| self.failed(&error))?;
@@ -288,6 +288,7 @@ fn tell_columns(
     declared: Vec<(String, Option<String>)>,
     first: Option<&rusqlite::Row<'_>>,
     checked: Option<&Checked>,
+    most: Option<u32>,
     columns: &mut Option<oneshot::Sender<Columns>>,
 ) -> Result<(), SourceError> {
     let named = declared.into_iter().enumerate().map(|(index, (name, declared))| {
@@ -302,7 +303,7 @@ fn tell_columns(
     if let Some(checked) = checked {
         named = checked.shown(named)?;
     }
-    check_columns(&named)?;
+    check_columns(&named, most)?;
     if let Some(columns) = columns.take() {
         drop(columns.send(Ok(named.into())));
     }

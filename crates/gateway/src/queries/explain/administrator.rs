@@ -18,7 +18,7 @@ use crate::catalog::find_relation;
 use crate::connections::address_of;
 use crate::guarded::{Lens, Planned, Seat, Snapshot};
 use crate::lifted::Found;
-use crate::queries::{guard, options};
+use crate::queries::{budgets, guard, options};
 use crate::{Call, Gateway, Refused};
 
 /// Relations of a refused statement that are explained.
@@ -116,7 +116,7 @@ impl Trial<'_> {
             }
         };
         let plan = &found.plan.plan;
-        guard::narrow(&mut self.options, &snapshot.policy.policy, plan);
+        budgets::narrow(&mut self.options, &snapshot.policy.policy, plan);
         view.limits = limits(&self.options);
         let question = snapshot.question(&seat);
         view.relations = plan.named().iter().map(|name| reasons::relation(question, name)).collect();
@@ -125,7 +125,10 @@ impl Trial<'_> {
         view.sent = Some(sent(&found, &seat));
         // What the database says of it is about the statement as it was written.
         let plan = ringfence_guard::guard(statement, kind, &seat.shape.view)?;
-        view.refusal = self.refusal(&plan, &seat).await.err();
+        view.refusal = match budgets::refuse_breadth(&snapshot.policy.policy, &plan) {
+            Err((refused, _)) => Some(refused),
+            Ok(()) => self.refusal(&plan, &seat).await.err(),
+        };
         if self.request.plan && view.refusal.is_none() {
             view.plan = self.plan(&plan, &seat, kind).await?;
         }

@@ -68,7 +68,10 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
     conditions.extend(decided.as_ref().ok().map(|entitlement| &entitlement.rows));
     let read = columns_of(&clauses, relation);
     // As the one who asks sees the relation: a column that is hidden from them stays so.
-    let asking = snapshot.seat(call.principal(), None, &seat.rules, &gateway.shared.store);
+    let own = gateway.lens(call.principal(), &connection, &address).await?;
+    let own =
+        own.ok_or_else(|| Refused::invalid("this connection is open to you: nothing hides rows of it"))?;
+    let (_, asking) = gateway.seat(call, &connection, own, None).await?;
     let clear = |column: &String| is_clear(&asking, &name, column);
     let shown: Vec<String> = read.iter().filter(|column| clear(column)).cloned().collect();
     let options = options::options(&gateway.shared.config, &QueryRequest::default())?;

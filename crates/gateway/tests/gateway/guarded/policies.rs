@@ -102,7 +102,7 @@ async fn what_is_wrong_with_a_document_is_told() {
     // Nothing of that is in force; what the catalog does not have is warned of.
     shop.rows("a-ann", "SELECT count(*) FROM orders", "[[2]]").await;
     let odd = POLICY.replace("note: deny", "noote: deny").replace("public.regions", "public.region");
-    let odd = format!("{odd}\nbudget: {{ max_cost: 5, max_rows: 10 }}\n");
+    let odd = format!("{odd}\nbudget: {{ max_include_depth: 5, max_rows: 10 }}\n");
     match shop.try_put("a-boss", &odd, Expected::Any).await.unwrap() {
         PutPolicy::Stored { warnings, .. } => {
             let mut codes: Vec<_> = warnings.iter().map(|warning| warning.code.name()).collect();

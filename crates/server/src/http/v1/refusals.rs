@@ -71,8 +71,8 @@ refusals! {
     ];
     /// A statement is compiled.
     Compiling = [
-        NotFound, BodyTooLarge, UnsupportedMediaType, QueryRefused, CatalogNotReady, PolicyUnusable, QueryFailed,
-        QueryTimedOut, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
+        NotFound, BodyTooLarge, UnsupportedMediaType, QueryRefused, CatalogNotReady, PolicyUnusable,
+        AttributeUnavailable, QueryFailed, QueryTimedOut, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
     ];
     /// A statement is explained.
     Explaining = [
@@ -90,13 +90,16 @@ refusals! {
     Running = [
         NotFound, BodyTooLarge, UnsupportedMediaType, NotAcceptable, QueryRefused, StatementUnreadable, StatementNotAdmitted, FunctionNotAllowed,
         TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, FieldRequired,
-        ReasonRequired, ApprovalRequired, RowRefused, TooManyRows, ConstraintViolated, CatalogNotReady, PolicyUnusable, RelationSuspended, QueryFailed, QueryTimedOut,
+        ReasonRequired, ApprovalRequired, RowRefused, TooManyRows, TooManyFields, CostExceeded, BroadQuery, TenantBusy,
+        TenantRateLimited, ConstraintViolated, CatalogNotReady, PolicyUnusable, RelationSuspended, AttributeUnavailable,
+        QueryFailed, QueryTimedOut,
         QueryCancelled, ResultTooLarge, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed,
         SourceBusy, SourceLost
     ];
     /// A submitted query's end is waited for.
     Waiting = [
-        NotFound, QueryRefused, RowRefused, TooManyRows, ConstraintViolated, QueryFailed, QueryTimedOut, QueryCancelled,
+        NotFound, QueryRefused, RowRefused, TooManyRows, TooManyFields, ConstraintViolated, ResultOutdated, CatalogNotReady,
+        PolicyUnusable, AttributeUnavailable, QueryFailed, QueryTimedOut, QueryCancelled,
         ResultTooLarge, SourceUnreachable,
         SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
     ];

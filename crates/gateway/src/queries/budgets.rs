@@ -1,0 +1,301 @@
+//! Budgets: what a policy lets one statement use, and all statements of one tenant together.
+//!
+//! What a statement uses is held by the engine (rows, columns, time), by the database's own estimate (cost), or by the
+//! guard, which says what a statement reads as a whole. What a tenant uses is counted here, on this node.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use ringfence_engine::RunOptions;
+use ringfence_guard::GuardedPlan;
+use ringfence_policy::budget::Limit;
+use ringfence_policy::{Policy, RelationName, RunMode, TenantId};
+use ringfence_store::policies::PolicyPlace;
+
+use super::{Admitted, Permit};
+use crate::policies::LoadedPolicy;
+use crate::{Call, Code, Gateway, Refused};
+
+/// Tenants and budgets whose statements of the last minute are counted.
+const RATES: u64 = 65_536;
+/// Unused for so long, a count is full again, and need not be kept.
+const IDLE: Duration = Duration::from_mins(2);
+
+/// What tenants use now, and have used within the last minute, on this node.
+pub(crate) struct TenantBudgets {
+    running: Arc<Running>,
+    rates: Cache<(Counter, u32), Arc<DefaultDirectRateLimiter>>,
+    clock: DefaultClock,
+}
+
+type Running = Mutex<HashMap<Counter, u32>>;
+
+/// A tenant's statements under one budget: the policy's as a whole, or a model's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Counter {
+    place: PolicyPlace,
+    model: Option<RelationName>,
+    tenant: TenantId,
+}
+
+/// What holds for one statement while it runs. Dropped, however it ended, it frees the places that it took.
+#[derive(Default)]
+pub(super) struct Spending {
+    taken: Vec<Taken>,
+    max_cost: Option<(u64, String)>,
+    /// Whose limit the statement's time is, when it is a budget's.
+    timeout: Option<String>,
+}
+
+/// A place among the statements of a tenant.
+struct Taken {
+    counter: Counter,
+    running: Arc<Running>,
+}
+
+impl TenantBudgets {
+    pub(crate) fn new() -> Self {
+        Self {
+            running: Arc::default(),
+            rates: Cache::builder().max_capacity(RATES).time_to_idle(IDLE).build(),
+            clock: DefaultClock::default(),
+        }
+    }
+
+    /// Counts a statement of the last minute.
+    fn count(&self, counter: Counter, per_minute: u32, budget: &str) -> Result<(), Refused> {
+        let Some(quota) = NonZeroU32::new(per_minute) else {
+            return Err(rate_limited(per_minute, budget, None));
+        };
+        let key = (counter, per_minute);
+        let limiter = self.rates.get_with(key, || Arc::new(RateLimiter::direct(Quota::per_minute(quota))));
+        limiter
+            .check()
+            .map_err(|until| rate_limited(per_minute, budget, Some(until.wait_time_from(self.clock.now()))))
+    }
+
+    /// Takes a place.
+    //
+    // INVARIANT: a place is freed when the statement ends, fails, is cancelled or nobody waits for it any more, because
+    // whoever holds it is dropped then. Held by the test `places_of_a_tenant_are_freed_however_a_statement_ends`.
+    fn take(&self, counter: Counter, most: u32, budget: &str) -> Result<Taken, Refused> {
+        let mut running = self.running.lock();
+        let count = running.get(&counter).copied().unwrap_or(0);
+        if count >= most {
+            return Err(Refused::new(
+                Code::TenantBusy,
+                format!(
+                    "{budget} lets your tenant run {most} queries at once (max_concurrent): wait for one of them to end"
+                ),
+            ));
+        }
+        running.insert(counter.clone(), count.saturating_add(1));
+        drop(running);
+        Ok(Taken { counter, running: Arc::clone(&self.running) })
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut running = self.running.lock();
+        if let Entry::Occupied(mut count) = running.entry(self.counter.clone()) {
+            if *count.get() > 1 {
+                *count.get_mut() -= 1;
+            } else {
+                count.remove();
+            }
+        }
+    }
+}
+
+/// Narrows the statement's limits to the budgets that apply, and takes the places that it needs. Of several models the
+/// tightest counts.
+pub(super) fn spend(
+    gateway: &Gateway,
+    call: &Call,
+    policy: &LoadedPolicy,
+    plan: &GuardedPlan,
+    mode: RunMode,
+    options: &mut RunOptions,
+) -> Result<Spending, Refused> {
+    refuse_breadth(&policy.policy, plan).map_err(|(refused, budget)| {
+        call.log().set_object(&budget);
+        refused
+    })?;
+    let mut spending = Spending { timeout: narrow(options, &policy.policy, plan), ..Spending::default() };
+    if mode == RunMode::Explain {
+        return Ok(spending);
+    }
+    let limits = policy.policy.limits(plan.named());
+    spending.max_cost = limits.max_cost().map(|limit| (limit.value, named("max_cost", &limit)));
+    let budgets = &gateway.shared.budgets;
+    let counter = |limit: &Limit<'_, u32>| Counter {
+        place: policy.place.clone(),
+        model: limit.model.map(|model| model.relation.clone()),
+        tenant: call.principal().tenant.clone(),
+    };
+    for limit in limits.requests_per_minute() {
+        let counted = budgets.count(counter(&limit), limit.value, &whose(&limit));
+        noted(call, counted, || named("requests_per_minute", &limit))?;
+    }
+    for limit in limits.max_concurrent() {
+        let taken = budgets.take(counter(&limit), limit.value, &whose(&limit));
+        spending.taken.push(noted(call, taken, || named("max_concurrent", &limit))?);
+    }
+    Ok(spending)
+}
+
+/// Narrows what the engine holds the statement to; answers whose limit its time is, when it is a budget's.
+pub(super) fn narrow(options: &mut RunOptions, policy: &Policy, plan: &GuardedPlan) -> Option<String> {
+    let limits = policy.limits(plan.named());
+    if let Some(limit) = limits.max_rows() {
+        options.max_rows = options.max_rows.min(limit.value);
+    }
+    options.max_columns = limits.max_fields().map(|limit| limit.value);
+    let limit = limits.timeout().filter(|limit| limit.value < options.timeout)?;
+    options.timeout = limit.value;
+    Some(named("statement_timeout", &limit))
+}
+
+/// The guard says what the statement reads without a condition and without a limit. A refusal comes with the budget's name.
+pub(super) fn refuse_breadth(policy: &Policy, plan: &GuardedPlan) -> Result<(), (Refused, String)> {
+    let limits = policy.limits(plan.named());
+    let Some((relation, limit)) = limits.refused_breadth(plan.broad()) else { return Ok(()) };
+    let message = format!(
+        "the query reads \"{}\" as a whole, which {} does not allow: give a condition on a column, or a LIMIT",
+        relation.name,
+        whose(&limit)
+    );
+    Err((Refused::new(Code::BroadQuery, message), named("refuse_broad_queries", &limit)))
+}
+
+impl Gateway {
+    /// Refuses a statement that the database expects to cost more than the budget.
+    pub(super) async fn within_cost(
+        &self,
+        call: &Call,
+        admitted: &Admitted,
+        permit: &Permit,
+    ) -> Result<(), Refused> {
+        let Some((most, budget)) = admitted.spending().and_then(|spending| spending.max_cost.as_ref()) else {
+            return Ok(());
+        };
+        let asking = self.shared.engine.cost(&admitted.address, admitted.query(), &admitted.options);
+        let cost = tokio::select! {
+            cost = asking => cost.map_err(|error| admitted.told(error))?,
+            () = permit.cancel.cancelled() => return Err(admitted.told(ringfence_engine::SourceError::Cancelled)),
+        };
+        #[expect(clippy::cast_precision_loss, reason = "an estimate that large is no longer exact to a unit")]
+        let is_over = cost.is_some_and(|cost| cost > *most as f64);
+        if !is_over {
+            return Ok(());
+        }
+        call.log().set_object(budget);
+        // The estimate itself is made of rows that the caller may not see.
+        Err(Refused::new(
+            Code::CostExceeded,
+            format!(
+                "the database expects the query to cost more than {most}, which is the policy's limit (max_cost): narrow it"
+            ),
+        ))
+    }
+}
+
+impl Spending {
+    /// Notes in the audit record that a budget stopped the statement, if one did.
+    pub(super) fn note(&self, call: &Call, refused: &Refused) {
+        match refused.code {
+            Code::QueryTimedOut => {
+                if let Some(budget) = &self.timeout {
+                    call.log().set_object(budget);
+                }
+            }
+            Code::TooManyFields => call.log().set_object("budget max_fields"),
+            _ => {}
+        }
+    }
+}
+
+/// Notes in the audit record which budget refused.
+fn noted<T>(call: &Call, outcome: Result<T, Refused>, budget: impl FnOnce() -> String) -> Result<T, Refused> {
+    if outcome.is_err() {
+        call.log().set_object(&budget());
+    }
+    outcome
+}
+
+fn rate_limited(per_minute: u32, budget: &str, wait: Option<Duration>) -> Refused {
+    let when = match wait {
+        Some(wait) => format!("try again in {} s", wait.as_secs().saturating_add(1)),
+        None => "ask your administrator".to_owned(),
+    };
+    let message =
+        format!("{budget} lets your tenant send {per_minute} queries a minute (requests_per_minute): {when}");
+    Refused::new(Code::TenantRateLimited, message)
+}
+
+/// In the words of messages.
+fn whose<T>(limit: &Limit<'_, T>) -> String {
+    match limit.model {
+        Some(model) => format!("the budget of {}", model.name),
+        None => "the policy's budget".to_owned(),
+    }
+}
+
+/// In the words of the audit record.
+fn named<T>(key: &str, limit: &Limit<'_, T>) -> String {
+    match limit.model {
+        Some(model) => format!("budget {key} of {}", model.name),
+        None => format!("budget {key}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringfence_policy::OrgId;
+
+    use super::*;
+
+    fn counter(tenant: &str, model: Option<&str>) -> Counter {
+        Counter {
+            place: PolicyPlace { org: OrgId::new("acme").unwrap(), place: "here".to_owned() },
+            model: model.map(|name| RelationName::new("public", name)),
+            tenant: TenantId::new(tenant).unwrap(),
+        }
+    }
+
+    #[test]
+    fn each_tenant_and_budget_has_places_of_its_own() {
+        let budgets = TenantBudgets::new();
+        let take = |tenant: &str, model: Option<&str>| budgets.take(counter(tenant, model), 2, "the budget");
+        let (first, _second) = (take("a", None).ok().unwrap(), take("a", None).ok().unwrap());
+        assert_eq!(take("a", None).err().unwrap().code, Code::TenantBusy);
+        let (_other, _model) = (take("b", None).ok().unwrap(), take("a", Some("orders")).ok().unwrap());
+        drop(first);
+        let third = take("a", None);
+        assert!(third.is_ok() && take("a", None).is_err());
+        assert_eq!(budgets.take(counter("c", None), 0, "x").err().unwrap().code, Code::TenantBusy);
+        drop((third, _second, _other, _model));
+        assert!(budgets.running.lock().is_empty(), "nothing is kept of what ended");
+    }
+
+    #[test]
+    fn each_tenant_has_a_minute_of_its_own() {
+        let budgets = TenantBudgets::new();
+        let count = |tenant: &str| budgets.count(counter(tenant, None), 2, "the budget");
+        assert_eq!((count("a"), count("a")), (Ok(()), Ok(())));
+        let refused = count("a").unwrap_err();
+        assert_eq!(refused.code, Code::TenantRateLimited);
+        assert!(refused.message.contains("try again in"), "{refused}");
+        assert_eq!(count("b"), Ok(()));
+        assert!(budgets.count(counter("b", None), 0, "the budget").is_err());
+        assert_eq!(budgets.count(counter("a", None), 3, "the budget"), Ok(()), "another budget counts anew");
+    }
+}
