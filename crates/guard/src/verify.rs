@@ -176,7 +176,7 @@ mod tests {
 
     fn outlined(sql: &str) -> Result<String, Refusal> {
         let dialect = Dialect::of(ConnectionKind::Postgresql).unwrap();
-        let tokens = Tokenizer::new(dialect.printed(), sql).tokenize().unwrap();
+        let tokens = Tokenizer::new(&*dialect.printed(), sql).tokenize().unwrap();
         let tokens: Vec<Token> =
             tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
         let found = fences(&tokens);
