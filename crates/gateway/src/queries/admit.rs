@@ -55,7 +55,7 @@ impl Admitted {
             Statement::Fenced(fenced) if fenced.guarded.may_show => {
                 fenced.guarded.query.text_with_values(self.address.kind)
             }
-            Statement::Fenced(_) | Statement::Open(_) => None,
+            Statement::Fenced(_) | Statement::Open(..) => None,
         }
     }
 
