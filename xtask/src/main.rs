@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask check`, `test`, `setup` and `bench`.
+//! The project's own commands: `cargo xtask check`, `test`, `setup`, `oracle` and `bench`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its terminal")]
 
 mod bench;
 mod check;
 mod edges;
 mod mutants;
+mod oracle;
 mod repository;
 mod setup;
 mod steps;
@@ -24,6 +25,8 @@ cargo xtask <command>
   mutants [--only NAME] [--write]
                                  breaks a copy of the sources as cases/mutants says, and sees that the tests notice;
                                  with --write the table in docs/mutants.md is made anew
+  oracle [--engine E] [--minutes N] [--seed N] [--statements M]
+                                 random statements, isolated and guarded, on postgres, sqlite and mysql: they must agree
   bench [--quick]                builds the release binaries and writes benches/results.md
 
   --fast        leaves out the slow gates, and shortens the slow tests
@@ -46,6 +49,9 @@ fn run(words: &[&str]) -> Result<(), String> {
     let Some((command, flags)) = words.split_first() else {
         return Err(USAGE.to_owned());
     };
+    if *command == "oracle" {
+        return oracle::run(flags);
+    }
     if *command == "mutants" {
         return mutants_of(flags);
     }

@@ -8,15 +8,17 @@ use crate::setup;
 use crate::steps::{Outcome, Steps, passed};
 
 /// Python suites: the name in the table, and the file.
-const PYTHON_SUITES: [(&str, &str); 13] = [
+const PYTHON_SUITES: [(&str, &str); 15] = [
     ("notebook", "test_notebook.py"),
     ("SDK: queries", "test_sdk_queries.py"),
     ("SDK: catalogs", "test_sdk_catalog.py"),
     ("SDK: users", "test_sdk_users.py"),
+    ("SDK: MySQL", "test_sdk_mysql.py"),
     ("OpenAPI", "test_openapi.py"),
     ("crash", "test_crash.py"),
     ("guard corpus: harness", "guard_corpus/test_harness.py"),
     ("guard corpus", "guard_corpus/test_guard_corpus.py"),
+    ("guard oracle", "guard_oracle/test_short_runs.py"),
     ("TPC-H and TPC-DS shapes", "guard_tpch/test_guard_tpch.py"),
     ("PostgreSQL's own parser", "guard_printed/test_guard_printed.py"),
     ("two worlds", "guard_http/test_two_worlds.py"),
@@ -61,6 +63,8 @@ fn python_suite(file: &str, fast: bool) -> Result<Outcome, String> {
     pytest.arg(format!("tests/python/{file}"));
     pytest.arg("--junit-xml").arg(&report);
     pytest.env("RINGFENCE_BIN", target().join("debug").join("ringfence"));
+    // The build of all targets made it.
+    pytest.env("GUARDED", target().join("debug").join("examples").join("guarded"));
     pytest.env("POSTGRES_PROGRAMS", setup::postgres_programs()?);
     pytest.env("PYTHONDONTWRITEBYTECODE", "1");
     if fast {

@@ -9,7 +9,7 @@ use crate::SourceAddress;
 /// What `PostgreSQL` keeps of a database's name when somebody signs in (NAMEDATALEN - 1).
 const POSTGRES_NAME_BYTES: usize = 63;
 
-/// The server and database of a network address. Who signs in, and what the connection is called, is not in it.
+/// The server of a network address, and its database where sessions stay within one. Who signs in, and what the connection is called, is not in it.
 //
 // INVARIANT: spellings that lead to one database by the rules of names and addresses alone give one place. Two names that
 // a name server gives one address can't be told from here; SECURITY.md says so.
@@ -20,6 +20,11 @@ pub(crate) fn of_network(address: &SourceAddress) -> String {
         ConnectionKind::Sqlite => ("sqlite", 0),
         ConnectionKind::Push => ("push", 0),
     };
+    // Who signs in to a MySQL server may name the tables of all its databases in any statement, whichever was chosen: what
+    // is guarded is the server.
+    if address.kind == ConnectionKind::Mysql {
+        return format!("{kind}://{}:{port}", host(&address.host));
+    }
     let end = address.database.floor_char_boundary(POSTGRES_NAME_BYTES.min(address.database.len()));
     format!("{kind}://{}:{port}/{}", host(&address.host), &address.database[..end])
 }
@@ -70,7 +75,11 @@ mod tests {
     use super::*;
 
     fn place(host: &str, port: Option<u16>, database: &str, username: &str) -> String {
-        of_network(&SourceAddress {
+        of_network(&address(host, port, database, username))
+    }
+
+    fn address(host: &str, port: Option<u16>, database: &str, username: &str) -> SourceAddress {
+        SourceAddress {
             kind: ConnectionKind::Postgresql,
             pool_scope: "org".to_owned(),
             host: host.to_owned(),
@@ -79,7 +88,7 @@ mod tests {
             username: Some(username.to_owned()),
             password: None,
             sslmode: None,
-        })
+        }
     }
 
     #[test]
@@ -117,6 +126,17 @@ mod tests {
                 assert_eq!(place(host, *port, database, "bob"), first, "{host}");
             }
         }
+    }
+
+    #[test]
+    fn all_databases_of_a_mysql_server_are_one_place() {
+        let mysql = |host: &str, port, database: &str| {
+            let kind = ConnectionKind::Mysql;
+            of_network(&SourceAddress { kind, ..address(host, port, database, "ann") })
+        };
+        assert_eq!(mysql("h", None, "a"), mysql("H.", Some(3306), "b"));
+        assert_ne!(mysql("h", None, "a"), mysql("h", Some(3307), "a"));
+        assert_ne!(mysql("h", None, "a"), mysql("h2", None, "a"));
     }
 
     #[test]

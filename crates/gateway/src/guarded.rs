@@ -52,7 +52,7 @@ impl Gateway {
         address: &SourceAddress,
     ) -> Result<Option<Arc<LoadedPolicy>>, Refused> {
         let Some(place) = self.place_of(org, address)? else { return Ok(None) };
-        match self.shared.policies.of(&self.shared.store, place, address.kind).await? {
+        match self.shared.policies.of(&self.shared.store, place, address.kind, &address.database).await? {
             Guard::Open => Ok(None),
             Guard::Policy(policy) => Ok(Some(policy)),
             Guard::Unusable => Err(unusable()),

@@ -164,7 +164,8 @@ impl Gateway {
         check_size("the document", document, MAX_DOCUMENT_BYTES)?;
         let kind = connection.spec.kind().map_err(|invalid| Refused::invalid(invalid.to_string()))?;
         let document = document.to_owned();
-        let loading = tokio::task::spawn_blocking(move || Policy::load(DOCUMENT, &document, kind));
+        let home = address_of(connection, &call.principal().org)?.database;
+        let loading = tokio::task::spawn_blocking(move || Policy::load_for(DOCUMENT, &document, kind, &home));
         let policy = match loading.await.map_err(|stopped| Refused::internal(&stopped))? {
             Ok(policy) => policy,
             Err(invalid) => return Ok(Err(invalid.problems)),

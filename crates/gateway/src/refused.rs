@@ -305,7 +305,7 @@ impl From<ringfence_guard::Refusal> for Refused {
             R::UnknownColumn { .. } => Code::ColumnUnknown,
             R::ScopeRequired { .. } => Code::TenantScopeRequired,
             R::Suspended { .. } => Code::RelationSuspended,
-            R::WriteDenied { .. } => Code::WriteDenied,
+            R::WriteDenied { .. } | R::NoTransactions { .. } => Code::WriteDenied,
             R::ApprovalRequired { .. } => Code::ApprovalRequired,
             R::ColumnNotWritable { .. } => Code::ColumnNotWritable,
             R::FieldRequired { .. } => Code::FieldRequired,

@@ -151,7 +151,7 @@ fn refuse_odd_characters(text: &str) -> Result<(), Refusal> {
 }
 
 /// Bounds what the parser would build, and finds the placeholders.
-pub(crate) fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
+fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
     let mut depth = 0_usize;
     let mut prefixes = 0_usize;
     let mut operators = 0_usize;

@@ -14,11 +14,14 @@ use crate::admit;
 use crate::dialect::Dialect;
 use crate::lift::{LiteralKind, Scanned};
 
+/// Longer statements keep their literals: their trees would be deep.
+const MOST_TOKENS: usize = 2_000;
+
 /// For each literal whether it may be lifted. `tokens` are those of the text, without white space.
 pub(crate) fn liftable(scanned: &Scanned<'_>, tokens: &[Token], dialect: &Dialect) -> Vec<bool> {
     let nothing = vec![false; scanned.literals().len()];
     let has_placeholders = tokens.iter().any(|token| matches!(token, Token::Placeholder(_)));
-    if has_placeholders || !scanned.agrees(tokens) || admit::inspect(tokens).is_err() {
+    if has_placeholders || tokens.len() > MOST_TOKENS || !scanned.agrees(tokens) {
         return nothing;
     }
     let Ok(Statement::Query(query)) = admit::parse(tokens.to_vec(), dialect) else { return nothing };

@@ -600,6 +600,9 @@ impl Writer<'_> {
                     ("RIGHT JOIN ", constraint)
                 }
                 JoinOperator::FullOuter(constraint) => ("FULL JOIN ", constraint),
+                JoinOperator::StraightJoin(constraint) if self.dialect.is_mysql() => {
+                    ("STRAIGHT_JOIN ", constraint)
+                }
                 JoinOperator::CrossJoin(JoinConstraint::None) => ("CROSS JOIN ", &JoinConstraint::None),
                 _ => return Err(not_admitted("this kind of join")),
             };

@@ -106,6 +106,16 @@ pub enum Refusal {
         /// The relation as stored.
         relation: String,
     },
+    /// The database could not undo the change when it turns out to be one that the policy refuses.
+    #[error(
+        "{action} on \"{relation}\" is not allowed: the table's engine has no transactions. An administrator can convert it (ALTER TABLE ... ENGINE=InnoDB) and refresh the connection"
+    )]
+    NoTransactions {
+        /// INSERT, UPDATE or DELETE.
+        action: &'static str,
+        /// The relation as stored.
+        relation: String,
+    },
     /// The change waits for somebody's approval, which plain SQL can't ask for.
     #[error("{action} on \"{relation}\" needs an approval: use the models API")]
     ApprovalRequired {

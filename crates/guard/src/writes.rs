@@ -89,6 +89,9 @@ impl Writer<'_> {
         let entitlement = self.entitlement(name)?;
         let relation = || entitlement.relation.name.clone();
         match permit(&entitlement) {
+            Permit::Allow if entitlement.lasting => {
+                return Err(Refusal::NoTransactions { action, relation: relation() });
+            }
             Permit::Allow if entitlement.is_table => {}
             Permit::Approval => return Err(Refusal::ApprovalRequired { action, relation: relation() }),
             Permit::Allow | Permit::Deny => {

@@ -35,6 +35,9 @@ pub struct Relation {
     /// Primary and foreign keys, and unique constraints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub constraints: Vec<Constraint>,
+    /// Whether its changes stay when the statement is undone: MySQL's engines without transactions, such as `MyISAM`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lasting: bool,
     /// Columns of unique indexes that belong to no constraint, over all rows or some: for looking at policies, never
     /// shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

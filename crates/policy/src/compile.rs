@@ -25,9 +25,10 @@ pub(crate) fn compile(
     file: &str,
     source: &str,
     document: &Document,
-    kind: ConnectionKind,
+    home: (ConnectionKind, &str),
 ) -> Result<Policy, PolicyInvalid> {
-    let schema = schema_of(&document.search_schemas, kind);
+    let kind = home.0;
+    let schema = schema_of(&document.search_schemas, home);
     let mut compiler = Compiler { file, source, kind, schema, problems: Vec::new() };
     let (models, model_names) = compiler.models(document);
     let joins = compiler.joins(&document.joins);
@@ -37,7 +38,7 @@ pub(crate) fn compile(
         connection: document.connection.clone(),
         file: file.to_owned(),
         default: document.default,
-        search: search(document, kind),
+        search: search(document, home),
         functions: compiler.functions(&document.functions),
         attributes: compiler.attributes(document),
         models,
@@ -192,9 +193,9 @@ impl Budget {
     }
 }
 
-fn search(document: &Document, kind: ConnectionKind) -> Vec<String> {
+fn search(document: &Document, home: (ConnectionKind, &str)) -> Vec<String> {
     if document.search_schemas.is_empty() {
-        vec![schema_of(&[], kind).to_owned()]
+        vec![schema_of(&[], home).to_owned()]
     } else {
         document.search_schemas.clone()
     }

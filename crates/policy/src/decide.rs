@@ -54,6 +54,13 @@ pub fn decide_with_reasons(
 
 /// All that the principal sees of the connection.
 pub fn view(question: Question<'_>) -> View {
+    view_like(question, None)
+}
+
+/// The same. What is equal in another view of the same policy and catalog is shared with it, and costs little to find.
+//
+// INVARIANT: a view is what it would be without the other one. Held by the test `a_view_does_not_depend_on_another`.
+pub fn view_like(question: Question<'_>, other: Option<&View>) -> View {
     let mut decision = Decision::new(question, false);
     decision.unfiltered = Some(by_name(question.unfiltered));
     let mut relations = BTreeMap::new();
@@ -62,10 +69,11 @@ pub fn view(question: Question<'_>) -> View {
     for schema in &question.catalog.schemas {
         for relation in &schema.relations {
             let name = RelationName::new(&schema.name, &relation.name);
-            match decision.decide_on(&name, relation) {
+            let known = other.and_then(|other| other.relations.get(&name));
+            match decision.shared(&name, relation, known) {
                 Ok(entitlement) => {
                     types.extend(entitlement.columns.iter().filter_map(|column| own_type(&column.data_type)));
-                    relations.insert(name, Arc::new(entitlement));
+                    relations.insert(name, entitlement);
                 }
                 Err(Denial::Invisible(_)) => {}
                 Err(denial @ (Denial::ScopeRequired { .. } | Denial::Suspended)) => {
@@ -143,6 +151,38 @@ impl<'a> Decision<'a> {
         self.decide_on(name, relation)
     }
 
+    /// As [`Self::decide_on`], or the known entitlement where that is the same. Columns are compared by what decides on
+    /// them, not one by one, where nothing is said of any.
+    fn shared(
+        &mut self,
+        name: &RelationName,
+        relation: &Relation,
+        known: Option<&Arc<Entitlement>>,
+    ) -> Result<Arc<Entitlement>, Denial> {
+        let Some(known) = known else { return self.decide_on(name, relation).map(Arc::new) };
+        let model = self.visible(name)?;
+        let was_whole = known.columns.len() == relation.columns.len()
+            && known.columns.iter().all(|column| column.mask.is_none() && column.writable);
+        if was_whole && self.shows_all_columns(model) {
+            let rows = self.rows(name, model)?;
+            let writes =
+                if known.is_table { self.writes(model) } else { crate::entitlement::WriteRules::default() };
+            if rows.condition == known.rows && rows.bypass == known.bypass && writes == known.writes {
+                return Ok(Arc::clone(known));
+            }
+        }
+        let decided = self.decide_on(name, relation)?;
+        Ok(if decided == **known { Arc::clone(known) } else { Arc::new(decided) })
+    }
+
+    /// Whether no rule is about a column.
+    fn shows_all_columns(&self, model: Option<&Model>) -> bool {
+        let policy = self.question.policy;
+        policy.global_deny.is_empty()
+            && policy.global_mask.is_empty()
+            && model.is_none_or(|model| model.fields.is_empty() && model.other_fields == DefaultAccess::Allow)
+    }
+
     fn decide_on(&mut self, name: &RelationName, relation: &Relation) -> Result<Entitlement, Denial> {
         let model = self.visible(name)?;
         let rows = self.rows(name, model)?;
@@ -166,6 +206,7 @@ impl<'a> Decision<'a> {
                 .collect(),
             key,
             is_table,
+            lasting: relation.lasting,
             references,
             writes,
             bypass: rows.bypass,

@@ -22,6 +22,8 @@ pub struct Entitlement {
     pub key: Vec<String>,
     /// Whether rows of it can be changed at all: it is a table.
     pub is_table: bool,
+    /// Whether its changes can't be undone, and so can't be refused after the fact either.
+    pub lasting: bool,
     /// Its foreign keys.
     pub references: Vec<Reference>,
     /// What may be changed.

@@ -226,14 +226,24 @@ pub enum Hierarchy {
 impl Policy {
     /// Reads a document and makes a policy of it for a connection of that kind; `file` is its name in errors.
     pub fn load(file: &str, text: &str, kind: ConnectionKind) -> Result<Self, PolicyInvalid> {
+        Self::load_for(file, text, kind, "")
+    }
+
+    /// The same for a connection to that database, which is the schema of names without one in MySQL.
+    pub fn load_for(
+        file: &str,
+        text: &str,
+        kind: ConnectionKind,
+        database: &str,
+    ) -> Result<Self, PolicyInvalid> {
         let document = Document::read(file, text)?;
-        crate::compile::compile(file, text, &document, kind)
+        crate::compile::compile(file, text, &document, (kind, database))
     }
 
     /// What holds of a connection without a policy when its content filters or access rules have to be held: everything is
     /// allowed, and names without a schema are looked up in these.
     pub fn open(kind: ConnectionKind, search: Vec<String>) -> Self {
-        let search = if search.is_empty() { vec![schema_of(&[], kind).to_owned()] } else { search };
+        let search = if search.is_empty() { vec![schema_of(&[], (kind, "")).to_owned()] } else { search };
         Self {
             kind,
             connection: None,
@@ -258,7 +268,7 @@ impl Policy {
 
     /// The schema of relations that the policy names without one.
     pub fn schema(&self) -> &str {
-        schema_of(&self.search, self.kind)
+        schema_of(&self.search, (self.kind, ""))
     }
 
     /// The model of that name.
@@ -268,12 +278,12 @@ impl Policy {
 }
 
 /// The first schema that is searched, or the one that such a database begins with.
-pub(crate) fn schema_of(search: &[String], kind: ConnectionKind) -> &str {
-    match (search, kind) {
+pub(crate) fn schema_of<'a>(search: &'a [String], home: (ConnectionKind, &'a str)) -> &'a str {
+    match (search, home.0) {
         ([first, ..], _) => first,
         ([], ConnectionKind::Sqlite) => "main",
-        // A schema is a database there, and has the name that it was given: `search_schemas` says it.
-        ([], ConnectionKind::Mysql) => "",
+        // A schema is a database there.
+        ([], ConnectionKind::Mysql) => home.1,
         ([], ConnectionKind::Postgresql | ConnectionKind::Push) => "public",
     }
 }

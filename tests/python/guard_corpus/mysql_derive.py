@@ -1,6 +1,7 @@
-"""The isolated MySQL database of one principal: the rules of given/derive_isolated.pg.sql, with MySQL's masks.
+"""The isolated MySQL database of one principal: the rules of derive_isolated.pg.sql, with MySQL's masks.
 
-MySQL's triggers can't skip a row. One that is to be left alone is set to itself, and deleting one that must stay is an
+MySQL's triggers can't skip a row. One that is to be left alone is set to itself, and deleting one that must
+stay is an
 error, which the guard does not make: no record deletes such rows without naming its own.
 """
 
@@ -120,7 +121,9 @@ def mask_values(principal: str) -> list[str]:
     for table in (*SCOPED, "products", "document_shares"):
         made.append(f"ALTER TABLE `{table}` ALTER tenant_id SET DEFAULT 1")
     if principal == "a_member":
-        made += [f"ALTER TABLE {table} ALTER {name} SET DEFAULT {user}" for table, name in MEMBER_OWNS.items()]
+        made += [
+            f"ALTER TABLE {table} ALTER {name} SET DEFAULT {user}" for table, name in MEMBER_OWNS.items()
+        ]
     for table, names in DENIED[principal].items():
         made.append(f"ALTER TABLE {table} {', '.join(f'DROP COLUMN {name}' for name in names)}")
     for table, masks in masks_of(principal, user, scope).items():
@@ -159,9 +162,11 @@ def create_triggers(principal: str, table: str, columns: Sequence[str]) -> list[
     bodies: dict[str, list[str]] = {"INSERT": [], "UPDATE": [], "DELETE": []}
     for operation, body in bodies.items():
         read_only = principal == "a_analyst" or table in READ_ONLY or (member and table in MEMBER_READ_ONLY)
-        if read_only or (table == "events" and operation != "INSERT"):
-            body.append(refused)
-        elif member and (table, operation) in MEMBER_FORBIDDEN:
+        if (
+            read_only
+            or (table == "events" and operation != "INSERT")
+            or (member and (table, operation) in MEMBER_FORBIDDEN)
+        ):
             body.append(refused)
     if "tenant_id" in columns:
         bodies["INSERT"].append(f"IF NEW.tenant_id NOT IN {scope} THEN {refused}; END IF")

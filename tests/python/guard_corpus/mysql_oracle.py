@@ -4,9 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import pymysql
-
-from guard_corpus.mysql_world import NEXT_ID, MysqlWorld, run
+from guard_corpus.mysql_world import NEXT_ID, MysqlWorld, Session, run
 from guard_corpus.oracle import Answer, Seen, State
 from guard_corpus.records import PRINCIPALS, Record, read_state_views
 
@@ -59,7 +57,7 @@ class MysqlOracle:
         self._plain = {principal: self._plain_columns(principal) for principal in PRINCIPALS}
         self._foreign_before = {principal: self._foreign(principal) for principal in PRINCIPALS}
         self._hidden_before = {principal: self._hidden(principal) for principal in PRINCIPALS}
-        self._pristine = {principal: self._isolated_state(principal) for principal in PRINCIPALS}
+        self._pristine = {principal: self.isolated_state(principal) for principal in PRINCIPALS}
 
     def check_pairs(self) -> list[str]:
         """Each table that a principal sees has at least its key in clear, and as many rows on both sides."""
@@ -67,24 +65,24 @@ class MysqlOracle:
             f"{principal}: {table}"
             for principal, tables in self._plain.items()
             for table, columns in tables.items()
-            if not columns or self._visible(principal)[table] != self.pristine(principal)[table]
+            if not columns or self.visible(principal)[table] != self.pristine(principal)[table]
         ]
 
     def look(self, principal: str, *, isolated: bool) -> Seen:
         """What changed on the target's database, which is then put back."""
         name = self.world.database(principal, isolated=isolated)
         changed_definitions = self._read(DEFINITIONS.format(name)) != self._definitions[name]
-        changed = [] if changed_definitions else self._changed(name)
+        changed = [] if changed_definitions else self.changed(name)
         seen = Seen(changed=changed_definitions or bool(changed))
         if changed_definitions:
             seen.faults.append("definitions changed")
             self.world.recreate(name)
             return seen
         if changed and isolated:
-            seen.state = self._isolated_state(principal)
+            seen.state = self.isolated_state(principal)
         elif changed:
-            seen.state = self._visible(principal)
-            seen.faults += self._foreign_changes(principal)
+            seen.state = self.visible(principal)
+            seen.faults += self.foreign_changes(principal)
         self._restore(name, changed)
         return seen
 
@@ -100,9 +98,9 @@ class MysqlOracle:
         finally:
             connection.close()
         state = None
-        changed = self._changed(name) if record.writes or record.script else []
+        changed = self.changed(name) if record.writes or record.script else []
         if record.writes and outcome.accepted and record.expectation != "refuse":
-            state = self._isolated_state(record.principal)
+            state = self.isolated_state(record.principal)
         self._restore(name, changed)
         return Answer(outcome, state)
 
@@ -110,9 +108,12 @@ class MysqlOracle:
         """What the isolated database held."""
         return self._pristine[principal]
 
-    def _read(self, sql: str, database: str = "mysql") -> Rows:
-        self._session.select_db(database)
-        with self._session.cursor() as cursor:
+    def _read(self, sql: str, database: str = "mysql", session: Session | None = None) -> Rows:
+        session = session or self._session
+        session.select_db(database)
+        # Sessions of targets leave values as the server sent them.
+        session.decoders = self._session.decoders
+        with session.cursor() as cursor:
             cursor.execute(sql)
             return sorted(cursor.fetchall(), key=repr)
 
@@ -139,22 +140,24 @@ class MysqlOracle:
         for table in self._tables[name]:
             values = ", ".join(f"coalesce(hex(`{column}`), '-')" for column in self._plain_names(name, table))
             parts.append(
-                f"SELECT '{table}', count(*), coalesce(bit_xor(conv(left(md5(concat_ws('/', {values})), 15), 16, 10)), 0)"
+                f"SELECT '{table}', count(*),"
+                f" coalesce(bit_xor(conv(left(md5(concat_ws('/', {values})), 15), 16, 10)), 0)"
                 f" FROM {name}.`{table}`"
             )
         return " UNION ALL ".join(parts)
 
-    def _checksums(self, name: str) -> dict[str, Any]:
-        return {table: sums for table, *sums in self._read(self._summing[name])}
+    def _checksums(self, name: str, session: Session | None = None) -> dict[str, Any]:
+        return {table: sums for table, *sums in self._read(self._summing[name], name, session)}
 
-    def _changed(self, name: str) -> list[str]:
-        now = self._checksums(name)
+    def changed(self, name: str, session: Session | None = None) -> list[str]:
+        """The tables that are not as they were."""
+        now = self._checksums(name, session)
         return [table for table, total in self._sums[name].items() if now[table] != total]
 
     def _restore(self, name: str, changed: Sequence[str]) -> None:
         if changed:
             self._refill(name, changed)
-            still = self._changed(name)
+            still = self.changed(name)
             assert not still, f"{name} could not be put back: {still}"
 
     def _refill(self, name: str, tables: Sequence[str]) -> None:
@@ -200,40 +203,63 @@ class MysqlOracle:
         visible = str(self.views[principal]["visible"][table])
         return visible[visible.index(f" FROM {table} WHERE ") + len(" FROM ") :]
 
-    def _visible(self, principal: str) -> State:
+    def visible(
+        self, principal: str, session: Session | None = None, only: Sequence[str] | None = None
+    ) -> State:
+        """The rows of the shared database that the principal sees, in a session with ANSI_QUOTES."""
         return {
-            table: self._read(f"SELECT {quoted(columns)} FROM {self._rows(principal, table)}", "shared")
+            table: self._read(
+                f"SELECT {quoted(columns)} FROM {self._rows(principal, table)}", "shared", session
+            )
             for table, columns in self._plain[principal].items()
+            if is_of(table, only)
         }
 
-    def _isolated_state(self, principal: str) -> State:
+    def isolated_state(
+        self, principal: str, session: Session | None = None, only: Sequence[str] | None = None
+    ) -> State:
+        """The same of the isolated one."""
         database = self.world.isolated_name(principal)
         return {
-            table: self._read(f"SELECT {quoted(columns)} FROM {table}", database)
+            table: self._read(f"SELECT {quoted(columns)} FROM {table}", database, session)
             for table, columns in self._plain[principal].items()
+            if is_of(table, only)
         }
 
-    def _foreign(self, principal: str) -> State:
+    def _foreign(
+        self, principal: str, session: Session | None = None, only: Sequence[str] | None = None
+    ) -> State:
         return {
-            table: self._read(renamed(sql), "shared")
+            table: self._read(renamed(sql), "shared", session)
             for table, sql in self.views[principal]["foreign"].items()
-            if table not in ABSENT
+            if table not in ABSENT and is_of(table, only)
         }
 
-    def _hidden(self, principal: str) -> dict[str, dict[Any, Any]]:
+    def _hidden(self, principal: str, session: Session | None = None) -> dict[str, dict[Any, Any]]:
         return {
-            table: {row[: hidden["pk"]]: row[hidden["pk"] :] for row in self._read(hidden["sql"], "shared")}
+            table: {
+                row[: hidden["pk"]]: row[hidden["pk"] :]
+                for row in self._read(hidden["sql"], "shared", session)
+            }
             for table, hidden in self.views[principal]["hidden"].items()
         }
 
-    def _foreign_changes(self, principal: str) -> list[str]:
-        before, now = self._foreign_before[principal], self._foreign(principal)
-        faults = [f"foreign rows of {table} changed" for table in before if before[table] != now[table]]
-        for table, values in self._hidden(principal).items():
+    def foreign_changes(
+        self, principal: str, session: Session | None = None, only: Sequence[str] | None = None
+    ) -> list[str]:
+        """What changed that the principal does not see."""
+        before, now = self._foreign_before[principal], self._foreign(principal, session, only)
+        faults = [f"foreign rows of {table} changed" for table in now if before[table] != now[table]]
+        for table, values in self._hidden(principal, session).items():
             known = self._hidden_before[principal][table]
             if any(known.get(key, value) != value for key, value in values.items()):
                 faults.append(f"hidden columns of {table} changed")
         return faults
+
+
+def is_of(table: str, only: Sequence[str] | None) -> bool:
+    """Whether a table of the state views is one of those; views are, as their tables are."""
+    return only is None or table == "order_totals" or RENAMED.get(table, table.strip('"')) in only
 
 
 def renamed(sql: str) -> str:

@@ -4,10 +4,11 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pymysql
-from pymysql.constants import CLIENT, FIELD_TYPE, FLAG
+from pymysql.constants import CLIENT, FIELD_TYPE
+from pymysql.converters import escape_string
 from throwaway_mariadb import Mariadb
 
 from guard_corpus.compare import Outcome
@@ -21,12 +22,18 @@ OWNER_PASSWORD = "owner-of-the-corpus"
 # Where AUTO_INCREMENT goes on, on both sides.
 NEXT_ID = 10001
 
-# As the guard's sessions: how strict the server is is no matter of isolation, and the oracle must not differ in it. The
+# As the guard's sessions: how strict the server is is no matter of isolation. The
 # text is the caller's own, so double quotes and backslashes mean what they mean by default.
 SESSION = (
     "SET NAMES utf8mb4, time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,"
     "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'"
 )
+
+if TYPE_CHECKING:
+    # Generic in its type information only.
+    Session: TypeAlias = pymysql.Connection[Any]
+else:
+    Session = pymysql.Connection
 
 TABLES = (
     "SELECT table_name FROM information_schema.tables WHERE table_schema = '{}' AND table_type = 'BASE TABLE'"
@@ -71,7 +78,7 @@ class MysqlWorld:
         """The names of its tables, not of its views."""
         return [name for (name,) in self.server.rows(TABLES.format(database))]
 
-    def connect(self, database: str) -> "pymysql.Connection[Any]":
+    def connect(self, database: str) -> Session:
         """As the owner, over TCP, in a session like the guard's."""
         return pymysql.connect(
             host="127.0.0.1",
@@ -109,7 +116,7 @@ class MysqlWorld:
         return {}
 
     def policy(self) -> bytes:
-        """The policy of the guarded connection: the one database is its one schema, which is looked up by default."""
+        """The policy of the guarded connection: its database is its one schema, looked up by default."""
         text = POLICY.read_text().replace("search_schemas: [public]\n", "")
         return text.replace("public.", "").encode()
 
@@ -160,13 +167,11 @@ class MysqlTarget:
         return True
 
 
-def run(
-    connection: "pymysql.Connection[Any]", sql: bytes, params: Sequence[str | None] | None = None
-) -> Outcome:
-    """One statement, as text in UTF-8. Values of parameters stand for their marks, as the literals that they are."""
+def run(connection: Session, sql: bytes, params: Sequence[str | None] | None = None) -> Outcome:
+    """One statement, as text in UTF-8. Values of parameters stand for their marks, as literals."""
     started = time.monotonic()
     try:
-        text = with_values(connection, sql.decode(), params) if params else sql.decode()
+        text = with_values(sql.decode(), params) if params else sql.decode()
         outcome = executed(connection, text)
     except (pymysql.Error, UnicodeDecodeError, ValueError) as error:
         code, message = error.args if len(error.args) == 2 else (0, str(error))
@@ -176,7 +181,7 @@ def run(
     return outcome
 
 
-def executed(connection: "pymysql.Connection[Any]", text: str) -> Outcome:
+def executed(connection: Session, text: str) -> Outcome:
     with connection.cursor() as cursor:
         affected = cursor.execute(text)
         if cursor.description is None:
@@ -198,15 +203,20 @@ def executed(connection: "pymysql.Connection[Any]", text: str) -> Outcome:
 MARK = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`[^`]*`|\?", re.S)
 
 
-def with_values(connection: "pymysql.Connection[Any]", sql: str, params: Sequence[str | None]) -> str:
-    """The text with literals for its question marks, those in literals and names left alone."""
+def with_values(sql: str, params: Sequence[str | None]) -> str:
+    """The text with literals for its question marks, those in literals and names left alone.
+
+    LIMIT takes no text as a literal, and one as a parameter: whole numbers are written as such.
+    """
     values = iter(params)
 
     def value(found: "re.Match[str]") -> str:
         if found.group() != "?":
             return found.group()
         given = next(values)
-        return "NULL" if given is None else f"'{connection.escape_string(given)}'"
+        if given is None:
+            return "NULL"
+        return given if given.isdecimal() else f"'{escape_string(given)}'"
 
     return MARK.sub(value, sql)
 
@@ -214,7 +224,14 @@ def with_values(connection: "pymysql.Connection[Any]", sql: str, params: Sequenc
 BINARY = 63
 
 INTEGERS = frozenset(
-    {FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG, FIELD_TYPE.YEAR}
+    {
+        FIELD_TYPE.TINY,
+        FIELD_TYPE.SHORT,
+        FIELD_TYPE.INT24,
+        FIELD_TYPE.LONG,
+        FIELD_TYPE.LONGLONG,
+        FIELD_TYPE.YEAR,
+    }
 )
 DECIMALS = frozenset({FIELD_TYPE.DECIMAL, FIELD_TYPE.NEWDECIMAL})
 FLOATS = frozenset({FIELD_TYPE.FLOAT, FIELD_TYPE.DOUBLE})

@@ -39,7 +39,7 @@ class SqliteOracle:
         """Each table that a principal sees has at least its key in clear, and as many rows on both sides."""
         faults = []
         for principal, tables in self._plain.items():
-            visible = self._visible(self._kept[self.world.shared], principal)
+            visible = self.visible(self._kept[self.world.shared], principal)
             for table, columns in tables.items():
                 if not columns or visible[table] != self.pristine(principal)[table]:
                     faults.append(f"{principal}: {table}")
@@ -55,10 +55,10 @@ class SqliteOracle:
         if now[0] != self._before[path][0]:
             seen.faults.append("definitions changed")
         elif isolated:
-            seen.state = self._isolated(path, principal)
+            seen.state = self.isolated_state(path, principal)
         else:
-            seen.state = self._visible(path, principal)
-            seen.faults += self._foreign_changes(principal)
+            seen.state = self.visible(path, principal)
+            seen.faults += self.foreign_changes(path, principal)
         with sqlite3.connect(path, timeout=10) as connection:
             self._kept[path].backup(connection)
         connection.close()
@@ -74,13 +74,13 @@ class SqliteOracle:
         outcome = run(connection, record.statement, record.params)
         state = None
         if record.writes and outcome.accepted and record.expectation != "refuse":
-            state = self._isolated(connection, record.principal)
+            state = self.isolated_state(connection, record.principal)
         connection.close()
         return Answer(outcome, state)
 
     def pristine(self, principal: str) -> State:
         """What the isolated file held."""
-        return self._isolated(self._kept[self.world.isolated(principal)], principal)
+        return self.isolated_state(self._kept[self.world.isolated(principal)], principal)
 
     def _files(self) -> list[Path]:
         return [self.world.shared, *(self.world.isolated(principal) for principal in PRINCIPALS)]
@@ -106,13 +106,15 @@ class SqliteOracle:
         visible = str(self.views[principal]["visible"][table])
         return visible[visible.index(f" FROM {table} WHERE ") + len(" FROM ") :]
 
-    def _visible(self, source: "Path | sqlite3.Connection", principal: str) -> State:
+    def visible(self, source: "Path | sqlite3.Connection", principal: str) -> State:
+        """The rows of the shared database that the principal sees."""
         return {
             table: read(source, f"SELECT {quoted(columns)} FROM {self._rows(principal, table)}")
             for table, columns in self._plain[principal].items()
         }
 
-    def _isolated(self, source: "Path | sqlite3.Connection", principal: str) -> State:
+    def isolated_state(self, source: "Path | sqlite3.Connection", principal: str) -> State:
+        """The same of the isolated one."""
         return {
             table: read(source, f"SELECT {quoted(columns)} FROM {table}")
             for table, columns in self._plain[principal].items()
@@ -127,11 +129,12 @@ class SqliteOracle:
             for table, hidden in self.views[principal]["hidden"].items()
         }
 
-    def _foreign_changes(self, principal: str) -> list[str]:
+    def foreign_changes(self, source: "Path | sqlite3.Connection", principal: str) -> list[str]:
+        """What changed that the principal does not see."""
         before = self._foreign_before[principal]
-        now = self._foreign(self.world.shared, principal)
+        now = self._foreign(source, principal)
         faults = [f"foreign rows of {table} changed" for table in before if before[table] != now[table]]
-        for table, values in self._hidden(self.world.shared, principal).items():
+        for table, values in self._hidden(source, principal).items():
             known = self._hidden_before[principal][table]
             if any(known.get(key, value) != value for key, value in values.items()):
                 faults.append(f"hidden columns of {table} changed")

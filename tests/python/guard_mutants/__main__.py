@@ -8,7 +8,7 @@ import sys
 from guard_corpus.postgres_world import PostgresWorld
 from guard_corpus.records import corpus
 from guard_corpus.runner import Runner
-from guard_oracle.guard_process import GuardProcess
+from guard_oracle.guard_process import postgres_guard
 
 from guard_mutants.target import GuardTarget, RememberedOracle
 
@@ -21,7 +21,7 @@ def main() -> None:
     with PostgresWorld() as world:
         oracle = RememberedOracle(world)
         for line in sys.stdin:
-            guard = GuardProcess(world, line.strip())
+            guard = postgres_guard(world, binary=line.strip())
             runner = Runner(oracle, GuardTarget(world, guard))
             answer = f"passed {len(records)} records"
             for record in records:

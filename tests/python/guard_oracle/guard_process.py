@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from guard_corpus.postgres_world import PostgresWorld
-from guard_corpus.records import GIVEN, POLICY
+from guard_corpus.records import GIVEN
 from guard_corpus.session import Session
 
 CATALOG = """
@@ -72,22 +72,27 @@ class Guarded:
 class GuardProcess:
     """The example binary of the guard's crate."""
 
-    def __init__(self, world: PostgresWorld, binary: str | None = None, *, fault: str | None = None) -> None:
-        self.fault = FAULTS[fault] if fault else None
+    def __init__(
+        self,
+        catalog: dict[str, Any],
+        policy: bytes,
+        *,
+        kind: str = "postgresql",
+        fault: tuple[str, str] | None = None,
+        binary: str | None = None,
+    ) -> None:
+        self.fault = fault
         self.binary = binary or newest_binary()
-        with Session(world.shared.server_dsn()) as session:
-            # Types of the tenant's own then come with their schema.
-            own, theirs = KEYS.format("conkey", "conrelid"), KEYS.format("confkey", "confrelid")
-            catalog = CATALOG.replace("{own}", own).replace("{theirs}", theirs)
-            session.texts("SET search_path = pg_catalog")
-            schemas = json.loads(str(session.texts(catalog)[0][0]))
         self._directory = tempfile.TemporaryDirectory(prefix="guard-oracle-")
         self._catalog = Path(self._directory.name) / "catalog.json"
-        self._catalog.write_text(json.dumps({"database": "shared", "schemas": schemas}))
+        self._catalog.write_text(json.dumps(catalog))
+        self._policy = Path(self._directory.name) / "policy.yaml"
+        self._policy.write_bytes(policy)
+        self._kind = kind
         self._process = self._start()
 
     def _start(self) -> "subprocess.Popen[str]":
-        arguments = ["postgresql", str(self._catalog), str(POLICY), str(GIVEN / "principals.json")]
+        arguments = [self._kind, str(self._catalog), str(self._policy), str(GIVEN / "principals.json")]
         return subprocess.Popen(
             [self.binary, *arguments],
             stdin=subprocess.PIPE,
@@ -140,10 +145,27 @@ class GuardProcess:
             return guarded
         spoilt = re.sub(*self.fault, guarded.sql)
         # What lost a parameter no longer runs, which would hide the fault.
+        if spoilt.count("?") != guarded.sql.count("?") and self._kind != "postgresql":
+            return guarded
         for number in range(1, len(guarded.params) + 1):
             if f"${number}" in guarded.sql and not re.search(rf"\${number}\b", spoilt):
                 return guarded
         return replace(guarded, sql=spoilt)
+
+
+def postgres_guard(
+    world: PostgresWorld, fault: str | None = None, *, binary: str | None = None
+) -> GuardProcess:
+    """A guard that knows the shared database of PostgreSQL."""
+    with Session(world.shared.server_dsn()) as session:
+        # Types of the tenant's own then come with their schema.
+        own, theirs = KEYS.format("conkey", "conrelid"), KEYS.format("confkey", "confrelid")
+        query = CATALOG.replace("{own}", own).replace("{theirs}", theirs)
+        session.texts("SET search_path = pg_catalog")
+        schemas = json.loads(str(session.texts(query)[0][0]))
+    spoilt = FAULTS[fault] if fault else None
+    catalog = {"database": "shared", "schemas": schemas}
+    return GuardProcess(catalog, world.policy(), fault=spoilt, binary=binary)
 
 
 def write(stream: Any, text: str) -> None:

@@ -9,7 +9,9 @@ from guard_oracle.tree import Node, Part, walk
 Holds = Callable[[], bool]
 
 
-def shrink(root: Node, holds: Holds, *, seconds: float = 15.0) -> None:
+def shrink(
+    root: Node, holds: Holds, *, seconds: float = 15.0, literals: dict[str, list[str]] = LITERALS
+) -> None:
     """Drops clauses and items, and replaces expressions by simpler ones, in place."""
     until = time.monotonic() + seconds
     changed = True
@@ -18,7 +20,7 @@ def shrink(root: Node, holds: Holds, *, seconds: float = 15.0) -> None:
         for node in [*walk(root)]:
             if time.monotonic() > until:
                 return
-            changed |= drop(node, holds) or drop_items(node, holds) or replace(node, holds)
+            changed |= drop(node, holds) or drop_items(node, holds) or replace(node, holds, literals)
 
 
 def drop(node: Node, holds: Holds) -> bool:
@@ -37,11 +39,12 @@ def drop_items(node: Node, holds: Holds) -> bool:
     return changed
 
 
-def replace(node: Node, holds: Holds) -> bool:
+def replace(node: Node, holds: Holds, literals: dict[str, list[str]]) -> bool:
     """An expression becomes a literal, or one of its own parts."""
     if not node.kind or (len(node.parts) == 1 and isinstance(node.parts[0], str)):
         return False
-    if node.parts != [LITERALS[node.kind][0]] and attempt(node, [LITERALS[node.kind][0]], holds):
+    plainest: list[Part] = [literals[node.kind][0]]
+    if node.parts != plainest and attempt(node, plainest, holds):
         return True
     below = [part for part in walk(node) if part is not node and part.kind == node.kind]
     below = [part for part in below if node.parts != [part]]

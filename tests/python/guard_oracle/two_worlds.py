@@ -17,7 +17,7 @@ from guard_corpus.postgres_world import OWNER, PostgresWorld
 from guard_corpus.records import PRINCIPALS, corpus, read_principals
 
 from guard_oracle.generator import Generator
-from guard_oracle.guard_process import FAULTS, Guarded, GuardProcess
+from guard_oracle.guard_process import FAULTS, Guarded, postgres_guard
 from guard_oracle.judge import BEGIN, checked
 from guard_oracle.schema import read_schema
 from guard_oracle.sides import Ending, Side
@@ -69,7 +69,7 @@ class Pair:
     """One statement's two endings."""
 
     def __init__(self, world: PostgresWorld, fault: str | None = None) -> None:
-        self.guard = GuardProcess(world, fault=fault)
+        self.guard = postgres_guard(world, fault)
         self.markers = {name: principal.markers for name, principal in read_principals().items()}
         names = {PLAIN: PLAIN, **{principal: other_name(principal) for principal in PRINCIPALS}}
         self.reads = {key: Side(world.dsn(name), search_path="pg_catalog") for key, name in names.items()}

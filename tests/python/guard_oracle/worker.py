@@ -12,7 +12,7 @@ from guard_corpus.postgres_world import PostgresWorld
 from guard_corpus.records import PRINCIPALS
 
 from guard_oracle.generator import Drawn, Generator
-from guard_oracle.guard_process import Guarded, GuardProcess
+from guard_oracle.guard_process import Guarded, postgres_guard
 from guard_oracle.judge import Judge, Judgement, Verdict
 from guard_oracle.report import Finding, Report, described
 from guard_oracle.schema import Schema
@@ -60,7 +60,7 @@ class Worker:
         self.orders = orders
         self._writes = 0
         self.generator = Generator(schemas, orders.seed, share_of_writes=orders.writes)
-        self.guard = GuardProcess(world, fault=orders.fault)
+        self.guard = postgres_guard(world, orders.fault)
         self.judge = Judge(world, PRINCIPALS)
         self.report = Report()
         self._shapes: set[str] = set()

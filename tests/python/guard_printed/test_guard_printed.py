@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from guard_corpus.postgres_world import PostgresWorld
 from guard_corpus.records import CASES, corpus
-from guard_oracle.guard_process import GuardProcess
+from guard_oracle.guard_process import GuardProcess, postgres_guard
 from pglast.parser import ParseError
 
 from guard_printed.meaning import difference, meaning
@@ -29,7 +29,7 @@ OTHERWISE = {
 @pytest.fixture(scope="module")
 def guard() -> Iterator[GuardProcess]:
     with PostgresWorld() as world:
-        process = GuardProcess(world)
+        process = postgres_guard(world)
         yield process
         process.close()
 

@@ -58,11 +58,12 @@ impl Gateway {
         let shared = &self.shared;
         let Some(place) = self.place_of(&principal.org, address)? else { return Ok(None) };
         let rules = self.rules_on(&principal.org, &place, address.kind).await?;
-        let policy = match shared.policies.of(&shared.store, place.clone(), address.kind).await? {
-            Guard::Policy(policy) => return Ok(Some(Lens { policy, rules, breadth: Breadth::Policy })),
-            Guard::Unusable => return Err(unusable()),
-            Guard::Open => Policy::open(address.kind, first_schemas(address)),
-        };
+        let policy =
+            match shared.policies.of(&shared.store, place.clone(), address.kind, &address.database).await? {
+                Guard::Policy(policy) => return Ok(Some(Lens { policy, rules, breadth: Breadth::Policy })),
+                Guard::Unusable => return Err(unusable()),
+                Guard::Open => Policy::open(address.kind, first_schemas(address)),
+            };
         let breadth = if connection.spec.db_access_policy.allow_access_beyond_db_content_filter {
             Breadth::Everything
         } else {

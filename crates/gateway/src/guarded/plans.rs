@@ -114,6 +114,7 @@ models:
         - { roles: [role_1], action: 'null' }
         - { roles: [role_2], action: redact }
         - { roles: [role_3], action: mask, mask_pattern: '****{last4}' }
+        - { roles: [role_4], action: redact, constant: gone }
 ";
 
     fn catalog() -> Catalog {
@@ -158,8 +159,7 @@ models:
                 });
                 let shape = views.shape(seen);
                 // Each asks for rows of their own.
-                let statement =
-                    format!("SELECT id, note FROM orders WHERE id = {number} AND note <> 'x{number}'");
+                let statement = format!("SELECT id, note FROM orders WHERE id = {number} AND tenant_id <> 1");
                 let found = plans.plan(&statement, KIND, &shape).unwrap();
                 known += usize::from(found.cached);
                 let query = found.bind(&principal, &[]).unwrap();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lru::LruCache;
 use parking_lot::Mutex;
 use ringfence_policy::mask::HASH_KEY_ATTRIBUTE;
-use ringfence_policy::{Attributes, Catalog, Principal, UserId, View, view};
+use ringfence_policy::{Attributes, Catalog, Principal, UserId, View, view_like};
 use ringfence_store::Store;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
@@ -24,6 +24,9 @@ const SEATS: NonZeroUsize = NonZeroUsize::new(1_024).expect("1024 is not zero");
 const SHAPES: NonZeroUsize = NonZeroUsize::new(256).expect("256 is not zero");
 const FEWEST_SHAPES: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not zero");
 const MOST_COLUMNS: usize = 500_000;
+
+/// Groups of principals of whom it is known what one of them saw last.
+const ALIKE: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
 
 /// Numbers of shapes are never used again, so that no plan outlives the view it was made for.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -54,6 +57,8 @@ type Seats = LruCache<(UserId, Option<String>), Arc<Seat>>;
 pub(super) struct Views {
     seats: Mutex<Seats>,
     shapes: Mutex<LruCache<u64, Arc<Shape>>>,
+    /// What somebody of the same roles saw last: most likely what the next one sees.
+    alike: Mutex<LruCache<u64, Arc<Shape>>>,
 }
 
 impl Views {
@@ -62,7 +67,11 @@ impl Views {
         let columns: usize = relations.map(|relation| relation.columns.len()).sum();
         let shapes = NonZeroUsize::new(MOST_COLUMNS / columns.max(1)).unwrap_or(FEWEST_SHAPES);
         let shapes = shapes.clamp(FEWEST_SHAPES, SHAPES);
-        Self { seats: Mutex::new(LruCache::new(SEATS)), shapes: Mutex::new(LruCache::new(shapes)) }
+        Self {
+            seats: Mutex::new(LruCache::new(SEATS)),
+            shapes: Mutex::new(LruCache::new(shapes)),
+            alike: Mutex::new(LruCache::new(ALIKE)),
+        }
     }
 
     /// What the principal sees; names without a schema are looked up in `schema` first.
@@ -81,12 +90,19 @@ impl Views {
             return seat.clone();
         }
         let asking = with_mask_key(principal, store);
-        let mut seen = view(snapshot.question_of(&asking, rules));
+        let group = group_of(principal, schema);
+        let alike = self.alike.lock().get(&group).cloned();
+        let other = alike.as_deref().map(|shape| &shape.view);
+        let mut seen = view_like(snapshot.question_of(&asking, rules), other);
         if let Some(schema) = schema {
             seen.search.retain(|other| other != schema);
             seen.search.insert(0, schema.to_owned());
         }
-        let shape = self.shape(seen);
+        let shape = match alike.filter(|shape| shape.view == seen) {
+            Some(shape) => shape,
+            None => self.shape(seen),
+        };
+        self.alike.lock().put(group, shape.clone());
         let given = principal.attributes.clone();
         let seat = Arc::new(Seat { principal: asking, given, rules: rules.clone(), shape });
         self.seats.lock().put(key, seat.clone());
@@ -153,6 +169,14 @@ fn with_mask_key(principal: &Principal, store: &Store) -> Principal {
     let own: Map<String, Value> = [(name.to_owned(), Value::String(key))].into_iter().collect();
     attributes.insert(reserved.to_owned(), Value::Object(own));
     Principal { attributes: Arc::new(attributes), ..principal.clone() }
+}
+
+/// Principals of one group most likely see the same; whether they do is looked at each time.
+fn group_of(principal: &Principal, schema: Option<&str>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&principal.data_roles, schema).hash(&mut hasher);
+    principal.roles.iter().for_each(|role| role.name().hash(&mut hasher));
+    hasher.finish()
 }
 
 fn hash_of(view: &View) -> u64 {

@@ -30,6 +30,8 @@ pub(crate) enum Guard {
 /// A version of a policy that can be decided with.
 pub(crate) struct LoadedPolicy {
     pub(crate) place: PolicyPlace,
+    /// The database whose tables its names without a schema mean; empty where that makes no difference.
+    home: String,
     pub(crate) version: i64,
     created_at: i64,
     pub(crate) policy: Policy,
@@ -40,21 +42,23 @@ pub(crate) struct LoadedPolicy {
 impl LoadedPolicy {
     /// Of a place that nobody put this policy on. Versions of others begin at 1.
     pub(crate) fn draft(place: PolicyPlace, policy: Policy) -> Self {
-        Self { place, version: 0, created_at: 0, policy, footprint: Footprint::default() }
+        let footprint = Footprint::default();
+        Self { place, home: String::new(), version: 0, created_at: 0, policy, footprint }
     }
 
     /// The same, with what of it can't be held on the catalog that it is decided with.
     pub(crate) fn drifted(&self, drift: Drift) -> Self {
-        let Self { place, version, created_at, policy, footprint } = self;
+        let Self { place, home, version, created_at, policy, footprint } = self;
         let policy = Policy { drift, ..policy.clone() };
-        let (place, footprint) = (place.clone(), footprint.clone());
-        Self { place, version: *version, created_at: *created_at, policy, footprint }
+        let (place, home, footprint) = (place.clone(), home.clone(), footprint.clone());
+        Self { place, home, version: *version, created_at: *created_at, policy, footprint }
     }
 
     /// Whether it is the same version of the same policy. A version never changes; the moment tells policies apart
     /// whose organization was made anew.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        (&self.place, self.version, self.created_at) == (&other.place, other.version, other.created_at)
+        let parts = |it: &Self| (it.version, it.created_at);
+        self.place == other.place && self.home == other.home && parts(self) == parts(other)
     }
 }
 
@@ -62,7 +66,7 @@ impl LoadedPolicy {
 // INVARIANT: a query that starts after a policy was put sees that policy; the test `a_change_takes_effect_at_once` holds
 // it.
 pub(crate) struct PolicyCache {
-    copies: Cache<PolicyPlace, Copied>,
+    copies: Cache<(PolicyPlace, String), Copied>,
     versions: Versions,
 }
 
@@ -96,37 +100,54 @@ impl PolicyCache {
         store: &Store,
         place: PolicyPlace,
         kind: ConnectionKind,
+        database: &str,
     ) -> Result<Guard, Refused> {
-        match self.copies.get(&place).await {
-            Some(copy) if copy.version == self.versions.of(&place.id()) => Ok(copy.guard),
-            _ => Box::pin(self.read(store, place, kind)).await,
+        // One policy binds all databases of a MySQL server, and its names mean those of each.
+        let home = if kind == ConnectionKind::Mysql { database.to_owned() } else { String::new() };
+        let key = (place, home);
+        match self.copies.get(&key).await {
+            Some(copy) if copy.version == self.versions.of(&key.0.id()) => Ok(copy.guard),
+            _ => Box::pin(self.read(store, key, kind)).await,
         }
     }
 
-    async fn read(&self, store: &Store, place: PolicyPlace, kind: ConnectionKind) -> Result<Guard, Refused> {
+    async fn read(
+        &self,
+        store: &Store,
+        key: (PolicyPlace, String),
+        kind: ConnectionKind,
+    ) -> Result<Guard, Refused> {
+        let place = &key.0;
         let version = self.versions.of(&place.id());
-        let guard = match store.policies().current(&place).await? {
+        let guard = match store.policies().current(place).await? {
             Guarding::Open => Guard::Open,
-            Guarding::Guarded(stored) => load(place.clone(), stored, kind).await?,
+            Guarding::Guarded(stored) => load(key.clone(), stored, kind).await?,
             Guarding::Lost => {
                 tracing::error!(policy.place = %place.place, "a policy's current version is missing");
                 Guard::Unusable
             }
         };
         // A copy that was overtaken carries a version that is never asked for.
-        self.copies.insert(place, Copied { guard: guard.clone(), version }).await;
+        self.copies.insert(key, Copied { guard: guard.clone(), version }).await;
         Ok(guard)
     }
 }
 
 /// On a thread of its own: large documents take their time.
-async fn load(place: PolicyPlace, stored: PolicyVersion, kind: ConnectionKind) -> Result<Guard, Refused> {
+async fn load(
+    (place, home): (PolicyPlace, String),
+    stored: PolicyVersion,
+    kind: ConnectionKind,
+) -> Result<Guard, Refused> {
     let PolicyVersion { version, document, created_at, footprint, .. } = stored;
     let footprint = footprint_of(footprint.as_deref());
-    let loading = tokio::task::spawn_blocking(move || Policy::load(super::DOCUMENT, &document, kind));
+    let database = home.clone();
+    let loading =
+        tokio::task::spawn_blocking(move || Policy::load_for(super::DOCUMENT, &document, kind, &database));
     match loading.await.map_err(|stopped| Refused::internal(&stopped))? {
         Ok(policy) => {
-            Ok(Guard::Policy(Arc::new(LoadedPolicy { place, version, created_at, policy, footprint })))
+            let loaded = LoadedPolicy { place, home, version, created_at, policy, footprint };
+            Ok(Guard::Policy(Arc::new(loaded)))
         }
         Err(invalid) => {
             tracing::error!(policy.place = %place.place, policy.version = version, error = %invalid, "a stored policy can't be used");

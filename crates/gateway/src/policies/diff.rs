@@ -123,7 +123,8 @@ impl Gateway {
             Guarding::Guarded(version) => Some(version.version),
             Guarding::Open | Guarding::Lost => None,
         };
-        let policy = match self.shared.policies.of(store, place.clone(), kind).await? {
+        let database = &shown.catalog.database;
+        let policy = match self.shared.policies.of(store, place.clone(), kind, database).await? {
             Guard::Policy(policy) => policy,
             Guard::Unusable => return Err(unusable()),
             Guard::Open => Arc::new(LoadedPolicy::draft(place.clone(), Policy::open(kind, Vec::new()))),

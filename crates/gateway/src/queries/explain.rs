@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringfence_engine::RunOptions;
-use ringfence_policy::principal::ImpersonationDenied;
 use ringfence_policy::{Permit, Principal, RelationName};
 use ringfence_store::connections::{Connection, Proof};
 
@@ -333,7 +332,7 @@ impl Gateway {
         let target = self.step_into(call.principal(), user).await?;
         // A super administrator may act in every organization, and reads the policies of its own only.
         if target.org != call.principal().org && !is_operator(call) {
-            return Err(denied(ImpersonationDenied::OtherOrganization));
+            return Err(denied());
         }
         let presenter = call.principal().authenticated_user().clone();
         let principal = Arc::new(Principal { acted_by: Some(presenter), ..target });
@@ -369,7 +368,7 @@ fn is_operator(call: &Call) -> bool {
 }
 
 /// The one answer for everybody that a caller may not act for.
-fn denied(_: ImpersonationDenied) -> Refused {
+fn denied() -> Refused {
     Refused::new(Code::ImpersonationDenied, "impersonation denied: name a user that you may act for")
 }
 

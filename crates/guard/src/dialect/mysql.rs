@@ -68,7 +68,7 @@ const FUNCTIONS: &[&str] = &[
     "json_array", "json_array_append", "json_array_insert", "json_contains", "json_contains_path",
     "json_depth", "json_extract", "json_insert", "json_keys", "json_length", "json_merge_patch",
     "json_merge_preserve", "json_object", "json_quote", "json_remove", "json_replace", "json_search",
-    "json_set", "json_type", "json_unquote", "json_valid", // the rest
+    "json_set", "json_type", "json_unquote", "json_valid", "json_value", // the rest
     "inet6_aton", "inet6_ntoa", "inet_aton", "inet_ntoa", "is_ipv4", "is_ipv6", "uuid",
 ];
 

@@ -10,7 +10,7 @@ use ringfence_policy::parse::{Scope, parse_condition};
 use ringfence_policy::resolve::{resolve, resolve_filter};
 use ringfence_policy::{
     AccessRule, ConnectionKind, ContentFilters, Denial, Policy, Principal, Question, Reason, RuleKind,
-    TenantId, UserId, Verdict, decide, decide_with_reasons, view,
+    TenantId, UserId, Verdict, decide, decide_with_reasons, view, view_like,
 };
 use serde_json::{Value, json};
 
@@ -216,6 +216,19 @@ proptest! {
                 prop_assert_eq!(decided, expected, "{}\n{}", table, text);
             }
         }
+    }
+
+    /// Sharing with what somebody else sees changes nothing of what one sees.
+    #[test]
+    fn a_view_does_not_depend_on_another(
+        parts in parts(), who in anybody(), other in anybody(), rules in prop::collection::vec(rule(), 0..4),
+    ) {
+        let (policy, catalog) = (load(&parts.text()), catalog());
+        let question = |principal| Question {
+            policy: &policy, catalog: &catalog, unfiltered: &catalog, rules: &rules, principal,
+        };
+        let theirs = view(question(&other));
+        prop_assert_eq!(view_like(question(&who), Some(&theirs)), view(question(&who)));
     }
 
     /// The clauses that reasons tell come to what was decided, row by row, and no explanation changes the decision.

@@ -19,8 +19,10 @@ use crate::{SourceAddress, SourceError};
 const LIMIT: Duration = Duration::from_mins(5);
 
 /// Sequences of MariaDB are no relations to read, and a view's comment is its kind.
-const RELATIONS: &str = "SELECT table_name, table_type, IF(table_type = 'VIEW', '', table_comment) \
-     FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type <> 'SEQUENCE' ORDER BY table_name";
+const RELATIONS: &str = "SELECT t.table_name, t.table_type, IF(t.table_type = 'VIEW', '', t.table_comment), \
+         COALESCE((SELECT e.transactions = 'YES' FROM information_schema.engines AS e WHERE e.engine = t.engine), 0) \
+     FROM information_schema.tables AS t WHERE t.table_schema = DATABASE() AND t.table_type <> 'SEQUENCE' \
+     ORDER BY t.table_name";
 const COLUMNS: &str = "SELECT table_name, column_name, column_type, is_nullable = 'YES', column_comment \
      FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position";
 const KEYS: &str = "SELECT t.table_name, t.constraint_type, t.constraint_name, k.column_name, \
@@ -66,7 +68,7 @@ pub(super) async fn introspect(
 }
 
 async fn relations(conn: &mut Conn) -> mysql_async::Result<Vec<Relation>> {
-    let named: Vec<(String, String, Option<String>)> = conn.exec(RELATIONS, ()).await?;
+    let named: Vec<(String, String, Option<String>, bool)> = conn.exec(RELATIONS, ()).await?;
     let mut columns: HashMap<String, Vec<Column>> = HashMap::new();
     let described: Vec<(String, String, String, bool, Option<String>)> = conn.exec(COLUMNS, ()).await?;
     for (relation, name, data_type, nullable, comment) in described {
@@ -75,7 +77,8 @@ async fn relations(conn: &mut Conn) -> mysql_async::Result<Vec<Relation>> {
         columns.entry(relation).or_default().push(column);
     }
     let mut constraints = constraints(conn.exec(KEYS, ()).await?);
-    let relation = |(name, kind, comment): (String, String, Option<String>)| Relation {
+    let relation = |(name, kind, comment, undone): (String, String, Option<String>, bool)| Relation {
+        lasting: !undone && !kind.contains("VIEW"),
         kind: if kind.contains("VIEW") { RelationKind::View } else { RelationKind::Table },
         comment: comment.filter(|comment| !comment.is_empty()),
         columns: columns.remove(&name).unwrap_or_default(),

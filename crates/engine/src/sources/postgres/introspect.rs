@@ -148,6 +148,7 @@ async fn read(
             constraints,
             unique_indexes,
             ddl: None,
+            lasting: false,
         };
         if let Some(schema) = schemas.last_mut() {
             schema.relations.push(relation);

@@ -18,7 +18,7 @@ use super::{ClauseValue, Why, WhyClause, WhyColumn, WhyRequest, asked, reasons};
 use crate::catalog::{find_column, find_relation};
 use crate::connections::address_of;
 use crate::guarded::Seat;
-use crate::queries::{QueryRequest, guard, options};
+use crate::queries::{QueryRequest, options};
 use crate::{Call, Gateway, Refused};
 
 /// Columns of one key.
@@ -272,13 +272,12 @@ fn clause(reason: &Reason, valued: &[(&Reason, ClauseValue)]) -> Option<WhyClaus
         (Some(Part::Scope), _) => ("scope", None),
         (Some(Part::Extends), _) => ("extends", None),
         (Some(Part::Bypass), _) => ("bypass", None),
-        (Some(Part::Narrow), _) => ("narrow", None),
+        // Without a clause it is a row policy for other roles.
+        (Some(Part::Narrow), _) | (None, Subject::Rows) => ("narrow", None),
         (Some(Part::Restriction(hierarchy)), _) => ("roles", Some(hierarchy.to_string())),
         (Some(Part::Inherited), _) => ("inherited", None),
         (Some(Part::AccessRule), _) => ("rule", None),
         (Some(Part::Changes), _) | (None, Subject::Writes) => ("changes", None),
-        // A row policy for other roles.
-        (None, Subject::Rows) => ("narrow", None),
         (None, Subject::Relation | Subject::Column(_)) => return None,
     };
     let value = value.unwrap_or(ClauseValue::Unasked);

@@ -78,6 +78,7 @@ fn read_table(table: TableDefinition) -> Result<PushedRelation, Refused> {
         constraints: read_pushed(&table.name, table.constraints.unwrap_or_default())?,
         unique_indexes: Vec::new(),
         ddl: given(table.ddl),
+        lasting: false,
     };
     Ok(PushedRelation {
         schema: given(table.name.schema_name).unwrap_or_else(|| DEFAULT_SCHEMA.to_owned()),
