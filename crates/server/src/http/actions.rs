@@ -23,7 +23,7 @@ const API: [(&str, &str); 12] = [
 ];
 
 /// Every operation of `/v1/`.
-const V1: [(&str, &str); 52] = [
+const V1: [(&str, &str); 54] = [
     ("GET /v1/me", "get-user-info"),
     ("GET /v1/keys", "list-access-keys"),
     ("POST /v1/keys", "create-key"),
@@ -62,6 +62,8 @@ const V1: [(&str, &str); 52] = [
     ("POST /v1/policies/{key}/check", "check-policy"),
     ("POST /v1/policies/{key}/diff", "diff-policy"),
     ("POST /v1/policies/{key}/test", "test-policy"),
+    ("POST /v1/explain", "explain-query"),
+    ("POST /v1/why", "explain-row"),
     ("GET /v1/policies/{key}/history", "get-policy-history"),
     ("POST /v1/policies/{key}/roll-back", "roll-back-policy"),
     ("POST /v1/connections/{key}/query", "run-query"),
