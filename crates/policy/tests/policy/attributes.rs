@@ -58,7 +58,7 @@ fn a_query_reads_one_column_of_relations() {
 #[test]
 fn what_a_query_names_is_checked() {
     let policy = load("attributes: { mine: 'SELECT tenat FROM shops', other: 'SELECT a.id FROM shopz a' }");
-    let told: Vec<_> = policy.check(&catalog()).into_iter().map(|problem| problem.message).collect();
+    let told: Vec<_> = policy.check(&catalog()).into_iter().map(|problem| problem.problem.message).collect();
     assert_eq!(told, ["there is no column `tenat`", "there is no table public.shopz"]);
     let policy = load(
         "attributes: { mine: { query: { postgresql: 'SELECT id FROM shops' }, ttl: 2m, shape: value } }",

@@ -522,7 +522,7 @@ fn equal_shapes_are_equal() {
 #[test]
 fn catalogs_of_the_database_are_never_visible() {
     let text = "default: allow\nmodels: { Columns: { table: information_schema.columns } }";
-    let policy = ringfence_policy::Policy::load("p.yaml", text, ConnectionKind::Postgresql);
+    let policy = Policy::load("p.yaml", text, ConnectionKind::Postgresql);
     let policy = policy.expect("a policy");
     let relation = ringfence_policy::Relation { name: "columns".to_owned(), ..Default::default() };
     let schema =
