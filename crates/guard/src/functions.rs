@@ -151,6 +151,7 @@ impl Writer<'_> {
                 self.name(schema);
                 self.text(".");
                 self.name(function);
+                self.functions.push(format!("{schema}.{function}"));
                 return Ok(function.clone());
             }
             _ => return Err(not_allowed()),

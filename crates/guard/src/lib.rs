@@ -16,7 +16,8 @@
 //!    principal, masked, with the rows that exist for it. So a hidden column or row is not there for any clause to name.
 //! 3. A relation that is changed stands raw ([`writes`], [`inserts`]): every one of its columns is looked up and refused or
 //!    replaced by its mask, its rows are narrowed by the policy first, and what a new row must fulfil comes back as a last
-//!    column, which the engine checks before it commits.
+//!    column, which the engine checks before it commits. Rows that an INSERT proposes are checked before that as well
+//!    ([`proposed`]), so that no key of a row that the principal could not have written is ever compared with others.
 //! 4. What may raise an error is computed on rows that the principal sees, and on no other: fences get the dialect's
 //!    optimization fence where a planner could run it earlier, and conditions of a change stand behind CASE.
 //! 5. The principal's values are parameters. A plan holds none, so that everybody with an equal view shares it.
@@ -24,7 +25,7 @@
 //!    look names up nowhere else; those that change rows keep the owner's search path, for the owner's triggers.
 //!
 //! Reading order: `refusal`, `dialect`, `admit`, `rewrite`, `relations`, `fence`, `queries`, `sources`, `expressions`,
-//! `functions`, `writes`, `inserts`, `verify`, `guarded`, `sealed`.
+//! `functions`, `writes`, `inserts`, `proposed`, `verify`, `guarded`, `sealed`.
 //!
 //! # The open road: [`open`]
 //! The owner's own database, any SQL. Here the guard holds that
@@ -61,6 +62,7 @@ mod inserts;
 mod labels;
 mod named;
 mod operators;
+mod proposed;
 mod queries;
 mod refusal;
 mod relations;
@@ -77,6 +79,7 @@ pub mod unsealed;
 
 pub use guarded::{GuardedPlan, guard};
 pub use named::{NamedRelation, NamedRelations};
+pub use proposed::REFUSED;
 pub use refusal::Refusal;
 pub use sealed::{Fence, GuardedQuery, Parameter, StatementKind};
 pub use statement::MAX_STATEMENT_BYTES;

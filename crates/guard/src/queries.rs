@@ -1,6 +1,8 @@
 //! Queries: WITH, SELECT, set operations, FROM and what may stand there.
 
-use ringfence_policy::Permit;
+use std::sync::Arc;
+
+use ringfence_policy::{Entitlement, Permit};
 use sqlparser::ast::{
     Cte, CteAsMaterialized, Distinct, Expr, Fetch, GroupByExpr, GroupByWithModifier, Join, JoinConstraint,
     JoinOperator, LimitClause, LockClause, LockType, NamedWindowDefinition, NamedWindowExpr, NonBlock,
@@ -48,7 +50,9 @@ impl Writer<'_> {
             return Err(not_admitted("the pipe syntax"));
         }
         if let Some(with) = with {
+            let added = std::mem::take(&mut self.added_items);
             self.with(with)?;
+            self.added_items = added;
         }
         let relations_before = self.relations.len();
         // ORDER BY of a SELECT sees its FROM: so the scope stays until after it.
@@ -249,10 +253,15 @@ impl Writer<'_> {
         self.text("SELECT ");
         self.distinct(distinct.as_ref())?;
         let labels = self.labels.get(&select_token.0.span.start).map_or(&[][..], Vec::as_slice);
-        let outputs = self.projection(projection, labels)?;
-        for value in &added {
+        let outputs = self.projection(projection, labels, added.typed.as_ref())?;
+        for (column, value) in &added.values {
             self.text(", ");
-            self.policy(value, crate::expressions::TARGET)?;
+            match &added.typed {
+                Some((_, target)) => {
+                    self.typed(target, column, |writer| writer.policy(value, crate::expressions::TARGET))?;
+                }
+                None => self.policy(value, crate::expressions::TARGET)?,
+            }
         }
         self.move_behind(before, after, start);
         self.out.push_str(&from_text);
@@ -286,11 +295,31 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn projection(&mut self, items: &[SelectItem], labels: &[String]) -> Result<Outputs, Refusal> {
+    fn projection(
+        &mut self,
+        items: &[SelectItem],
+        labels: &[String],
+        typed: Option<&(Vec<String>, Arc<Entitlement>)>,
+    ) -> Result<Outputs, Refusal> {
         let mut outputs = Some(Vec::new());
         let mut labels = labels.iter().filter(|_| labels.len() == items.len());
+        let mut columns = typed.map(|(columns, _)| columns.as_slice()).unwrap_or_default().iter();
         self.list(items, |writer, item| {
-            let more = writer.select_item(item, labels.next().map(String::as_str))?;
+            let label = labels.next().map(String::as_str);
+            let more = match (item, columns.next(), typed) {
+                (SelectItem::UnnamedExpr(constant), Some(column), Some((_, target)))
+                    if crate::proposed::has_no_type(constant) =>
+                {
+                    writer.typed(target, column, |writer| writer.expression(constant))?;
+                    None
+                }
+                // How many columns these are is not known here.
+                (SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..), ..) => {
+                    columns = [].iter();
+                    writer.select_item(item, label)?
+                }
+                _ => writer.select_item(item, label)?,
+            };
             outputs = match (outputs.take(), more) {
                 (Some(mut all), Some(more)) => {
                     all.extend(more);

@@ -55,6 +55,15 @@ pub(crate) const OWN_ALIAS: &str = "_rf_";
 /// How deep the walk goes: the parser allows more than the stack of this walk should bear.
 const MAX_DEPTH: usize = 200;
 
+/// What becomes of a SELECT list whose rows are inserted.
+#[derive(Debug, Default)]
+pub(crate) struct AddedItems {
+    /// What it ends with: columns that the policy sets, and their values.
+    pub(crate) values: Vec<(String, Expression)>,
+    /// The columns that its items are for, where constants would no longer take their types by themselves.
+    pub(crate) typed: Option<(Vec<String>, Arc<Entitlement>)>,
+}
+
 #[expect(clippy::struct_excessive_bools, reason = "each is one fact of what was written so far")]
 pub(crate) struct Writer<'a> {
     pub(crate) dialect: &'static Dialect,
@@ -81,8 +90,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) bypasses: Vec<(RelationName, String)>,
     /// While the columns of a row in the way of an INSERT are set: the rows that the principal sees.
     pub(crate) conflict_rows: Option<Expression>,
-    /// What the next SELECT list ends with: the values that the policy sets in the rows of an INSERT.
-    pub(crate) added_items: Vec<Expression>,
+    /// For the next SELECT list.
+    pub(crate) added_items: AddedItems,
     /// Numbers aliases of our own.
     fresh: usize,
     depth: usize,
@@ -114,7 +123,7 @@ pub(crate) fn rewrite(read: &Read, view: &View, dialect: &'static Dialect) -> Re
         max_rows: None,
         bypasses: Vec::new(),
         conflict_rows: None,
-        added_items: Vec::new(),
+        added_items: AddedItems::default(),
         fresh: 0,
         depth: 0,
     };

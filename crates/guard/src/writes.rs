@@ -472,15 +472,16 @@ impl Writer<'_> {
             check.push(rows);
         }
         check.extend(
-            self.references(target, |columns| columns.iter().any(|column| assigned.contains(column))),
+            self.references(target, TARGET, |columns| columns.iter().any(|column| assigned.contains(column))),
         );
         (!check.is_empty()).then_some(check)
     }
 
-    /// That the new row refers to rows that the principal sees, for the foreign keys that matter.
+    /// That the row of that alias refers to rows that the principal sees, for the foreign keys that matter.
     pub(crate) fn references(
         &mut self,
         target: &Entitlement,
+        row: &str,
         matters: impl Fn(&[String]) -> bool,
     ) -> Vec<Expression> {
         let mut conditions = Vec::new();
@@ -494,7 +495,7 @@ impl Writer<'_> {
             if !self.relations.contains(&reference.target) {
                 self.relations.push(reference.target.clone());
             }
-            conditions.push(crate::conditions::refers(reference, &rows, &alias));
+            conditions.push(crate::conditions::refers(reference, row, &rows, &alias));
         }
         conditions
     }
