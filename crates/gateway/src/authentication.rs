@@ -61,7 +61,7 @@ impl Gateway {
     }
 
     /// The target as the caller acts for it. Unknown, elsewhere and too powerful are one answer.
-    async fn step_into(&self, caller: &Principal, target: &str) -> Result<Principal, Refused> {
+    pub(crate) async fn step_into(&self, caller: &Principal, target: &str) -> Result<Principal, Refused> {
         let denied = || {
             Refused::new(Code::ImpersonationDenied, "impersonation denied: name a user that you may act for")
         };

@@ -98,7 +98,7 @@ impl Gateway {
     }
 }
 
-fn not_ready() -> Refused {
+pub(crate) fn not_ready() -> Refused {
     Refused::new(
         Code::CatalogNotReady,
         "this connection is guarded and not indexed yet: wait until its status is completed",

@@ -3,6 +3,7 @@
 mod admit;
 mod compile;
 mod confine;
+mod explain;
 mod guard;
 mod judged;
 mod observe;
@@ -20,6 +21,11 @@ use ringfence_policy::filter::SearchContext;
 use serde_json::Map;
 
 use admit::Admitted;
+pub use explain::{
+    AdministratorsView, Asked, Because, CallersView, ColumnShown, ExplainRequest, ExplainedColumn,
+    ExplainedRelation, Explanation, Limits, SeenRelation, Sent, SentParameter, Value3, Why, WhyClause,
+    WhyColumn, WhyRequest,
+};
 pub(crate) use judged::JudgedStatements;
 use observe::Observation;
 pub(crate) use revoked::start;

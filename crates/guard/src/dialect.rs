@@ -28,6 +28,8 @@ pub(crate) struct Dialect {
     pub(crate) function_schema: Option<&'static str>,
     /// Ends a derived table that the planner must not look into.
     pub(crate) barrier: &'static str,
+    /// Before a statement: tells its plan, and executes nothing.
+    pub(crate) explain: &'static str,
     /// What makes LIKE read a backslash as callers expect.
     pub(crate) like_escape: &'static str,
     /// Whether placeholders are numbered (`$1`) or stand in order (`?`).

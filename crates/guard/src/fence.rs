@@ -12,7 +12,7 @@ use crate::relations::Output;
 use crate::rewrite::{Slot, Writer, not_admitted};
 
 /// How the raw relation is called inside of its fence.
-const RAW: &str = "_rf_r";
+pub(crate) const RAW: &str = "_rf_r";
 
 impl Writer<'_> {
     /// `(SELECT columns, masked FROM relation WHERE rows)`.

@@ -1,6 +1,6 @@
 //! The guarded road: a statement and a view make a plan, and a plan and a principal's values make a query.
 
-use ringfence_policy::expression::PrincipalValue;
+use ringfence_policy::expression::{PrincipalPath, PrincipalValue};
 use ringfence_policy::{ConnectionKind, Principal, RelationName, View};
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::named::{NamedRelation, NamedRelations};
 use crate::refusal::Refusal;
 use crate::rewrite::{Slot, Written, rewrite};
 use crate::sealed::{self, Fence, FencedStatement, GuardedQuery, Parameter};
-use crate::{admit, fingerprint, verify};
+use crate::{admit, fingerprint, inspect, verify};
 
 /// A statement behind the fences of a view. It holds no principal's values, so that all whose views are equal share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,17 @@ pub struct GuardedPlan {
     written: Written,
     fingerprint: String,
     placeholders: usize,
+}
+
+/// What a placeholder of a plan stands for, by name: no value is in here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanParameter {
+    /// The caller's parameter of that number, from 1.
+    Caller(usize),
+    /// A value of the principal.
+    Principal(PrincipalValue),
+    /// All values of a list of the principal.
+    PrincipalList(PrincipalPath),
 }
 
 /// Guards one statement for everybody who has this view.
@@ -28,6 +39,21 @@ pub fn guard(statement: &str, kind: ConnectionKind, view: &View) -> Result<Guard
     Ok(GuardedPlan { fingerprint: fingerprint::of(&read.tokens), placeholders: read.placeholders, written })
 }
 
+/// What the conditions come to on one row, whoever sees it: for the one who rules over the policy, and nobody else.
+///
+/// The plan's result has a column for each condition (1, 0 or NULL), one that means nothing, and then the columns asked for; its parameters are the
+/// values of the key. Two rows mean that the key is none.
+pub fn inspect_row(
+    row: &inspect::Inspection<'_>,
+    kind: ConnectionKind,
+    view: &View,
+) -> Result<GuardedPlan, Refusal> {
+    let dialect = Dialect::of(kind).ok_or(Refusal::NothingToQuery)?;
+    let written = inspect::write(row, view, dialect)?;
+    verify::verify(&written, view, dialect)?;
+    Ok(GuardedPlan { fingerprint: inspect::FINGERPRINT.to_owned(), placeholders: row.key.len(), written })
+}
+
 impl GuardedPlan {
     /// The text that the database gets.
     pub fn sql(&self) -> &str {
@@ -37,6 +63,32 @@ impl GuardedPlan {
     /// The relations that it reads or changes, those of the policy's own conditions among them.
     pub fn relations(&self) -> &[RelationName] {
         &self.written.relations
+    }
+
+    /// The relations that the statement itself names: what only the policy's conditions read is not among them.
+    pub fn named(&self) -> &[RelationName] {
+        &self.written.named
+    }
+
+    /// Whether it changes rows. Where not, it runs in a read-only transaction.
+    pub fn writes(&self) -> bool {
+        self.written.writes
+    }
+
+    /// How many rows it may change at most.
+    pub fn max_changes(&self) -> Option<u64> {
+        self.written.max_rows
+    }
+
+    /// What the placeholders stand for, in their order.
+    pub fn parameters(&self) -> impl Iterator<Item = PlanParameter> + '_ {
+        self.written.slots.iter().map(|slot| match slot {
+            Slot::Caller(number) => PlanParameter::Caller(*number),
+            Slot::Principal(value) => PlanParameter::Principal(value.clone()),
+            Slot::PrincipalList(path) | Slot::PrincipalJson(path) => {
+                PlanParameter::PrincipalList(path.clone())
+            }
+        })
     }
 
     /// Whether the fences keep the planner from running the statement's conditions before ours.
@@ -56,19 +108,48 @@ impl GuardedPlan {
         tables.map(|function| ("main".to_owned(), function.clone()))
     }
 
+    /// As [`Self::bind`], and the database only tells how it would run it. Its estimates speak of hidden rows, and its
+    /// conditions of the policy: for the one who rules over the policy, and nobody else. It runs read-only.
+    pub fn bind_to_explain(
+        &self,
+        kind: ConnectionKind,
+        principal: &Principal,
+        parameters: &[Option<String>],
+    ) -> Result<GuardedQuery, Refusal> {
+        let dialect = Dialect::of(kind).ok_or(Refusal::NothingToQuery)?;
+        let mut statement = self.fenced(principal, parameters)?;
+        statement.sql.insert_str(0, dialect.explain);
+        statement.fence = Fence {
+            writes: false,
+            check_column: false,
+            returns_rows: true,
+            max_rows: None,
+            ..statement.fence
+        };
+        Ok(sealed::seal_fenced(statement))
+    }
+
     /// The query of one principal. `parameters` are the caller's, as text.
     pub fn bind(
         &self,
         principal: &Principal,
         parameters: &[Option<String>],
     ) -> Result<GuardedQuery, Refusal> {
+        self.fenced(principal, parameters).map(sealed::seal_fenced)
+    }
+
+    fn fenced(
+        &self,
+        principal: &Principal,
+        parameters: &[Option<String>],
+    ) -> Result<FencedStatement, Refusal> {
         if parameters.len() != self.placeholders {
             return Err(Refusal::ParameterCount { expected: self.placeholders, given: parameters.len() });
         }
         let bound = self.written.slots.iter().map(|slot| bound(slot, principal, parameters));
         let written = &self.written;
         let pair = |relation: &RelationName| (relation.schema.clone(), relation.name.clone());
-        Ok(sealed::seal_fenced(FencedStatement {
+        Ok(FencedStatement {
             sql: written.sql.clone(),
             parameters: bound.collect::<Result<Vec<_>, _>>()?,
             fence: Fence {
@@ -84,7 +165,7 @@ impl GuardedPlan {
                 relations: written.relations.iter().map(named).collect(),
                 ..NamedRelations::default()
             },
-        }))
+        })
     }
 }
 

@@ -27,6 +27,10 @@
 //! Reading order: `refusal`, `dialect`, `admit`, `rewrite`, `relations`, `fence`, `queries`, `sources`, `expressions`,
 //! `functions`, `writes`, `inserts`, `proposed`, `verify`, `guarded`, `sealed`.
 //!
+//! # Looking at one row: [`inspect_row`]
+//! For those who rule over a policy, and for nobody else: the gateway asks for their rank. It holds what the policy and the
+//! catalog say, and values as parameters; no text of the caller's is in it, and it runs in a read-only transaction.
+//!
 //! # The open road: [`open`]
 //! The owner's own database, any SQL. Here the guard holds that
 //! 1. a call is one statement (a second one is refused here, and again by the database, which is asked to
@@ -59,6 +63,7 @@ mod fingerprint;
 mod functions;
 mod guarded;
 mod inserts;
+mod inspect;
 mod labels;
 mod named;
 mod operators;
@@ -77,7 +82,8 @@ mod writes;
 #[cfg(feature = "unsealed")]
 pub mod unsealed;
 
-pub use guarded::{GuardedPlan, guard};
+pub use guarded::{GuardedPlan, PlanParameter, guard, inspect_row};
+pub use inspect::Inspection;
 pub use named::{NamedRelation, NamedRelations};
 pub use proposed::REFUSED;
 pub use refusal::Refusal;
@@ -85,6 +91,11 @@ pub use sealed::{Fence, GuardedQuery, Parameter, StatementKind};
 pub use statement::MAX_STATEMENT_BYTES;
 
 use ringfence_policy::{ConnectionKind, OpenAccess};
+
+/// What a statement names, as far as its words tell: for explaining it, when it may not run either.
+pub fn named_relations(statement: &str, kind: ConnectionKind) -> Result<NamedRelations, Refusal> {
+    Ok(named::read(&statement::read(statement, kind)?, kind))
+}
 
 /// Admits one statement on an open connection.
 pub fn open(statement: &str, kind: ConnectionKind, access: OpenAccess) -> Result<GuardedQuery, Refusal> {

@@ -36,8 +36,10 @@ pub(crate) enum Slot {
 pub(crate) struct Written {
     pub(crate) sql: String,
     pub(crate) slots: Vec<Slot>,
-    /// The relations behind fences, and those that are changed.
+    /// The relations behind fences, those that are changed, and those of the policy's own sub-queries.
     pub(crate) relations: Vec<RelationName>,
+    /// Without those that only the policy names.
+    pub(crate) named: Vec<RelationName>,
     pub(crate) functions: Vec<String>,
     pub(crate) writes: bool,
     pub(crate) check_column: bool,
@@ -45,6 +47,8 @@ pub(crate) struct Written {
     pub(crate) max_rows: Option<u64>,
     /// Whether fences have the barrier: something in the statement may raise an error that depends on a row.
     pub(crate) has_barrier: bool,
+    /// What the statement calls relations and queries: columns are named with these before a point.
+    pub(crate) aliases: Vec<String>,
     /// Row policies that lifted the scope of a relation.
     pub(crate) bypasses: Vec<(RelationName, String)>,
 }
@@ -82,7 +86,9 @@ pub(crate) struct Writer<'a> {
     /// Something was written that may raise an error, where a planner may run it before our conditions.
     pub(crate) may_raise: bool,
     pub(crate) relations: Vec<RelationName>,
+    pub(crate) named: Vec<RelationName>,
     pub(crate) functions: Vec<String>,
+    pub(crate) aliases: Vec<String>,
     pub(crate) writes: bool,
     pub(crate) check_column: bool,
     pub(crate) returns_rows: bool,
@@ -99,36 +105,46 @@ pub(crate) struct Writer<'a> {
 
 /// The statement, guarded.
 pub(crate) fn rewrite(read: &Read, view: &View, dialect: &'static Dialect) -> Result<Written, Refusal> {
-    let mut writer = Writer {
-        dialect,
-        view,
-        names: Names::default(),
-        same: if dialect.caseless { same_without_case } else { same_exactly },
-        out: String::with_capacity(512),
-        slots: if dialect.numbered {
-            (1..=read.placeholders).map(Slot::Caller).collect()
-        } else {
-            Vec::new()
-        },
-        labels: &read.labels,
-        returning_from: None,
-        barriers: Vec::new(),
-        is_final: true,
-        may_raise: false,
-        relations: Vec::new(),
-        functions: Vec::new(),
-        writes: false,
-        check_column: false,
-        returns_rows: true,
-        max_rows: None,
-        bypasses: Vec::new(),
-        conflict_rows: None,
-        added_items: AddedItems::default(),
-        fresh: 0,
-        depth: 0,
-    };
+    let mut writer = Writer::new(view, dialect, &read.labels, read.placeholders);
     writer.statement(&read.statement)?;
     Ok(writer.finish())
+}
+
+impl<'a> Writer<'a> {
+    /// One that wrote nothing yet, for a statement with so many placeholders.
+    pub(crate) fn new(
+        view: &'a View,
+        dialect: &'static Dialect,
+        labels: &'a Labels,
+        placeholders: usize,
+    ) -> Self {
+        Self {
+            dialect,
+            view,
+            names: Names::default(),
+            same: if dialect.caseless { same_without_case } else { same_exactly },
+            out: String::with_capacity(512),
+            slots: if dialect.numbered { (1..=placeholders).map(Slot::Caller).collect() } else { Vec::new() },
+            labels,
+            returning_from: None,
+            barriers: Vec::new(),
+            is_final: true,
+            may_raise: false,
+            relations: Vec::new(),
+            named: Vec::new(),
+            functions: Vec::new(),
+            aliases: Vec::new(),
+            writes: false,
+            check_column: false,
+            returns_rows: true,
+            max_rows: None,
+            bypasses: Vec::new(),
+            conflict_rows: None,
+            added_items: AddedItems::default(),
+            fresh: 0,
+            depth: 0,
+        }
+    }
 }
 
 impl Writer<'_> {
@@ -140,7 +156,7 @@ impl Writer<'_> {
     }
 
     /// Puts the barriers in, when they are needed, from the last to the first so that places stay right.
-    fn finish(mut self) -> Written {
+    pub(crate) fn finish(mut self) -> Written {
         if self.may_raise {
             self.barriers.sort_unstable();
             for place in self.barriers.iter().rev() {
@@ -152,7 +168,9 @@ impl Writer<'_> {
             sql: self.out,
             slots: self.slots,
             relations: self.relations,
+            named: self.named,
             functions: self.functions,
+            aliases: self.aliases,
             writes: self.writes,
             check_column: self.check_column,
             returns_rows: self.returns_rows,
@@ -264,6 +282,7 @@ impl Writer<'_> {
     /// A name that WITH defines. Where names without a schema are looked up in the caller's own, it is one that no relation
     /// has.
     pub(crate) fn common_name(&mut self, name: &str) {
+        self.aliases.push(name.to_owned());
         if self.dialect.is_postgres() {
             self.name(name);
         } else {
@@ -379,6 +398,10 @@ impl Writer<'_> {
     pub(crate) fn note_relation(&mut self, entitlement: &Entitlement) {
         if !self.relations.contains(&entitlement.relation) {
             self.relations.push(entitlement.relation.clone());
+        }
+        // A policy's own sub-query may have named it first: that uses no bypass of the principal, this does.
+        if !self.named.contains(&entitlement.relation) {
+            self.named.push(entitlement.relation.clone());
             if let Some(policy) = &entitlement.bypass {
                 self.bypasses.push((entitlement.relation.clone(), policy.clone()));
             }

@@ -19,7 +19,7 @@ use crate::expression::RelationName;
 use crate::placed::Place;
 use crate::policy::{Model, Policy};
 use crate::principal::Principal;
-use crate::reason::{Effect, Reason, Subject};
+use crate::reason::{Clause, Effect, Reason, Subject};
 use crate::rule::{AccessRule, Ruling, ruling};
 
 /// Who asks of what: all that a decision depends on.
@@ -110,12 +110,15 @@ struct Decision<'a> {
     /// The unfiltered catalog by name, for a whole view: a search for each relation would be quadratic.
     unfiltered: Option<HashMap<(&'a str, &'a str), &'a Relation>>,
     reasons: Option<Vec<Reason>>,
+    /// Whether what is told now was lifted by a bypass.
+    is_lifted: bool,
 }
 
 impl<'a> Decision<'a> {
     fn new(question: Question<'a>, explain: bool) -> Self {
         let roles = role_names(question.principal).collect();
-        Self { question, roles, globals: HashMap::new(), unfiltered: None, reasons: explain.then(Vec::new) }
+        let reasons = explain.then(Vec::new);
+        Self { question, roles, globals: HashMap::new(), unfiltered: None, reasons, is_lifted: false }
     }
 
     fn decide(&mut self, name: &RelationName) -> Result<Entitlement, Denial> {
@@ -196,7 +199,28 @@ impl<'a> Decision<'a> {
         rule: impl FnOnce() -> String,
     ) {
         if let Some(reasons) = &mut self.reasons {
-            reasons.push(Reason { subject, effect, rule: rule(), place });
+            reasons.push(Reason { subject, effect, rule: rule(), place, clause: None });
+        }
+    }
+
+    /// The same of a condition on rows. INVARIANT: the condition that is told is the one that was decided with: callers
+    /// hand over what they go on with. Held by the test `clauses_come_to_the_decision`.
+    fn because_of(
+        &mut self,
+        effect: Effect,
+        place: Option<Place>,
+        clause: impl FnOnce() -> Clause,
+        rule: impl FnOnce() -> String,
+    ) {
+        let effect = if self.is_lifted { Effect::Nothing } else { effect };
+        if let Some(reasons) = &mut self.reasons {
+            reasons.push(Reason {
+                subject: Subject::Rows,
+                effect,
+                rule: rule(),
+                place,
+                clause: Some(clause()),
+            });
         }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`id`], [`role`], [`principal`], [`connection`], [`catalog`], [`filter`], [`access`] for who and what;
 //! [`document`], [`policy`], [`parse`], [`mask`], [`rule`] for what is said; [`mod@decide`], [`resolve`], [`evaluate`],
-//! [`reason`] for what follows from it; [`expression`] and [`entitlement`] for what the guard is told.
+//! [`reason`] for what follows from it, `spelling` for how people read it; [`expression`] and [`entitlement`] for what the guard is told.
 
 #![cfg_attr(
     not(test),
@@ -38,6 +38,7 @@ pub mod reason;
 pub mod resolve;
 pub mod role;
 pub mod rule;
+mod spelling;
 mod walk;
 
 pub use access::{OpenAccess, RunMode};
@@ -52,6 +53,6 @@ pub use id::{ConnectionKey, KeyName, NameInvalid, OrgId, QueryId, TenantId, Trac
 pub use policy::Policy;
 pub use principal::{Attributes, Principal, Standing};
 pub use problem::{PolicyInvalid, Problem};
-pub use reason::Reason;
+pub use reason::{Clause, Effect, Part, Reason, Subject, Verdict};
 pub use role::{Permission, Permissions, Role, RoleUnknown};
 pub use rule::{AccessRule, RuleKind};

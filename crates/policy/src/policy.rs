@@ -1,6 +1,7 @@
 //! A policy as it is used: every condition parsed, every name resolved to a relation.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -241,6 +242,14 @@ pub(crate) fn schema_of(search: &[String], kind: ConnectionKind) -> &str {
         // A schema is a database there, and has the name that it was given: `search_schemas` says it.
         ([], ConnectionKind::Mysql) => "",
         ([], ConnectionKind::Postgresql | ConnectionKind::Push) => "public",
+    }
+}
+
+impl fmt::Display for Hierarchy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) | Self::Column(name) => f.write_str(name),
+        }
     }
 }
 

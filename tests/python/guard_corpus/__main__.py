@@ -43,7 +43,7 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="guard_corpus", description=__doc__)
-    parser.add_argument("--dialect", choices=["postgresql", "sqlite"], default="postgresql")
+    parser.add_argument("--dialect", choices=["postgresql", "sqlite", "mysql"], default="postgresql")
     parser.add_argument("--against", choices=AGAINST, default="guarded", help=str(AGAINST))
     parser.add_argument("-k", action="append", default=[], help="only ids that hold one of these")
     parser.add_argument("--without", action="append", default=[], help="no ids that hold this")

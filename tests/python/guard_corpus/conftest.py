@@ -33,6 +33,13 @@ def sqlite_runner() -> Iterator[Runner]:
         yield runner
 
 
+@pytest.fixture(scope="session")
+def mysql_runner() -> Iterator[Runner]:
+    """The same on MariaDB."""
+    with open_runner("mysql", os.environ.get("GUARD_CORPUS_AGAINST", "guarded")) as runner:
+        yield runner
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints the table, and writes the report where GUARD_CORPUS_REPORT says."""
     if not VERDICTS:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from guard_corpus.mysql_oracle import MysqlOracle
+from guard_corpus.mysql_world import MysqlTarget, MysqlWorld
 from guard_corpus.postgres_oracle import PostgresOracle
 from guard_corpus.postgres_world import PostgresWorld, create_secured_views
 from guard_corpus.records import PRINCIPALS
@@ -32,6 +34,14 @@ def open_runner(dialect: str, against: str, seconds: float = SECONDS) -> Iterato
                     yield Runner(oracle, world.target(seconds))
             else:
                 yield Runner(oracle, SqliteTarget(files, isolated=against == "isolated"))
+        return
+    if dialect == "mysql":
+        with MysqlWorld() as server:
+            if against in ("guarded", "open"):
+                with GatewayWorld(server, guarded=against == "guarded") as world:
+                    yield Runner(MysqlOracle(server), world.target(seconds))
+            else:
+                yield Runner(MysqlOracle(server), MysqlTarget(server, isolated=against == "isolated"))
         return
     with PostgresWorld() as databases:
         if against in ("guarded", "open"):

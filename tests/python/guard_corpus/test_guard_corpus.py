@@ -20,6 +20,10 @@ def test_what_a_principal_sees_is_what_the_isolated_files_hold(sqlite_runner: Ru
     assert sqlite_runner.oracle.check_pairs() == []
 
 
+def test_what_a_principal_sees_is_what_the_isolated_mysql_databases_hold(mysql_runner: Runner) -> None:
+    assert mysql_runner.oracle.check_pairs() == []
+
+
 @pytest.mark.parametrize("record", corpus("postgresql"), ids=lambda record: record.id)
 def test_postgresql(record: Record, postgres_runner: Runner, verdicts: list[Verdict]) -> None:
     check(record, postgres_runner, verdicts)
@@ -28,3 +32,8 @@ def test_postgresql(record: Record, postgres_runner: Runner, verdicts: list[Verd
 @pytest.mark.parametrize("record", corpus("sqlite"), ids=lambda record: record.id)
 def test_sqlite(record: Record, sqlite_runner: Runner, verdicts: list[Verdict]) -> None:
     check(record, sqlite_runner, verdicts)
+
+
+@pytest.mark.parametrize("record", corpus("mysql"), ids=lambda record: record.id)
+def test_mysql(record: Record, mysql_runner: Runner, verdicts: list[Verdict]) -> None:
+    check(record, mysql_runner, verdicts)

@@ -44,7 +44,7 @@ async fn a_full_pool_is_busy_and_the_engine_closes_idle_sessions_for_others() {
     let world = World::with(EngineLimits {
         max_connections_per_pool: 2,
         max_connections: 2,
-        pool_wait: Duration::from_millis(300),
+        pool_wait: Duration::from_secs(2),
         ..EngineLimits::default()
     })
     .await;

@@ -309,7 +309,7 @@ async fn functions_get_no_texts_that_they_would_take_minutes_for() {
     let like = |bytes: usize| format!("SELECT 'a' LIKE {}", text(bytes));
     assert!(files.run(&like(1000)).await.is_ok());
     assert!(files.run(&like(1002)).await.is_err());
-    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

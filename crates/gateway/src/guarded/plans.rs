@@ -59,6 +59,13 @@ impl PlanCache {
         Ok(plan)
     }
 
+    /// Whether the plan was made before: for explaining, so that asking changes nothing.
+    pub(crate) fn keeps(&self, statement: &str, shape: &Shape) -> bool {
+        let place = self.hasher.hash_one((shape.number, statement));
+        let shard = self.shard(place).lock();
+        shard.peek(&place).is_some_and(|kept| kept.shape == shape.number && kept.statement == statement)
+    }
+
     fn shard(&self, place: u64) -> &Mutex<LruCache<u64, Arc<Kept>>> {
         // Only the low bits count, so that a narrower usize changes nothing.
         #[expect(clippy::cast_possible_truncation, reason = "the remainder is all that is used")]

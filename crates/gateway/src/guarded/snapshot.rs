@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use parking_lot::Mutex;
-use ringfence_policy::{OrgId, Principal};
+use ringfence_policy::{OrgId, Principal, Question};
 use ringfence_store::Store;
 use ringfence_store::policies::PolicyPlace;
 use ringfence_store::sources::SourceId;
 
-use super::views::{Seat, Views};
+use super::views::{Seat, Views, question};
 use crate::catalog::Shown;
 use crate::policies::LoadedPolicy;
 use crate::{Call, Gateway, Refused};
@@ -32,6 +32,11 @@ impl Snapshot {
     /// What the principal sees.
     pub(crate) fn seat(&self, principal: &Principal, schema: Option<&str>, store: &Store) -> Arc<Seat> {
         self.views.seat(&self.policy.policy, &self.shown, principal, schema, store)
+    }
+
+    /// What a decision about the one on the seat depends on: the same as its view was made of.
+    pub(crate) fn question<'a>(&'a self, seat: &'a Seat) -> Question<'a> {
+        question(&self.policy.policy, &self.shown, &seat.principal)
     }
 }
 

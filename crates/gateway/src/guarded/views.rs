@@ -78,14 +78,7 @@ impl Views {
             return seat.clone();
         }
         let asking = with_mask_key(principal, store);
-        let question = Question {
-            policy,
-            catalog: &shown.catalog,
-            unfiltered: &shown.unfiltered,
-            rules: &[],
-            principal: &asking,
-        };
-        let mut seen = view(question);
+        let mut seen = view(question(policy, shown, &asking));
         if let Some(schema) = schema {
             seen.search.retain(|other| other != schema);
             seen.search.insert(0, schema.to_owned());
@@ -145,6 +138,11 @@ impl Seat {
             && *data_roles == other.data_roles
             && (Arc::ptr_eq(&self.given, &other.attributes) || self.given == other.attributes)
     }
+}
+
+/// Everything that a decision about the principal depends on: views and explanations are made of the same.
+pub(super) fn question<'a>(policy: &'a Policy, shown: &'a Shown, principal: &'a Principal) -> Question<'a> {
+    Question { policy, catalog: &shown.catalog, unfiltered: &shown.unfiltered, rules: &[], principal }
 }
 
 /// The principal with the key that the tenant's hashed columns are hashed with, which no variable can set.

@@ -90,7 +90,7 @@ fn missing_name<'m>(message: &'m str, sqlstate: Option<&str>) -> Option<(Noun, &
 }
 
 /// The caller's values. To plan a statement without any, each placeholder is NULL.
-fn parameters<'a>(
+pub(super) fn parameters<'a>(
     plan: &GuardedPlan,
     seat: &Seat,
     mode: RunMode,
@@ -105,7 +105,7 @@ fn parameters<'a>(
 }
 
 /// What holds of a change beside its rows and columns.
-fn check_write(
+pub(super) fn check_write(
     connection: &Connection,
     plan: &GuardedPlan,
     seat: &Seat,
@@ -121,16 +121,15 @@ fn check_write(
         view.relations.get(relation).is_some_and(|entitlement| entitlement.writes.require_reason)
     };
     let has_reason = request.reason.as_deref().is_some_and(|reason| !reason.trim().is_empty());
-    if !has_reason && mode == RunMode::Execute && plan.relations().iter().any(wants_reason) {
+    if !has_reason && mode == RunMode::Execute && plan.named().iter().any(wants_reason) {
         return Err(Refused::new(Code::ReasonRequired, "the policy wants to know why: give a `reason`"));
     }
     Ok(())
 }
 
 /// The tightest of the policy's budgets and those of the models that the statement names.
-fn narrow(options: &mut RunOptions, policy: &Policy, plan: &GuardedPlan) {
-    let of_models =
-        plan.relations().iter().filter_map(|relation| policy.models.get(relation)?.budget.as_ref());
+pub(super) fn narrow(options: &mut RunOptions, policy: &Policy, plan: &GuardedPlan) {
+    let of_models = plan.named().iter().filter_map(|relation| policy.models.get(relation)?.budget.as_ref());
     for budget in of_models.chain(&policy.budget) {
         options.max_rows = options.max_rows.min(budget.max_rows.unwrap_or(u64::MAX));
         options.timeout = options.timeout.min(timeout_of(budget));
@@ -141,7 +140,7 @@ fn timeout_of(budget: &Budget) -> Duration {
     budget.timeout().unwrap_or(Duration::MAX)
 }
 
-fn shown(relation: &RelationName) -> String {
+pub(super) fn shown(relation: &RelationName) -> String {
     format!("{}.{}", relation.schema, relation.name)
 }
 

@@ -21,6 +21,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     caseless_relations: false,
     function_schema: None,
     barrier: " LIMIT 18446744073709551615",
+    explain: "EXPLAIN FORMAT=JSON ",
     like_escape: " ESCAPE '\\'",
     numbered: false,
     always_recursive: false,

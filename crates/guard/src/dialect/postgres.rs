@@ -13,6 +13,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     caseless_relations: false,
     function_schema: Some("pg_catalog"),
     barrier: " OFFSET 0",
+    explain: "EXPLAIN ",
     like_escape: "",
     numbered: true,
     always_recursive: false,

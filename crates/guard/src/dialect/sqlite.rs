@@ -21,6 +21,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     caseless_relations: true,
     function_schema: None,
     barrier: " LIMIT -1",
+    explain: "EXPLAIN QUERY PLAN ",
     like_escape: "",
     numbered: false,
     always_recursive: true,

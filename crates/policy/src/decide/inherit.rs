@@ -4,7 +4,7 @@ use super::Decision;
 use crate::entitlement::Denial;
 use crate::expression::{BinaryOperator, Expression, Literal, RelationName, SubQuery};
 use crate::policy::Join;
-use crate::reason::{Effect, Subject};
+use crate::reason::{Clause, Effect, Part};
 
 impl Decision<'_> {
     /// For every inherited join: there is a row on the other side that the principal sees.
@@ -30,25 +30,13 @@ impl Decision<'_> {
         if rows == Expression::truth(true) {
             return Ok(rows);
         }
-        self.because(Subject::Rows, Effect::Narrows, Some(join.place), || {
+        let condition = joined(join, rows);
+        let clause =
+            || Clause { part: Part::Inherited, written: condition.clone(), condition: condition.clone() };
+        self.because_of(Effect::Narrows, Some(join.place), clause, || {
             format!("the join of {} to {}, whose rows are narrowed", join.column, join.target)
         });
-        if rows == Expression::truth(false) {
-            return Ok(rows);
-        }
-        let alias = fresh_alias(&rows);
-        let column = |qualifier: Option<String>, name: &str| {
-            Box::new(Expression::Column { qualifier, name: name.to_owned() })
-        };
-        let joined = Expression::Binary {
-            left: column(Some(alias.clone()), &join.target_column),
-            operator: BinaryOperator::Equal,
-            right: column(None, &join.column),
-        };
-        let condition = Some(joined.and(qualified(rows, &alias)));
-        let select = Expression::Literal(Literal::Number("1".to_owned()));
-        let query = Box::new(SubQuery { from: vec![(join.target.clone(), alias)], select, condition });
-        Ok(Expression::Exists { query, negated: false })
+        Ok(condition)
     }
 
     fn target_rows(&mut self, target: &RelationName) -> Result<Expression, Denial> {
@@ -61,6 +49,26 @@ impl Decision<'_> {
             Err(denial @ Denial::ScopeRequired { .. }) => Err(denial),
         }
     }
+}
+
+/// There is a row of the join's target for which the condition holds.
+fn joined(join: &Join, rows: Expression) -> Expression {
+    if rows == Expression::truth(false) {
+        return rows;
+    }
+    let alias = fresh_alias(&rows);
+    let column = |qualifier: Option<String>, name: &str| {
+        Box::new(Expression::Column { qualifier, name: name.to_owned() })
+    };
+    let equal = Expression::Binary {
+        left: column(Some(alias.clone()), &join.target_column),
+        operator: BinaryOperator::Equal,
+        right: column(None, &join.column),
+    };
+    let condition = Some(equal.and(qualified(rows, &alias)));
+    let select = Expression::Literal(Literal::Number("1".to_owned()));
+    let query = Box::new(SubQuery { from: vec![(join.target.clone(), alias)], select, condition });
+    Expression::Exists { query, negated: false }
 }
 
 /// An alias that nothing in the expression has.

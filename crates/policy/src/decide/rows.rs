@@ -6,10 +6,10 @@ use super::Decision;
 use crate::entitlement::Denial;
 use crate::evaluate::{Datum, Values, World, evaluate, values_of};
 use crate::expression::{
-    BinaryOperator, Expression, FEW, ListShape, PrincipalPath, PrincipalValue, RelationName,
+    BinaryOperator, Expression, FEW, ListShape, Literal, PrincipalPath, PrincipalValue, RelationName,
 };
-use crate::policy::{Hierarchy, Model, RowEffect};
-use crate::reason::{Effect, Subject};
+use crate::policy::{Hierarchy, Model, RowEffect, RowPolicy};
+use crate::reason::{Clause, Effect, Part, Subject};
 use crate::resolve::{required, resolve_filter};
 use crate::rule::{Ruling, ruling};
 
@@ -25,8 +25,12 @@ impl Decision<'_> {
     pub(super) fn rows(&mut self, name: &RelationName, model: Option<&Model>) -> Result<Rows, Denial> {
         let bypass = model.and_then(|model| self.bypass(model));
         let mut condition = Expression::truth(true);
-        if let Some(model) = model.filter(|_| bypass.is_none()) {
-            condition = self.base(model)?.and(self.narrow(model)?);
+        if let Some(model) = model {
+            if bypass.is_none() {
+                condition = self.base(model)?.and(self.narrow(model)?);
+            } else if self.reasons.is_some() {
+                self.tell_lifted(model);
+            }
         }
         let condition =
             condition.and(self.restricted(name)?).and(self.inherited(name)?).and(self.ruled(name)?);
@@ -37,34 +41,74 @@ impl Decision<'_> {
     fn bypass(&mut self, model: &Model) -> Option<String> {
         let relations = BTreeMap::new();
         let world = World { principal: self.question.principal, relations: &relations };
-        let policy = model.row_policies.iter().find(|policy| {
-            policy.effect == RowEffect::Bypass
-                && policy.gate.admits(&self.roles)
-                && evaluate(&policy.condition, world, None) == Ok(Datum::Bool(true))
-        })?;
-        let name = policy.name.clone();
-        self.because(Subject::Rows, Effect::Lifts, Some(policy.place), || format!("the row policy {name}"));
-        Some(name)
+        for policy in model.row_policies.iter().filter(|policy| policy.effect == RowEffect::Bypass) {
+            if !self.admits(policy) {
+                continue;
+            }
+            let value = evaluate(&policy.condition, world, None);
+            let holds = value == Ok(Datum::Bool(true));
+            let condition = match value {
+                Ok(Datum::Bool(truth)) => Expression::truth(truth),
+                _ => Expression::Literal(Literal::Null),
+            };
+            let effect = if holds { Effect::Lifts } else { Effect::Nothing };
+            let clause = || Clause { part: Part::Bypass, written: policy.condition.clone(), condition };
+            self.because_of(effect, Some(policy.place), clause, || format!("the row policy {}", policy.name));
+            if holds {
+                return Some(policy.name.clone());
+            }
+        }
+        None
+    }
+
+    /// What a bypass lifts, for those who ask for the reasons. Attributes that it needs are not needed.
+    fn tell_lifted(&mut self, model: &Model) {
+        self.is_lifted = true;
+        let told = self.base(model).and_then(|_| self.narrow(model));
+        self.is_lifted = false;
+        if let Err(denial) = told {
+            self.because(Subject::Rows, Effect::Nothing, Some(model.place), || denial.to_string());
+        }
+    }
+
+    /// Whether the policy is for the principal's roles.
+    fn admits(&mut self, policy: &RowPolicy) -> bool {
+        let admits = policy.gate.admits(&self.roles);
+        if !admits {
+            self.because(Subject::Rows, Effect::Nothing, Some(policy.place), || {
+                format!("the row policy {}, which is {}", policy.name, policy.gate.describe())
+            });
+        }
+        admits
     }
 
     /// All scoping entries hold, or some policy that extends holds.
     fn base(&mut self, model: &Model) -> Result<Expression, Denial> {
         let mut base = Expression::truth(true);
         for (column, path) in &model.scoping {
-            base = base.and(self.scope(column, path)?);
-            self.because(Subject::Rows, Effect::Narrows, Some(model.place), || {
+            let condition = self.scope(column, path)?;
+            let clause =
+                || Clause { part: Part::Scope, written: scoped(column, path), condition: condition.clone() };
+            self.because_of(Effect::Narrows, Some(model.place), clause, || {
                 format!("the scope {column} = {path}")
             });
+            base = base.and(condition);
         }
         for policy in &model.row_policies {
-            if policy.effect == RowEffect::Extend && policy.gate.admits(&self.roles) {
-                base = base.or(resolve_filter(&policy.condition, self.question.principal)?);
-                self.because(Subject::Rows, Effect::Extends, Some(policy.place), || {
-                    format!("the row policy {}", policy.name)
-                });
+            if policy.effect == RowEffect::Extend && self.admits(policy) {
+                base = base.or(self.by_policy(policy, Part::Extends, Effect::Extends)?);
             }
         }
         Ok(base)
+    }
+
+    /// A row policy's condition for the principal.
+    fn by_policy(&mut self, policy: &RowPolicy, part: Part, effect: Effect) -> Result<Expression, Denial> {
+        let condition = resolve_filter(&policy.condition, self.question.principal)?;
+        let who = self.question.principal;
+        let clause = || Clause::of(part, &policy.condition, &condition, who);
+        self.because_of(effect, Some(policy.place), clause, || format!("the row policy {}", policy.name));
+        Ok(condition)
     }
 
     /// INVARIANT: a missing value is an error, never "no filter"; an empty list is no rows. Held by the tests of
@@ -93,11 +137,8 @@ impl Decision<'_> {
     fn narrow(&mut self, model: &Model) -> Result<Expression, Denial> {
         let mut narrow = Expression::truth(true);
         for policy in &model.row_policies {
-            if policy.effect == RowEffect::Narrow && policy.gate.admits(&self.roles) {
-                narrow = narrow.and(resolve_filter(&policy.condition, self.question.principal)?);
-                self.because(Subject::Rows, Effect::Narrows, Some(policy.place), || {
-                    format!("the row policy {}", policy.name)
-                });
+            if policy.effect == RowEffect::Narrow && self.admits(policy) {
+                narrow = narrow.and(self.by_policy(policy, Part::Narrow, Effect::Narrows)?);
             }
         }
         Ok(narrow)
@@ -114,11 +155,14 @@ impl Decision<'_> {
                 continue;
             }
             let condition = resolve_filter(&restriction.condition, self.question.principal)?;
-            let allowed = hierarchies.entry(&restriction.hierarchy).or_insert(Expression::truth(false));
-            *allowed = std::mem::replace(allowed, Expression::truth(false)).or(condition);
-            self.because(Subject::Rows, Effect::Narrows, Some(restriction.place), || {
+            let part = Part::Restriction(restriction.hierarchy.clone());
+            let who = self.question.principal;
+            let clause = || Clause::of(part, &restriction.condition, &condition, who);
+            self.because_of(Effect::Narrows, Some(restriction.place), clause, || {
                 format!("the restriction of {} on {}", restriction.role, restriction.column)
             });
+            let allowed = hierarchies.entry(&restriction.hierarchy).or_insert(Expression::truth(false));
+            *allowed = std::mem::replace(allowed, Expression::truth(false)).or(condition);
         }
         Ok(hierarchies.into_values().fold(Expression::truth(true), Expression::and))
     }
@@ -129,14 +173,24 @@ impl Decision<'_> {
             Ruling::Blocked(_) => Ok(Expression::truth(false)),
             Ruling::Filters(filters) => {
                 let mut all = Expression::truth(true);
-                for (rule, condition) in filters {
-                    all = all.and(resolve_filter(condition, self.question.principal)?);
-                    self.because(Subject::Rows, Effect::Narrows, None, || {
-                        format!("the access rule {}", rule.id)
-                    });
+                for (rule, written) in filters {
+                    let condition = resolve_filter(written, self.question.principal)?;
+                    let who = self.question.principal;
+                    let clause = || Clause::of(Part::AccessRule, written, &condition, who);
+                    self.because_of(Effect::Narrows, None, clause, || format!("the access rule {}", rule.id));
+                    all = all.and(condition);
                 }
                 Ok(all)
             }
         }
+    }
+}
+
+/// A scope as the document says it.
+fn scoped(column: &str, path: &PrincipalPath) -> Expression {
+    Expression::Binary {
+        left: Box::new(Expression::Column { qualifier: None, name: column.to_owned() }),
+        operator: BinaryOperator::Equal,
+        right: Box::new(Expression::Principal(PrincipalValue { path: path.clone(), item: None })),
     }
 }

@@ -4,7 +4,7 @@ use super::Decision;
 use crate::entitlement::{AutoSet, Denial, Permit, WriteRules};
 use crate::expression::{Expression, Literal};
 use crate::policy::Model;
-use crate::reason::{Effect, Subject};
+use crate::reason::{Clause, Effect, Part, Reason, Subject};
 use crate::resolve::{resolve, resolve_filter};
 
 impl Decision<'_> {
@@ -20,9 +20,15 @@ impl Decision<'_> {
         };
         match self.resolved_writes(&rule.rules) {
             Ok(writes) => {
-                self.because(Subject::Writes, Effect::Gives, Some(rule.place), || {
-                    format!("the write policy {}", rule.gate.describe()).trim_end().to_owned()
+                let clause = rule.rules.rows.as_ref().map(|written| {
+                    let decided = writes.rows.clone().unwrap_or(Expression::truth(true));
+                    Clause::of(Part::Changes, written, &decided, self.question.principal)
                 });
+                if let Some(reasons) = &mut self.reasons {
+                    let words = format!("the write policy {}", rule.gate.describe()).trim_end().to_owned();
+                    let (subject, place) = (Subject::Writes, Some(rule.place));
+                    reasons.push(Reason { subject, effect: Effect::Gives, rule: words, place, clause });
+                }
                 writes
             }
             Err(denial) => {

@@ -9,8 +9,8 @@ use ringfence_policy::filter::SearchContext;
 use ringfence_policy::parse::{Scope, parse_condition};
 use ringfence_policy::resolve::{resolve, resolve_filter};
 use ringfence_policy::{
-    AccessRule, ConnectionKind, ContentFilters, Denial, Policy, Principal, Question, RuleKind, TenantId,
-    UserId, view,
+    AccessRule, ConnectionKind, ContentFilters, Denial, Policy, Principal, Question, Reason, RuleKind,
+    TenantId, UserId, Verdict, decide, decide_with_reasons, view,
 };
 use serde_json::{Value, json};
 
@@ -214,6 +214,36 @@ proptest! {
             } else {
                 prop_assert!(!reference.visible(&name) || !reference.lacks_scope(&name), "{table}\n{text}");
                 prop_assert_eq!(decided, expected, "{}\n{}", table, text);
+            }
+        }
+    }
+
+    /// The clauses that reasons tell come to what was decided, row by row, and no explanation changes the decision.
+    #[test]
+    fn clauses_come_to_the_decision(
+        parts in parts(), who in anybody(), rules in prop::collection::vec(rule(), 0..4),
+    ) {
+        let (text, rows, catalog) = (parts.text(), rows(), catalog());
+        let policy = load(&text);
+        let question =
+            Question { policy: &policy, catalog: &catalog, unfiltered: &catalog, rules: &rules, principal: &who };
+        let world = World { principal: &who, relations: &rows };
+        for table in ["sales", "shops", "regions"] {
+            let (decided, reasons) = decide_with_reasons(question, &name(table));
+            prop_assert_eq!(&decided, &decide(question, &name(table)), "{}", text);
+            let Ok(entitlement) = decided else { continue };
+            for row in &rows[&name(table)] {
+                let value = |reason: &Reason| match reason.clause.as_ref().map(|clause| &clause.condition) {
+                    Some(condition) => match evaluate(condition, world, Some(row)) {
+                        Ok(Datum::Bool(truth)) => Some(truth),
+                        Ok(Datum::Null) => None,
+                        other => panic!("{condition} is {other:?}"),
+                    },
+                    None => None,
+                };
+                let verdict = Verdict::of(reasons.iter().map(|reason| (reason, value(reason))));
+                let decided = evaluate(&entitlement.rows, world, Some(row)) == Ok(Datum::Bool(true));
+                prop_assert_eq!(verdict.is_visible(), decided, "{} {:?} {:?}\n{}", table, row, verdict, text);
             }
         }
     }

@@ -95,11 +95,11 @@ pub(crate) async fn changes_are_told_to_other_nodes(world: World) {
         }
         assert!(std::time::Instant::now() < limit, "nothing was heard");
     }
-    // From now on a second is enough.
+    // From now on once is enough. (It takes milliseconds; what the test may take is another matter.)
     let source = connect(&here, "ann", "acme", &["c"]).await[0];
     let wanted = if world.is_postgres() { Change::Source(source) } else { Change::Everything };
-    let told = timeout(Duration::from_secs(1), async { while news.recv().await.unwrap() != wanted {} });
-    assert!(told.await.is_ok(), "within a second");
+    let told = timeout(Duration::from_secs(30), async { while news.recv().await.unwrap() != wanted {} });
+    assert!(told.await.is_ok(), "told once");
 
     // A node's own changes don't come back to it as somebody else's.
     let mut own = here.subscribe();

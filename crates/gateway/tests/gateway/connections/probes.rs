@@ -31,11 +31,14 @@ async fn one_organization_can_not_take_all_turns_at_trying_credentials() {
     let spec = file(&world, "1.db", "CREATE TABLE t (a)");
     let other = async {
         let valid = ConnectionEdits { validate_before_save: true, ..update(new(&spec, None)) };
-        let began = std::time::Instant::now();
         edit(&world, "b-ann", valid).await.unwrap();
-        assert!(began.elapsed().as_secs() < 2, "{:?}", began.elapsed());
     };
-    let (many, ()) = tokio::join!(many, other);
+    let mut many = std::pin::pin!(many);
+    tokio::select! {
+        _ = &mut many => panic!("the other organization waited for those that nobody answers"),
+        () = other => {}
+    }
+    let many = many.await;
     let codes: Vec<Code> = many.into_iter().map(code).collect();
     let count = |wanted: Code| codes.iter().filter(|code| **code == wanted).count();
     assert_eq!((count(Code::SourceUnreachable), count(Code::SourceBusy)), (2, 10), "{codes:?}");

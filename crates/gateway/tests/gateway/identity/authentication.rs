@@ -158,7 +158,8 @@ async fn cached_authentication_is_quick() {
     let log = world.begin();
     let authenticate = || world.gateway.authenticate(&log, Some(ROOT_KEY), None);
     authenticate().await.unwrap();
-    // The best of a few rounds: other tests run beside this one. The bound is for builds without optimization.
+    // The best of a few rounds: other tests run beside this one. The bound tells a cache from a password's
+    // hash (17 ms); the figure itself is a benchmark's.
     let mut best = std::time::Duration::MAX;
     for _ in 0..20 {
         let begun = std::time::Instant::now();
@@ -167,5 +168,5 @@ async fn cached_authentication_is_quick() {
         }
         best = best.min(begun.elapsed() / 100);
     }
-    assert!(best < std::time::Duration::from_micros(500), "{best:?}");
+    assert!(best < std::time::Duration::from_millis(5), "{best:?}");
 }
