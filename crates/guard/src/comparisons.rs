@@ -2,6 +2,7 @@
 
 use sqlparser::ast::{BinaryOperator, DataType, Expr, Query, Value, ValueWithSpan};
 
+use crate::dialect::SYMMETRIC;
 use crate::expressions::{is_constant, is_text};
 use crate::refusal::Refusal;
 use crate::rewrite::{Writer, not_admitted};
@@ -46,10 +47,15 @@ impl Writer<'_> {
         low: &Expr,
         high: &Expr,
     ) -> Result<(), Refusal> {
+        let (low, is_symmetric) = match low {
+            Expr::UnaryOp { op: SYMMETRIC, expr: low } => (low.as_ref(), true),
+            low => (low, false),
+        };
         self.compared(operand, &[low.clone(), high.clone()]);
         self.text("(");
         self.expression(operand)?;
         self.text(either(negated, " NOT BETWEEN ", " BETWEEN "));
+        self.text(if is_symmetric { "SYMMETRIC " } else { "" });
         self.expression(low)?;
         self.text(" AND ");
         self.expression(high)?;

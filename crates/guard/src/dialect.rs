@@ -5,9 +5,11 @@ mod postgres;
 mod sqlite;
 
 use ringfence_policy::ConnectionKind;
-use sqlparser::dialect::{Dialect as ParserDialect, PostgreSqlDialect};
+use sqlparser::dialect::Dialect as ParserDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
+
+pub(crate) use postgres::SYMMETRIC;
 
 /// A kind of SQL.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +78,7 @@ impl Dialect {
     /// How the parser reads callers' texts.
     pub(crate) fn parser(&self) -> &'static dyn ParserDialect {
         match self.kind {
-            ConnectionKind::Postgresql | ConnectionKind::Push => &PostgreSqlDialect {},
+            ConnectionKind::Postgresql | ConnectionKind::Push => &postgres::Reader,
             ConnectionKind::Sqlite => &sqlite::Reader,
             ConnectionKind::Mysql => &mysql::Reader { escapes: true },
         }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use ringfence_policy::{Entitlement, Expression, Permit};
 use sqlparser::ast::{
-    ConflictTarget, DoUpdate, Expr, Insert, Merge, MergeAction, MergeClause, MergeClauseKind,
-    MergeInsertExpr, MergeInsertKind, MergeUpdateExpr, ObjectName, OnConflict, OnConflictAction, OnInsert,
-    TableAliasWithoutColumns, TableObject, Values,
+    Assignment, AssignmentTarget, ConflictTarget, DoUpdate, Expr, Insert, Merge, MergeAction, MergeClause,
+    MergeClauseKind, MergeInsertExpr, MergeInsertKind, MergeUpdateExpr, ObjectName, ObjectNamePart,
+    OnConflict, OnConflictAction, OnInsert, TableAliasWithoutColumns, TableObject, Values,
 };
 
+use crate::admit::NOTHING;
 use crate::expressions::TARGET;
 use crate::proposed::{Proposal, QUERY};
 use crate::refusal::Refusal;
@@ -72,6 +73,9 @@ impl Writer<'_> {
         }
         let alias = table_alias.as_ref().map(|TableAliasWithoutColumns { explicit: _, alias }| alias);
         let target = self.target(name, alias, |entitled| entitled.writes.create, "INSERT")?;
+        if target.only {
+            return Err(not_admitted("ONLY in INSERT"));
+        }
         if self.dialect.is_mysql() {
             let plain = returning.is_none().then_some(source.as_deref()).flatten().and_then(plain_values);
             let values = plain.ok_or_else(|| not_admitted("this form of INSERT: use VALUES"))?;
@@ -321,7 +325,7 @@ impl Writer<'_> {
     /// it is set to what it is, which the check of the new row finds, so that all is undone as for a key that is taken.
     fn conflict_update(
         &mut self,
-        assignments: &[sqlparser::ast::Assignment],
+        assignments: &[Assignment],
         selection: Option<&Expr>,
         target: &Target,
         left: &[Expression],
@@ -344,7 +348,7 @@ impl Writer<'_> {
         let mut scope = Scope::default();
         scope.sources.push(Self::target_source(&target.alias, None, &entitlement));
         // Its columns are never found by a name alone: those are the changed relation's.
-        self.names.scopes.push(Scope { sources: vec![excluded] });
+        self.names.scopes.push(Scope { sources: vec![excluded], ..Scope::default() });
         self.names.scopes.push(scope);
         self.text(" DO UPDATE SET ");
         let is_scoped = entitlement.rows != Expression::truth(true);
@@ -481,6 +485,10 @@ impl Writer<'_> {
         }
         self.text(" THEN ");
         let entitlement = Arc::clone(&target.entitlement);
+        if is_nothing(action) {
+            self.text("DO NOTHING");
+            return Ok(());
+        }
         match action {
             MergeAction::Delete { delete_token: _ } => {
                 permitted(entitlement.writes.delete, "DELETE", &entitlement)?;
@@ -635,7 +643,7 @@ impl Writer<'_> {
     /// of all, and the statement fails as for a key that is taken.
     fn duplicate_update(
         &mut self,
-        assignments: &[sqlparser::ast::Assignment],
+        assignments: &[Assignment],
         target: &Target,
         columns: &Columns,
     ) -> Result<(), Refusal> {
@@ -665,6 +673,19 @@ impl Writer<'_> {
             return Err(not_admitted("changing such a column by ON DUPLICATE KEY UPDATE"));
         }
         Ok(())
+    }
+}
+
+/// Whether a clause of MERGE says DO NOTHING.
+fn is_nothing(action: &MergeAction) -> bool {
+    let is_mark = |name: &ObjectName| matches!(name.0.as_slice(), [ObjectNamePart::Identifier(mark)] if mark.value == NOTHING);
+    match action {
+        MergeAction::Insert(insert) => matches!(insert.columns.as_slice(), [name] if is_mark(name)),
+        MergeAction::Update(update) => matches!(
+            update.assignments.as_slice(),
+            [Assignment { target: AssignmentTarget::ColumnName(name), value: _ }] if is_mark(name)
+        ),
+        MergeAction::Delete { .. } => false,
     }
 }
 

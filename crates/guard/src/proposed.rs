@@ -56,13 +56,15 @@ impl Writer<'_> {
                 .cloned()
                 .collect();
             let is_new = !proposal.checked.contains(&condition) && !proposal.left.contains(&condition);
-            match read.iter().any(|column| given.contains(column)) && is_new {
-                true if read.iter().all(|column| told.contains(column)) => {
-                    proposal.checked.push(condition);
-                    proposal.columns.extend(read);
-                }
-                true => proposal.left.push(condition),
-                false => {}
+            // One that reads no column says of every row that it may not be written: so it is asked as well.
+            if !is_new || !(read.is_empty() || read.iter().any(|column| given.contains(column))) {
+                continue;
+            }
+            if read.iter().all(|column| told.contains(column)) {
+                proposal.checked.push(condition);
+                proposal.columns.extend(read);
+            } else {
+                proposal.left.push(condition);
             }
         }
         let Proposal { checked, left, .. } = &mut proposal;
@@ -79,6 +81,12 @@ impl Writer<'_> {
         proposal.left.extend(parts);
         proposal.columns.sort_unstable();
         proposal.columns.dedup();
+        if proposal.columns.is_empty() {
+            match given.iter().find(|column| told.contains(column)) {
+                Some(column) => proposal.columns.push(column.clone()),
+                None => proposal.left.append(&mut proposal.checked),
+            }
+        }
         proposal
     }
 
@@ -214,12 +222,19 @@ impl Writer<'_> {
 
     /// ` (conditions) IS NOT TRUE`.
     pub(crate) fn fails(&mut self, conditions: &[Expression], alias: &str) -> Result<(), Refusal> {
+        self.all(conditions, alias)?;
+        self.text(" IS NOT TRUE");
+        Ok(())
+    }
+
+    /// `(condition AND condition)`.
+    pub(crate) fn all(&mut self, conditions: &[Expression], alias: &str) -> Result<(), Refusal> {
         self.text("(");
         for (index, condition) in conditions.iter().enumerate() {
             self.text(if index > 0 { " AND " } else { "" });
             self.policy(condition, alias)?;
         }
-        self.text(") IS NOT TRUE");
+        self.text(")");
         Ok(())
     }
 

@@ -91,6 +91,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) aliases: Vec<String>,
     pub(crate) writes: bool,
     pub(crate) check_column: bool,
+    /// Inside of WITH: the check raises an error.
+    pub(crate) check_raises: bool,
     pub(crate) returns_rows: bool,
     pub(crate) max_rows: Option<u64>,
     pub(crate) bypasses: Vec<(RelationName, String)>,
@@ -136,6 +138,7 @@ impl<'a> Writer<'a> {
             aliases: Vec::new(),
             writes: false,
             check_column: false,
+            check_raises: false,
             returns_rows: true,
             max_rows: None,
             bypasses: Vec::new(),

@@ -1,8 +1,14 @@
 //! PostgreSQL 12 and later.
 
-use ringfence_policy::ConnectionKind;
+use std::any::TypeId;
 
-use super::Dialect;
+use ringfence_policy::ConnectionKind;
+use sqlparser::ast::{Expr, UnaryOperator};
+use sqlparser::dialect::{Dialect as ParserDialect, PostgreSqlDialect, Precedence};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+
+use super::{Dialect, word_after};
 
 pub(super) const DIALECT: Dialect = Dialect {
     kind: ConnectionKind::Postgresql,
@@ -89,3 +95,129 @@ const TYPES: &[&str] = &[
     "money", "name", "numeric", "numrange", "text", "time", "timestamp", "timestamptz", "timetz", "tsquery",
     "tsrange", "tstzrange", "tsvector", "uuid", "varbit", "varchar",
 ];
+
+/// The parser's dialect, with what it reads otherwise than PostgreSQL: how far `IS DISTINCT FROM` reaches, COLLATE behind any
+/// operand, and BETWEEN SYMMETRIC, whose lower bound is marked with [`SYMMETRIC`].
+#[derive(Debug)]
+pub(super) struct Reader;
+
+/// Says of the lower bound of BETWEEN that either bound may be the greater: an operator that no version of ours has.
+pub(crate) const SYMMETRIC: UnaryOperator = UnaryOperator::PGPrefixFactorial;
+
+macro_rules! as_the_parser_has_it {
+    ($($name:ident),*) => { $(fn $name(&self) -> bool { PostgreSqlDialect {}.$name() })* };
+}
+
+impl ParserDialect for Reader {
+    as_the_parser_has_it!(
+        supports_unicode_string_literal,
+        supports_filter_during_aggregation,
+        supports_group_by_expr,
+        allow_extract_custom,
+        allow_extract_single_quotes,
+        supports_create_index_with_clause,
+        supports_explain_with_utility_options,
+        supports_listen_notify,
+        supports_factorial_operator,
+        supports_bitwise_shift_operators,
+        supports_comment_on,
+        supports_load_extension,
+        supports_named_fn_args_with_colon_operator,
+        supports_named_fn_args_with_expr_name,
+        supports_empty_projections,
+        supports_nested_comments,
+        supports_string_escape_constant,
+        supports_numeric_literal_underscores,
+        supports_array_typedef_with_brackets,
+        supports_geometric_types,
+        supports_set_names,
+        supports_alter_column_type_using,
+        supports_notnull_operator,
+        supports_interval_options,
+        supports_insert_table_alias,
+        supports_create_table_like_parenthesized,
+        supports_select_wildcard_with_alias,
+        supports_comma_separated_trim,
+        supports_xml_expressions,
+        supports_comment_optimizer_hint
+    );
+
+    fn dialect(&self) -> TypeId {
+        PostgreSqlDialect {}.dialect()
+    }
+
+    fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
+        PostgreSqlDialect {}.identifier_quote_style(identifier)
+    }
+
+    fn is_delimited_identifier_start(&self, ch: char) -> bool {
+        PostgreSqlDialect {}.is_delimited_identifier_start(ch)
+    }
+
+    fn is_identifier_start(&self, ch: char) -> bool {
+        PostgreSqlDialect {}.is_identifier_start(ch)
+    }
+
+    fn is_identifier_part(&self, ch: char) -> bool {
+        PostgreSqlDialect {}.is_identifier_part(ch)
+    }
+
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        PostgreSqlDialect {}.is_reserved_for_identifier(keyword)
+    }
+
+    fn is_custom_operator_part(&self, ch: char) -> bool {
+        PostgreSqlDialect {}.is_custom_operator_part(ch)
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        PostgreSqlDialect {}.prec_value(precedence)
+    }
+
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        PostgreSqlDialect {}.get_next_precedence(parser)
+    }
+
+    fn parse_infix(
+        &self,
+        parser: &mut Parser,
+        left: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        let left = || Box::new(left.clone());
+        let is_not = usize::from(word_after(parser, 0, "NOT") || word_after(parser, 1, "NOT"));
+        let negated = is_not > 0;
+        if word_after(parser, 0, "COLLATE") {
+            parser.advance_token();
+            let collation = parser.parse_object_name(false);
+            return Some(collation.map(|collation| Expr::Collate { expr: left(), collation }));
+        }
+        if word_after(parser, 0, "IS")
+            && word_after(parser, is_not.saturating_add(1), "DISTINCT")
+            && word_after(parser, is_not.saturating_add(2), "FROM")
+        {
+            (0..is_not.saturating_add(3)).for_each(|_| parser.advance_token());
+            let right = parser.parse_subexpr(self.prec_value(Precedence::Is)).map(Box::new);
+            let distinct = if negated { Expr::IsNotDistinctFrom } else { Expr::IsDistinctFrom };
+            return Some(right.map(|right| distinct(left(), right)));
+        }
+        let is_between = word_after(parser, is_not, "BETWEEN");
+        let is_symmetric = word_after(parser, is_not.saturating_add(1), "SYMMETRIC");
+        if is_between && (is_symmetric || word_after(parser, is_not.saturating_add(1), "ASYMMETRIC")) {
+            (0..is_not.saturating_add(2)).for_each(|_| parser.advance_token());
+            let between = parser.parse_between(*left(), negated);
+            return Some(between.map(|between| if is_symmetric { symmetric(between) } else { between }));
+        }
+        None
+    }
+}
+
+fn symmetric(between: Expr) -> Expr {
+    match between {
+        Expr::Between { expr, negated, low, high } => {
+            let low = Box::new(Expr::UnaryOp { op: SYMMETRIC, expr: low });
+            Expr::Between { expr, negated, low, high }
+        }
+        other => other,
+    }
+}
