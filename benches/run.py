@@ -21,6 +21,7 @@ import requests
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "python"))
 
+import inside
 from gateway import ADMIN_KEY, Gateway
 from polling import wait_for
 from throwaway_postgres import Postgres, free_port
@@ -267,6 +268,36 @@ def authentication(bench: Bench, server: Gateway, key: str, floor_port: int) -> 
     )
 
 
+def guard(bench: Bench) -> None:
+    """Goals G1 and G2, and what grows with the number of relations."""
+    command = [str(bench.floors), "guard", "--rounds", "20" if bench.quick else "200"]
+    figures = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    bench.write(
+        "",
+        "## The guard",
+        "",
+        "G1: a statement that is guarded for the first time, beside parsing and printing the same text without looking at it "
+        "(gate 2.5 times). G2: one whose plan is known, with the scan for literals, the key check and the binding of values "
+        "(gate 3 us).",
+        "",
+        "| statement | characters | parsed and printed us | guarded us | ratio | known us |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {one['name']} | {one['characters']:,} | {one['bare_us']:.1f} | {one['guard_us']:.1f} "
+            f"| {one['ratio']:.2f} | {one['cached_us']:.2f} |"
+            for one in figures["statements"]
+        ),
+        "",
+        "| relations in the catalog, each with a policy | making a view us (gate 1,000 for 1,000) "
+        "| guarding the first statement above us |",
+        "|---|---|---|",
+        *(
+            f"| {one['relations']:,} | {one['view_us']:,.0f} | {one['guard_us']:.1f} |"
+            for one in figures["sizes"]
+        ),
+    )
+
+
 def start_up(bench: Bench) -> None:
     """From starting the process until it answers, on an existing store and on none."""
     fresh, again = [], []
@@ -388,6 +419,8 @@ def main() -> None:
         finally:
             floor.terminate()
             floor.wait(10)
+    guard(bench)
+    inside.measure(bench)
     start_up(bench)
     scale(bench)
     report(bench)

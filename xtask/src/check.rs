@@ -2,7 +2,7 @@
 
 use crate::repository::{cargo, program, root, run as start, target};
 use crate::steps::{Outcome, Steps, passed};
-use crate::{edges, setup, tidy};
+use crate::{edges, mutants, setup, tidy};
 
 /// What the two pure crates must do without: there a panic would be a way to stop a gateway with a statement.
 const STRICT_LINTS: [&str; 6] = [
@@ -19,6 +19,7 @@ pub(crate) fn run(fast: bool, keep_going: bool) -> Result<(), String> {
     steps.run("tidy", || tidy::run().map(Outcome::Passed));
     steps.run("format", || start(cargo(&["fmt", "--all", "--check"])).map(passed));
     steps.run("crate edges", || edges::run().map(Outcome::Passed));
+    steps.run("mutants apply", || mutants::check().map(Outcome::Passed));
     steps.run("lints", || {
         start(cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
             .map(passed)

@@ -12,7 +12,7 @@ const ALLOWED: [(&str, &[&str]); 10] = [
     ("gateway", &["policy", "guard", "semantic", "store", "engine"]),
     ("server", &["policy", "store", "engine", "gateway"]),
     ("testkit", &[]),
-    ("floors", &[]),
+    ("floors", &["policy", "guard"]),
     ("xtask", &[]),
 ];
 

@@ -4,6 +4,7 @@
 mod bench;
 mod check;
 mod edges;
+mod mutants;
 mod repository;
 mod setup;
 mod steps;
@@ -20,6 +21,9 @@ cargo xtask <command>
   test  [--fast] [--keep-going]  installs what is missing, then runs every test
   setup                          what `test` installs, alone
   world [--json]                 starts the guard corpus: PostgreSQL, a server with its policy, four principals; Ctrl-C ends it
+  mutants [--only NAME] [--write]
+                                 breaks a copy of the sources as cases/mutants says, and sees that the tests notice;
+                                 with --write the table in docs/mutants.md is made anew
   bench [--quick]                builds the release binaries and writes benches/results.md
 
   --fast        leaves out the slow gates, and shortens the slow tests
@@ -42,6 +46,9 @@ fn run(words: &[&str]) -> Result<(), String> {
     let Some((command, flags)) = words.split_first() else {
         return Err(USAGE.to_owned());
     };
+    if *command == "mutants" {
+        return mutants_of(flags);
+    }
     let allowed: &[&str] = match *command {
         "check" | "test" => &["--fast", "--keep-going"],
         "bench" => &["--quick"],
@@ -63,5 +70,14 @@ fn run(words: &[&str]) -> Result<(), String> {
             Ok(())
         }
         other => Err(format!("there is no command {other}\n\n{USAGE}")),
+    }
+}
+
+fn mutants_of(words: &[&str]) -> Result<(), String> {
+    match words {
+        [] => mutants::run(None, false),
+        ["--write"] => mutants::run(None, true),
+        ["--only", name] => mutants::run(Some(name), false),
+        _ => Err(format!("mutants does not know {}\n\n{USAGE}", words.join(" "))),
     }
 }

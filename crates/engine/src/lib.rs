@@ -6,6 +6,7 @@
 pub mod address;
 mod capacity;
 pub mod egress;
+mod examined;
 mod fenced;
 pub mod limits;
 mod place;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 pub use address::SourceAddress;
 pub use egress::{Egress, HostRule};
+pub use examined::Examined;
 pub use limits::{EngineLimits, RunOptions, SessionParameter};
 pub use result::{ResultColumn, ResultSet, RowStream};
 pub use value::Value;
@@ -170,6 +172,14 @@ impl Engine {
             ConnectionKind::Sqlite => self.shared.sqlite.introspect(address, progress).await,
             ConnectionKind::Mysql => self.shared.mysql.introspect(address, progress).await,
             ConnectionKind::Push => Err(nothing_to_query()),
+        }
+    }
+
+    /// Asks the database what the connection's own user may do. PostgreSQL only.
+    pub async fn examine(&self, address: &SourceAddress) -> Result<Examined, SourceError> {
+        match address.kind {
+            ConnectionKind::Postgresql => self.shared.postgres.examine(address).await,
+            ConnectionKind::Sqlite | ConnectionKind::Mysql | ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
 

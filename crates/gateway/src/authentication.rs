@@ -156,6 +156,19 @@ impl PrincipalCache {
         }
     }
 
+    /// The user as whom a request would run.
+    pub(crate) async fn principal(
+        &self,
+        store: &Store,
+        user: &UserId,
+    ) -> Result<Option<Arc<Principal>>, Refused> {
+        match self.by_user(store, user).await {
+            Ok(copy) => Ok(Some(copy.principal)),
+            Err(Miss::Unknown { .. }) => Ok(None),
+            Err(Miss::Failed(refused)) => Err(refused),
+        }
+    }
+
     async fn by_user(&self, store: &Store, user: &UserId) -> Result<UserCopy, Miss> {
         match self.users.get(user).await {
             Some(copy) if copy.version == self.versions.of(user) => Ok(copy),

@@ -135,10 +135,12 @@ impl Gateway {
         if source.org != call.principal().org {
             return Ok(None);
         }
-        let Some(policy) = self.policy_of(call, connection).await? else {
+        let lens = self.lens_on(call, connection).await?;
+        // Within the content filters everything is shown, unless a policy or a rule says more.
+        let Some(lens) = lens.filter(|lens| !lens.is_confined() || lens.rules.bind(call.principal())) else {
             return self.shared.catalogs.shown(&self.shared.store, source).await;
         };
-        match self.seat(call, connection, policy, None).await {
+        match self.seat(call, connection, lens, None).await {
             Ok((snapshot, seat)) => Ok(Some(seat.shape.behind(&snapshot).await)),
             Err(refused) if refused.code == Code::CatalogNotReady => Ok(None),
             Err(refused) => Err(refused),

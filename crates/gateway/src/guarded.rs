@@ -1,9 +1,12 @@
 //! Guarded connections: what a policy makes of a connection for the one who asks.
 //!
-//! Reading order: this file finds out whether a connection is guarded; [`snapshot`] holds catalog and policy at one
-//! version, [`views`] what each principal sees of it, [`plans`] the statements behind the fences of a view.
+//! Reading order: [`lens`] finds out whether a connection is guarded, and by what; [`snapshot`] holds catalog and policy at
+//! one version, [`views`] what each principal sees of it, [`plans`] the statements behind the fences of a view, [`reads`]
+//! what a view of the database itself reads.
 
+mod lens;
 mod plans;
+mod reads;
 mod snapshot;
 mod views;
 
@@ -14,7 +17,8 @@ use ringfence_policy::{ConnectionKind, OrgId};
 use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::policies::PolicyPlace;
 
-pub(crate) use plans::PlanCache;
+pub(crate) use lens::{Breadth, Lens};
+pub(crate) use plans::{PlanCache, Planned, shown};
 pub(crate) use snapshot::{Snapshot, SnapshotCache};
 pub(crate) use views::Seat;
 
@@ -55,12 +59,12 @@ impl Gateway {
         }
     }
 
-    /// The connection as its policy shows it to the one who asks. `connection` may be a copy.
+    /// The connection as the one who asks sees it through the lens. `connection` may be a copy.
     pub(crate) async fn seat(
         &self,
         call: &Call,
         connection: &Connection,
-        policy: Arc<LoadedPolicy>,
+        lens: Lens,
         current_schema: Option<&str>,
     ) -> Result<(Arc<Snapshot>, Arc<Seat>), Refused> {
         let source = if connection.proof == Proof::Proven {
@@ -74,11 +78,12 @@ impl Gateway {
             }
             fresh.source
         };
-        let snapshot = self.snapshot(call, source, policy).await?.ok_or_else(not_ready)?;
+        let Lens { policy, rules, breadth } = lens;
+        let snapshot = self.snapshot(call, source, policy, breadth).await?.ok_or_else(not_ready)?;
         // Clients show names in other letters than the database stores them. In a schema that is not there nothing is found.
-        let schema = current_schema.and_then(|name| find_schema(&snapshot.shown.catalog, name));
+        let schema = current_schema.and_then(|name| find_schema(snapshot.catalog(), name));
         let stored = schema.map(|schema| schema.name.as_str());
-        let seat = snapshot.seat(call.principal(), stored, &self.shared.store);
+        let seat = snapshot.seat(call.principal(), stored, &rules, &self.shared.store);
         Ok((snapshot, seat))
     }
 

@@ -4,6 +4,7 @@
 //! other way to the store or to a data source, and no wire format in here.
 
 pub mod access_keys;
+pub mod access_rules;
 pub mod annotations;
 pub mod audit;
 pub mod authentication;
@@ -12,10 +13,12 @@ pub mod call;
 mod versions;
 pub mod catalog;
 pub mod connections;
+pub mod doctor;
 pub mod history;
 pub mod indexing;
 pub mod likes;
 mod guarded;
+mod lifted;
 mod limits;
 pub mod organizations;
 pub mod parameters;
@@ -96,6 +99,7 @@ struct Shared {
     probes: connections::Probes,
     catalogs: catalog::CatalogCache,
     policies: policies::PolicyCache,
+    rules: access_rules::RuleCache,
     snapshots: guarded::SnapshotCache,
     plans: guarded::PlanCache,
     statements: queries::JudgedStatements,
@@ -144,6 +148,7 @@ impl Gateway {
             probes: connections::Probes::default(),
             catalogs: catalog::CatalogCache::new(&config),
             policies: policies::PolicyCache::new(&config),
+            rules: access_rules::RuleCache::new(&config),
             snapshots: guarded::SnapshotCache::new(),
             plans: guarded::PlanCache::new(),
             statements: queries::JudgedStatements::new(),
@@ -203,11 +208,13 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
                 shared.catalogs.forget(source);
             }
             Change::Policy(policy) => shared.policies.forget(&policy),
+            Change::AccessRules(place) => shared.rules.forget(&place),
             Change::Everything => {
                 shared.principals.forget_all();
                 shared.connections.forget_all();
                 shared.catalogs.forget_all();
                 shared.policies.forget_all();
+                shared.rules.forget_all();
                 shared.running.suspect_everybody();
             }
         }

@@ -2,14 +2,26 @@
 //! connection to it and however that is spelt.
 
 mod cache;
+mod diff;
+mod effect;
+mod life;
+mod native;
+mod people;
+mod trials;
 
 use ringfence_policy::document::Budget;
-use ringfence_policy::{Catalog, Permission, Policy, Problem, Role};
+use ringfence_policy::{
+    Catalog, Footprint, Permission, Policy, Problem, RelationName, Role, Warning, WarningCode,
+};
 use ringfence_store::StoreError;
 use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::policies::{Expected, Guarding, PolicyDraft, PolicyPlace, PolicyVersion};
 
 pub(crate) use cache::{Guard, LoadedPolicy, PolicyCache, unusable};
+pub use diff::{Diff, DiffRequest};
+pub use effect::{Access, ColumnChange, GroupEffect, PolicyEffect, RelationEffect, RowsEffect, WriteChange};
+pub use native::Compilation;
+pub use trials::{TestOutcome, TestReport, Tested};
 
 use crate::connections::address_of;
 use crate::{Call, Code, Gateway, Refused};
@@ -37,24 +49,85 @@ pub enum PutPolicy {
     Stored {
         /// With its number.
         version: PolicyVersion,
-        /// Names that the indexed catalog does not have, and masks that can't be made.
-        warnings: Vec<Problem>,
+        /// What there is to look at in it: names that the indexed catalog does not have, and lints.
+        warnings: Vec<Warning>,
     },
     /// It can't be used, for these reasons; nothing was changed.
     Invalid(Vec<Problem>),
 }
 
+/// A policy that counts, and how it fits its data source.
+#[derive(Debug, Clone)]
+pub struct PolicyStatus {
+    /// With its document.
+    pub version: PolicyVersion,
+    /// Why the document can't be used any more.
+    pub problems: Vec<Problem>,
+    /// What there is to look at in it.
+    pub warnings: Vec<Warning>,
+    /// Relations to which access is suspended, because the database moved away from under the policy, and why.
+    pub suspended: Vec<(RelationName, Vec<Warning>)>,
+}
+
+/// What there is to say about a document that nobody put.
+#[derive(Debug, Clone, Default)]
+pub struct CheckedPolicy {
+    /// Why it can't be used.
+    pub problems: Vec<Problem>,
+    /// What there is to look at in it, if it can.
+    pub warnings: Vec<Warning>,
+    /// Whether a catalog was there to hold it against.
+    pub indexed: bool,
+}
+
+/// A document that can be used.
+struct Weighed {
+    policy: Policy,
+    warnings: Vec<Warning>,
+    /// What it rests on in the catalog, when there is one.
+    footprint: Option<Footprint>,
+}
+
 impl Gateway {
     /// The policy that counts on the place of one of the caller's connections. Needs `publish:access-rules` and the rank
     /// of an organization's administrator, as everything here does.
-    pub async fn get_policy(&self, call: &Call, key: &str) -> Result<PolicyVersion, Refused> {
+    pub async fn get_policy(&self, call: &Call, key: &str) -> Result<PolicyStatus, Refused> {
         call.log().set_action("get-policy");
-        let (_, place) = self.governed(call, key).await?;
-        match self.shared.store.policies().current(&place).await? {
-            Guarding::Guarded(version) => Ok(version),
-            Guarding::Open => Err(Refused::not_found("policy")),
-            Guarding::Lost => Err(unusable()),
+        let (connection, place) = self.governed(call, key).await?;
+        let version = self.policy_in_force(&place).await?;
+        let mut status =
+            PolicyStatus { version, problems: Vec::new(), warnings: Vec::new(), suspended: Vec::new() };
+        let weighed = match self.weigh(call, &connection, &status.version.document).await? {
+            Ok(weighed) => weighed,
+            Err(problems) => return Ok(PolicyStatus { problems, ..status }),
+        };
+        status.warnings = weighed.warnings;
+        if let Some(catalog) = self.indexed(call, &connection).await? {
+            let before = cache::footprint_of(status.version.footprint.as_deref());
+            let drift = weighed.policy.drift_from(&catalog, &before);
+            let suspended = drift.suspended();
+            status.suspended = suspended.map(|(relation, why)| (relation.clone(), why.to_vec())).collect();
         }
+        Ok(status)
+    }
+
+    /// Says what is wrong with a document, and what there is to look at in it; nothing is put.
+    pub async fn check_policy(
+        &self,
+        call: &Call,
+        key: &str,
+        document: &str,
+    ) -> Result<CheckedPolicy, Refused> {
+        call.log().set_action("check-policy");
+        let (connection, _) = self.governed(call, key).await?;
+        Ok(match self.weigh(call, &connection, document).await? {
+            Ok(weighed) => CheckedPolicy {
+                problems: Vec::new(),
+                warnings: weighed.warnings,
+                indexed: weighed.footprint.is_some(),
+            },
+            Err(problems) => CheckedPolicy { problems, ..CheckedPolicy::default() },
+        })
     }
 
     /// All versions, the newest first.
@@ -66,30 +139,51 @@ impl Gateway {
     }
 
     /// Puts a document in force. The connection is guarded from then on, for everybody of the organization who has one to
-    /// the same place. There is no way back to an open connection: a policy can only be replaced.
+    /// the same place, until [`Gateway::remove_policy`] takes the policy away.
     pub async fn put_policy(&self, call: &Call, key: &str, new: NewPolicy) -> Result<PutPolicy, Refused> {
         call.log().set_action("put-policy");
         let (connection, place) = self.governed(call, key).await?;
-        check_size("the document", &new.document, MAX_DOCUMENT_BYTES)?;
         check_size("the comment", new.comment.as_deref().unwrap_or_default(), MAX_COMMENT_BYTES)?;
+        let weighed = match self.weigh(call, &connection, &new.document).await? {
+            Ok(weighed) => weighed,
+            Err(problems) => return Ok(PutPolicy::Invalid(problems)),
+        };
+        let footprint = weighed.footprint.map(|footprint| serde_json::to_string(&footprint));
+        let footprint = footprint.transpose().map_err(|error| Refused::internal(&error))?;
+        let version = self.store_policy(call, &place, new, footprint).await?;
+        Ok(PutPolicy::Stored { version, warnings: weighed.warnings })
+    }
+
+    /// Reads a document for a connection: what can be used with all there is to say about it, or all that is wrong.
+    async fn weigh(
+        &self,
+        call: &Call,
+        connection: &Connection,
+        document: &str,
+    ) -> Result<Result<Weighed, Vec<Problem>>, Refused> {
+        check_size("the document", document, MAX_DOCUMENT_BYTES)?;
         let kind = connection.spec.kind().map_err(|invalid| Refused::invalid(invalid.to_string()))?;
-        let document = new.document.clone();
+        let document = document.to_owned();
         let loading = tokio::task::spawn_blocking(move || Policy::load(DOCUMENT, &document, kind));
         let policy = match loading.await.map_err(|stopped| Refused::internal(&stopped))? {
             Ok(policy) => policy,
-            Err(invalid) => return Ok(PutPolicy::Invalid(invalid.problems)),
+            Err(invalid) => return Ok(Err(invalid.problems)),
         };
         let unsupported = unsupported(&policy);
         if !unsupported.is_empty() {
-            return Ok(PutPolicy::Invalid(unsupported));
+            return Ok(Err(unsupported));
         }
-        let mut warnings = misnamed(&policy, &connection);
-        warnings.extend(unheeded(&policy));
-        if let Some(catalog) = self.indexed(call, &connection).await? {
-            warnings.extend(policy.check(&catalog));
-        }
-        let version = self.store_policy(call, &place, new).await?;
-        Ok(PutPolicy::Stored { version, warnings })
+        let as_warning = |code| move |problem| Warning::new(code, problem);
+        let mut warnings: Vec<Warning> =
+            misnamed(&policy, connection).into_iter().map(as_warning(WarningCode::OtherConnection)).collect();
+        warnings.extend(unheeded(&policy).into_iter().map(as_warning(WarningCode::BudgetNotHeld)));
+        let catalog = self.indexed(call, connection).await?;
+        let looking = tokio::task::spawn_blocking(move || {
+            warnings.extend(policy.warnings(catalog.as_ref()));
+            let footprint = catalog.map(|catalog| policy.footprint(&catalog));
+            Weighed { policy, warnings, footprint }
+        });
+        looking.await.map(Ok).map_err(|stopped| Refused::internal(&stopped))
     }
 
     /// Puts an earlier version in force again, as a new version.
@@ -104,6 +198,11 @@ impl Gateway {
         let (_, place) = self.governed(call, key).await?;
         let earlier = self.shared.store.policies().version(&place, version).await?;
         let earlier = earlier.ok_or_else(|| Refused::not_found("version of the policy"))?;
+        if earlier.removed {
+            return Err(Refused::invalid(format!(
+                "version {version} took the policy away: it has no document"
+            )));
+        }
         let comment = Some(format!("back to version {version}"));
         self.put_policy(call, key, NewPolicy { document: earlier.document, comment, expected }).await
     }
@@ -113,10 +212,22 @@ impl Gateway {
         call: &Call,
         place: &PolicyPlace,
         new: NewPolicy,
+        footprint: Option<String>,
     ) -> Result<PolicyVersion, Refused> {
         let NewPolicy { document, comment, expected } = new;
         let author = call.principal().authenticated_user().clone();
-        let draft = PolicyDraft { document, author, comment, created_at: crate::call::now_ms() };
+        let created_at = crate::call::now_ms();
+        let draft = PolicyDraft { document, author, comment, created_at, footprint, removed: false };
+        self.add_version(call, place, expected, draft).await
+    }
+
+    async fn add_version(
+        &self,
+        call: &Call,
+        place: &PolicyPlace,
+        expected: Expected,
+        draft: PolicyDraft,
+    ) -> Result<PolicyVersion, Refused> {
         let put = self.shared.store.policies().put(place, expected, &draft).await;
         // Also after a failure: whether the change arrived is not known then.
         self.shared.policies.forget(&place.id());
@@ -128,8 +239,17 @@ impl Gateway {
             other => other.into(),
         })?;
         call.log().set_object(&format!("version {version}"));
-        let PolicyDraft { document, author, comment, created_at } = draft;
-        Ok(PolicyVersion { version, document, author, comment, created_at })
+        let PolicyDraft { document, author, comment, created_at, footprint, removed } = draft;
+        Ok(PolicyVersion { version, document, author, comment, created_at, footprint, removed })
+    }
+
+    /// The version that counts.
+    async fn policy_in_force(&self, place: &PolicyPlace) -> Result<PolicyVersion, Refused> {
+        match self.shared.store.policies().current(place).await? {
+            Guarding::Guarded(version) => Ok(version),
+            Guarding::Open => Err(Refused::not_found("policy")),
+            Guarding::Lost => Err(unusable()),
+        }
     }
 
     /// One of the caller's connections, and its place, for somebody who rules over it.

@@ -2,7 +2,6 @@
 
 mod admit;
 mod compile;
-mod confine;
 mod explain;
 mod guard;
 mod judged;
@@ -12,10 +11,12 @@ mod revoked;
 mod running;
 mod stream;
 mod submitted;
+mod trial;
 
 use std::sync::Arc;
 
 use ringfence_engine::ResultSet;
+use ringfence_guard::GuardedQuery;
 use ringfence_policy::QueryId;
 use ringfence_policy::filter::SearchContext;
 use serde_json::Map;
@@ -26,12 +27,14 @@ pub use explain::{
     ExplainedRelation, Explanation, Limits, SeenRelation, Sent, SentParameter, Value3, Why, WhyClause,
     WhyColumn, WhyRequest,
 };
-pub(crate) use judged::JudgedStatements;
+pub(crate) use judged::{JudgedStatements, fingerprint};
 use observe::Observation;
+pub(crate) use options::planning_options;
 pub(crate) use revoked::start;
 use running::Permit;
 pub(crate) use running::{RunningQueries, stop_all};
 pub use stream::StreamedQuery;
+pub(crate) use trial::{Trial, Trials};
 
 use crate::{Call, Gateway, Refused};
 
@@ -68,6 +71,9 @@ pub struct Compiled {
     pub checked: bool,
     /// (schema, relation), as stored.
     pub tables: Vec<(String, String)>,
+    /// The statement as access rules leave it, where they apply and it may be shown: behind a policy, or where columns
+    /// are hidden, it names what its caller may not know.
+    pub guarded: Option<String>,
 }
 
 impl Gateway {
@@ -142,15 +148,27 @@ impl Gateway {
         let admitted = self.admit(call, key, request).await?;
         let id = crate::call::new_query_id();
         self.remember(&id, &admitted, request);
-        let result = self.execute(&admitted, &permit).await?;
+        let result = self.execute(&admitted, request, &permit).await?;
         call.log().set_rows(result.rows.len() as u64);
         Ok(QueryOutcome { id, result: Arc::new(result) })
     }
 
     /// The step that reaches the database. The permit's token stops the statement there.
-    async fn execute(&self, admitted: &Admitted, permit: &Permit) -> Result<ResultSet, Refused> {
+    async fn execute(
+        &self,
+        admitted: &Admitted,
+        request: &QueryRequest,
+        permit: &Permit,
+    ) -> Result<ResultSet, Refused> {
         let Admitted { address, options, .. } = admitted;
-        let ran = self.shared.engine.run(address, admitted.query(), options, permit.cancel.clone()).await;
+        let run = async |query: &GuardedQuery| {
+            self.shared.engine.run(address, query, options, permit.cancel.clone()).await
+        };
+        let ran = run(admitted.query()).await;
+        let ran = match admitted.as_written(request, ran.as_ref().err()) {
+            Some(query) => Box::pin(run(&query)).await,
+            None => ran,
+        };
         ran.map_err(|error| admitted.told(error))
     }
 }

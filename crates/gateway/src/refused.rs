@@ -48,6 +48,7 @@ pub enum Code {
     UnsupportedMediaType,
     // The owner of the connection can mend these.
     PolicyUnusable,
+    RelationSuspended,
     SourceUnreachable,
     SourceCredentials,
     SourceNotAllowed,
@@ -89,7 +90,7 @@ const fn row(
 }
 
 /// Every code.
-pub const ROWS: [CodeRow; 51] = [
+pub const ROWS: [CodeRow; 52] = [
     row(
         Code::AuthenticationRequired,
         "AUTHENTICATION_REQUIRED",
@@ -158,6 +159,14 @@ pub const ROWS: [CodeRow; 51] = [
     row(Code::NotAcceptable, "NOT_ACCEPTABLE", 406, 406, "0A000", "No such representation"),
     row(Code::UnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", 415, 415, "0A000", "The body is not JSON"),
     row(Code::PolicyUnusable, "POLICY_UNUSABLE", 424, 400, "55000", "The connection's policy can't be used"),
+    row(
+        Code::RelationSuspended,
+        "RELATION_SUSPENDED",
+        424,
+        400,
+        "55000",
+        "The database changed under the relation's policy",
+    ),
     row(Code::SourceUnreachable, "SOURCE_UNREACHABLE", 424, 400, "08001", "The database can't be reached"),
     row(
         Code::SourceCredentials,
@@ -197,7 +206,7 @@ pub struct Refused {
 
 impl Code {
     /// Whether the guard says so of a statement: what compiling finds, not a reason not to compile.
-    pub(crate) fn is_of_guard(self) -> bool {
+    pub fn is_of_guard(self) -> bool {
         matches!(
             self,
             Self::QueryRefused
@@ -213,6 +222,7 @@ impl Code {
                 | Self::FieldRequired
                 | Self::ReasonRequired
                 | Self::ApprovalRequired
+                | Self::RelationSuspended
         )
     }
 }
@@ -294,6 +304,7 @@ impl From<ringfence_guard::Refusal> for Refused {
             R::UnknownRelation { .. } => Code::RelationUnknown,
             R::UnknownColumn { .. } => Code::ColumnUnknown,
             R::ScopeRequired { .. } => Code::TenantScopeRequired,
+            R::Suspended { .. } => Code::RelationSuspended,
             R::WriteDenied { .. } => Code::WriteDenied,
             R::ApprovalRequired { .. } => Code::ApprovalRequired,
             R::ColumnNotWritable { .. } => Code::ColumnNotWritable,

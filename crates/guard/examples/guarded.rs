@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 
-use ringfence_guard::{Parameter, guard};
+use ringfence_guard::{Parameter, guard, guard_lifted, scan};
 use ringfence_policy::{
     Catalog, ConnectionKind, OrgId, Permissions, Policy, Principal, Question, TenantId, UserId, View, view,
 };
@@ -58,8 +58,13 @@ fn main() {
         let asked: Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
         let (principal, view) = &views[asked["principal"].as_str().expect("a principal")];
         let given: Vec<Option<String>> = serde_json::from_value(asked["params"].clone()).unwrap_or_default();
-        let made = guard(asked["sql"].as_str().expect("sql"), kind, view)
-            .and_then(|plan| plan.bind(principal, &given));
+        let sql = asked["sql"].as_str().expect("sql");
+        // As the gateway does it: with literals lifted, where there are any.
+        let made = match scan(sql, kind) {
+            Some(scanned) => guard_lifted(&scanned, kind, view)
+                .and_then(|plan| plan.bind_lifted(principal, &given, &scanned.values(plan.lifted()))),
+            None => guard(sql, kind, view).and_then(|plan| plan.bind(principal, &given)),
+        };
         let answer = match made {
             Ok(query) => {
                 let fence = query.fence().expect("guarded");

@@ -5,10 +5,12 @@
 use sqlparser::ast::Statement;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace, Word};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace, Word};
 
 use crate::dialect::Dialect;
+use crate::fingerprint::{self, is_literal};
 use crate::labels::{self, Labels};
+use crate::lift::Scanned;
 use crate::refusal::Refusal;
 use crate::statement::MAX_STATEMENT_BYTES;
 
@@ -16,10 +18,13 @@ use crate::statement::MAX_STATEMENT_BYTES;
 const MAX_NESTING: usize = 64;
 /// Longest run of prefix operators (`- - -`, NOT NOT).
 const MAX_PREFIXES: usize = 48;
-/// Operators in one statement: each adds a level to the tree.
+/// Operators in one statement, in signs or in words: each may add a level to the tree.
 const MAX_OPERATORS: usize = 4000;
 /// How deep the parser goes; its stack grows as it needs.
 const MAX_RECURSION: usize = 512;
+/// How often the parser may begin to read an operand: once for each is what most statements need.
+const STEPS_PER_TOKEN: usize = 4;
+const FEWEST_STEPS: usize = 1000;
 /// Highest number of a placeholder.
 const MAX_PLACEHOLDER: usize = 1000;
 
@@ -40,51 +45,84 @@ pub(crate) const EXCLUDE: &str = "_rf_exclude_";
 /// A statement that was read.
 pub(crate) struct Read {
     pub(crate) statement: Statement,
-    pub(crate) tokens: Vec<Token>,
+    /// Without literals and comments.
+    pub(crate) fingerprint: String,
     /// The highest numbered placeholder, or how many there are.
     pub(crate) placeholders: usize,
     /// What the database would call the columns of a SELECT.
     pub(crate) labels: Labels,
+    /// Whether the scanner found the literals that are there.
+    pub(crate) is_scanned: bool,
 }
 
 /// Reads exactly one statement.
-pub(crate) fn read(text: &str, dialect: &Dialect) -> Result<Read, Refusal> {
+pub(crate) fn read(text: &str, dialect: &Dialect, scanned: Option<&Scanned<'_>>) -> Result<Read, Refusal> {
     refuse_odd_characters(text)?;
-    let mut spans = Tokenizer::new(dialect.parser(), text)
-        .tokenize_with_location()
-        .map_err(|error| Refusal::Unreadable { message: error.to_string() })?;
-    let (placeholders, labels) = if dialect.is_postgres() {
-        let tokens: Vec<Token> = spans.iter().map(|spanned| spanned.token.clone()).collect();
-        (inspect(&tokens)?, Labels::default())
-    } else {
-        let labels = labels::read(text, &mut spans, dialect.is_sqlite())?;
-        let tokens: Vec<Token> = spans.iter().map(|spanned| spanned.token.clone()).collect();
-        (inspect(&tokens)?, labels)
-    };
-    spans.retain(|spanned| !matches!(spanned.token, Token::Whitespace(_)));
-    while spans.last().is_some_and(|spanned| spanned.token == Token::SemiColon) {
-        spans.pop();
+    let reader = dialect.reader(0);
+    let mut tokenizer = Tokenizer::new(&*reader, text);
+    let unreadable = |error: TokenizerError| Refusal::Unreadable { message: error.to_string() };
+    if dialect.is_postgres() {
+        let mut tokens = tokenizer.tokenize().map_err(unreadable)?;
+        let placeholders = inspect(&tokens)?;
+        tokens.retain(|token| !matches!(token, Token::Whitespace(_)));
+        one_statement(&mut tokens, |token| token)?;
+        return Ok(Read {
+            fingerprint: fingerprint::of(tokens.iter()),
+            is_scanned: scanned.is_some_and(|scanned| scanned.agrees(&tokens)),
+            statement: parse(tokens, dialect)?,
+            placeholders,
+            labels: Labels::default(),
+        });
     }
+    let mut spans = tokenizer.tokenize_with_location().map_err(unreadable)?;
+    let labels = labels::read(text, &mut spans, dialect.is_sqlite())?;
     let tokens: Vec<Token> = spans.iter().map(|spanned| spanned.token.clone()).collect();
+    let placeholders = inspect(&tokens)?;
+    spans.retain(|spanned| !matches!(spanned.token, Token::Whitespace(_)));
+    one_statement(&mut spans, |spanned| &spanned.token)?;
+    Ok(Read {
+        fingerprint: fingerprint::of(spans.iter().map(|spanned| &spanned.token)),
+        is_scanned: false,
+        statement: parse_at(spans, dialect)?,
+        placeholders,
+        labels,
+    })
+}
+
+/// Takes final semicolons away, and refuses others.
+fn one_statement<T>(tokens: &mut Vec<T>, token: impl Fn(&T) -> &Token) -> Result<(), Refusal> {
+    while tokens.last().is_some_and(|last| *token(last) == Token::SemiColon) {
+        tokens.pop();
+    }
     if tokens.is_empty() {
         return Err(Refusal::Empty);
     }
-    if tokens.contains(&Token::SemiColon) {
+    if tokens.iter().any(|each| *token(each) == Token::SemiColon) {
         return Err(Refusal::SeveralStatements);
     }
-    let statement =
-        if dialect.is_postgres() { parse(tokens.clone(), dialect) } else { parse_at(spans, dialect) }?;
-    Ok(Read { statement, tokens, placeholders, labels })
+    Ok(())
 }
 
 pub(crate) fn parse(tokens: Vec<Token>, dialect: &Dialect) -> Result<Statement, Refusal> {
     let tokens = if dialect.is_postgres() { corrected(tokens) } else { tokens };
-    parse_at(tokens.into_iter().map(TokenWithSpan::wrap).collect(), dialect)
+    let mut literals = 0_u64;
+    let numbered = tokens.into_iter().map(|token| {
+        if !is_literal(&token) {
+            return TokenWithSpan::wrap(token);
+        }
+        // Which of the statement's literals it is, from 1. On line 0 no message shows it as a place.
+        literals = literals.saturating_add(1);
+        let place = Location { line: 0, column: literals };
+        TokenWithSpan::at(token, place, place)
+    });
+    parse_at(numbered.collect(), dialect)
 }
 
 fn parse_at(tokens: Vec<TokenWithSpan>, dialect: &Dialect) -> Result<Statement, Refusal> {
+    let steps = tokens.len().saturating_mul(STEPS_PER_TOKEN).saturating_add(FEWEST_STEPS);
+    let reader = dialect.reader(steps);
     let mut parser =
-        Parser::new(dialect.parser()).with_recursion_limit(MAX_RECURSION).with_tokens_with_locations(tokens);
+        Parser::new(&*reader).with_recursion_limit(MAX_RECURSION).with_tokens_with_locations(tokens);
     let statement = parser.parse_statement().map_err(refusal)?;
     let next = parser.peek_token().token;
     if next == Token::EOF {
@@ -124,7 +162,7 @@ fn refuse_odd_characters(text: &str) -> Result<(), Refusal> {
 }
 
 /// Bounds what the parser would build, and finds the placeholders.
-fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
+pub(crate) fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
     let mut depth = 0_usize;
     let mut prefixes = 0_usize;
     let mut operators = 0_usize;
@@ -166,18 +204,38 @@ fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
                 | Token::Plus
                 | Token::Tilde
                 | Token::AtSign
-                | Token::Word(Word { keyword: Keyword::NOT, .. })
+                | Token::Word(Word { keyword: Keyword::NOT | Keyword::INTERVAL, .. })
         );
         prefixes = if is_prefix { prefixes.saturating_add(1) } else { 0 };
-        operators = operators.saturating_add(usize::from(!matches!(
-            token,
-            Token::Word(_) | Token::Number(..) | Token::Comma | Token::SingleQuotedString(_)
-        )));
+        operators = operators.saturating_add(usize::from(may_deepen(token)));
         if depth > MAX_NESTING || prefixes > MAX_PREFIXES || operators > MAX_OPERATORS {
             return Err(Refusal::TooDeep);
         }
     }
     Ok(placeholders)
+}
+
+/// Whether the tree may be a level deeper for it. Of words, all that the grammar knows, but for constants and what
+/// stands in lists.
+fn may_deepen(token: &Token) -> bool {
+    match token {
+        Token::Number(..) | Token::Comma | Token::SingleQuotedString(_) => false,
+        Token::Word(Word { quote_style: Some(_), .. }) => false,
+        Token::Word(Word { keyword, .. }) => !matches!(
+            keyword,
+            Keyword::NoKeyword
+                | Keyword::NULL
+                | Keyword::TRUE
+                | Keyword::FALSE
+                | Keyword::DEFAULT
+                | Keyword::AS
+                | Keyword::ASC
+                | Keyword::DESC
+                | Keyword::WHEN
+                | Keyword::THEN
+        ),
+        _ => true,
+    }
 }
 
 fn placeholder(name: &str, so_far: usize) -> Result<usize, Refusal> {
@@ -302,13 +360,14 @@ fn nothing(before: &[Token]) -> Vec<Token> {
     let matched =
         before.iter().rposition(|token| matches!(token, Token::Word(word) if is_plain(word, "matched")));
     let is_not = matched.is_some_and(|place| ends_with(before.get(..place).unwrap_or_default(), &["not"]));
-    let (name, zero) = (Token::make_word(NOTHING, Some('"')), Token::Number("0".to_owned(), false));
+    // No literal, because literals are counted.
+    let (name, null) = (Token::make_word(NOTHING, Some('"')), Token::make_keyword("NULL"));
     if is_not {
         let [insert, values] = ["INSERT", "VALUES"].map(Token::make_keyword);
-        vec![insert, Token::LParen, name, Token::RParen, values, Token::LParen, zero, Token::RParen]
+        vec![insert, Token::LParen, name, Token::RParen, values, Token::LParen, null, Token::RParen]
     } else {
         let [update, set] = ["UPDATE", "SET"].map(Token::make_keyword);
-        vec![update, set, name, Token::Eq, zero]
+        vec![update, set, name, Token::Eq, null]
     }
 }
 

@@ -4,11 +4,20 @@ use sqlparser::ast::{BinaryOperator, DataType, Expr, Query, Value, ValueWithSpan
 
 use crate::dialect::SYMMETRIC;
 use crate::expressions::{is_constant, is_text};
+use crate::lift::LiteralKind;
 use crate::refusal::Refusal;
-use crate::rewrite::{Writer, not_admitted};
+use crate::rewrite::{Slot, Writer, not_admitted};
 
 /// Wildcards in one pattern, where a comparison cannot be stopped.
 const MAX_WILDCARDS: usize = 8;
+
+/// Types, as the catalog names them, whose values may be given as a text in a parameter. The database's own, so that no
+/// driver has to look one up.
+const TYPES_OF_TEXTS: [&str; 14] = [
+    "text", "character varying", "character", "uuid", "date", "timestamp without time zone",
+    "timestamp with time zone", "smallint", "integer", "bigint", "numeric", "real", "double precision",
+    "boolean",
+];
 
 impl Writer<'_> {
     pub(crate) fn in_list(&mut self, operand: &Expr, list: &[Expr], negated: bool) -> Result<(), Refusal> {
@@ -17,9 +26,48 @@ impl Writer<'_> {
         self.expression(operand)?;
         self.text(either(negated, " NOT IN ", " IN "));
         self.text("(");
-        self.list(list, Self::expression)?;
+        self.list(list, |writer, item| writer.beside(operand, item))?;
         self.text("))");
         Ok(())
+    }
+
+    /// What a column is compared with. A literal there becomes a parameter of its own type; a text, which has none,
+    /// takes that of the column, which is what it would be read as.
+    //
+    // INVARIANT: a statement with lifted literals means what it means with them in it. Held by the test
+    // `lifted_statements_answer_alike` of tests/python/guard_corpus, and here by `literals_are_lifted_where_they_may_be`.
+    pub(crate) fn beside(&mut self, column: &Expr, operand: &Expr) -> Result<(), Refusal> {
+        let Some((index, kind)) = self.liftable(column, operand) else {
+            return self.expression(operand);
+        };
+        let Some(lifted) = self.lifted.get_mut(index).filter(|lifted| !**lifted) else {
+            // Written a second time: both places hold what the text says.
+            return self.expression(operand);
+        };
+        *lifted = true;
+        self.text("(");
+        self.placeholder(Slot::Lifted(index));
+        self.text(kind.cast());
+        self.text(")");
+        Ok(())
+    }
+
+    /// The literal's number among all of the statement, from 0, when it may be lifted.
+    fn liftable(&self, column: &Expr, operand: &Expr) -> Option<(usize, LiteralKind)> {
+        let Expr::Value(ValueWithSpan { value, span }) = operand else { return None };
+        if !self.may_lift || span.start.line != 0 {
+            return None;
+        }
+        let index = usize::try_from(span.start.column).ok()?.checked_sub(1)?;
+        let kind = self.literals.get(index)?.kind;
+        let data_type = self.plain_type(column)?;
+        match (value, kind) {
+            (Value::Number(..), LiteralKind::Int4 | LiteralKind::Int8 | LiteralKind::Numeric) => {}
+            (Value::SingleQuotedString(_), LiteralKind::Text)
+                if TYPES_OF_TEXTS.contains(&base_type(&data_type)) => {}
+            _ => return None,
+        }
+        Some((index, kind))
     }
 
     pub(crate) fn in_query(&mut self, operand: &Expr, query: &Query, negated: bool) -> Result<(), Refusal> {
@@ -56,9 +104,9 @@ impl Writer<'_> {
         self.expression(operand)?;
         self.text(either(negated, " NOT BETWEEN ", " BETWEEN "));
         self.text(if is_symmetric { "SYMMETRIC " } else { "" });
-        self.expression(low)?;
+        self.beside(operand, low)?;
         self.text(" AND ");
-        self.expression(high)?;
+        self.beside(operand, high)?;
         self.text(")");
         Ok(())
     }
@@ -171,6 +219,11 @@ impl Writer<'_> {
         self.text("))");
         Ok(())
     }
+}
+
+/// The type without its length or precision.
+fn base_type(data_type: &str) -> &str {
+    data_type.split_once('(').map_or(data_type, |(base, _)| base.trim_end())
 }
 
 /// One of two words.

@@ -4,9 +4,12 @@ mod mysql;
 mod postgres;
 mod sqlite;
 
+use std::cell::Cell;
+
 use ringfence_policy::ConnectionKind;
+use sqlparser::ast::Expr;
 use sqlparser::dialect::Dialect as ParserDialect;
-use sqlparser::parser::Parser;
+use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
 pub(crate) use postgres::SYMMETRIC;
@@ -75,22 +78,46 @@ impl Dialect {
         self.kind == ConnectionKind::Mysql
     }
 
-    /// How the parser reads callers' texts.
-    pub(crate) fn parser(&self) -> &'static dyn ParserDialect {
+    /// How the parser reads callers' texts; it gives up after so many steps.
+    pub(crate) fn reader(&self, steps: usize) -> Box<dyn ParserDialect> {
+        let steps = Steps(Cell::new(steps));
         match self.kind {
-            ConnectionKind::Postgresql | ConnectionKind::Push => &postgres::Reader,
-            ConnectionKind::Sqlite => &sqlite::Reader,
-            ConnectionKind::Mysql => &mysql::Reader { escapes: true },
+            ConnectionKind::Postgresql | ConnectionKind::Push => Box::new(postgres::Reader { steps }),
+            ConnectionKind::Sqlite => Box::new(sqlite::Reader { steps }),
+            ConnectionKind::Mysql => Box::new(mysql::Reader { escapes: true, steps }),
         }
     }
 
-    /// How it reads what the guard prints.
-    pub(crate) fn printed(&self) -> &'static dyn ParserDialect {
-        if self.is_mysql() { &mysql::Reader { escapes: false } } else { self.parser() }
+    /// How what the guard prints is split into tokens.
+    pub(crate) fn printed(&self) -> Box<dyn ParserDialect> {
+        if self.is_mysql() {
+            Box::new(mysql::Reader { escapes: false, steps: Steps::default() })
+        } else {
+            self.reader(0)
+        }
     }
 
     pub(crate) fn is_function(&self, name: &str) -> bool {
         self.functions.contains(&name)
+    }
+}
+
+/// What is left of the steps that the parser may take. Where it is not sure what it reads it tries one thing and then
+/// another, and so on within each: some texts of a hundred bytes would keep it busy for hours.
+#[derive(Debug, Default)]
+struct Steps(Cell<usize>);
+
+impl Steps {
+    /// Stands where the parser asks how an operand begins: nothing of ours, or the end. The parser takes this error, and
+    /// no other, for its own end, whatever it was trying.
+    fn take(&self) -> Option<Result<Expr, ParserError>> {
+        match self.0.get().checked_sub(1) {
+            Some(left) => {
+                self.0.set(left);
+                None
+            }
+            None => Some(Err(ParserError::RecursionLimitExceeded)),
+        }
     }
 }
 

@@ -237,7 +237,17 @@ impl Writer<'_> {
         }
         match printed {
             "AND" | "OR" | "XOR" => {}
-            "=" | "<>" | "<" | "<=" | ">" | ">=" => self.compared(left, std::slice::from_ref(right)),
+            "=" | "<>" | "<" | "<=" | ">" | ">=" => {
+                self.compared(left, std::slice::from_ref(right));
+                self.text("(");
+                self.beside(right, left)?;
+                self.text(" ");
+                self.text(printed);
+                self.text(" ");
+                self.beside(left, right)?;
+                self.text(")");
+                return Ok(());
+            }
             _ => self.raises(),
         }
         self.text("(");

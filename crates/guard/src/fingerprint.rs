@@ -9,12 +9,12 @@ pub(crate) fn text(tokens: Option<&[Token]>) -> String {
         // Nothing of a text that we can't read is known to be free of literals.
         return "unreadable".to_owned();
     };
-    of(tokens)
+    of(tokens.iter())
 }
 
 /// The same of a text that was read.
-pub(crate) fn of(tokens: &[Token]) -> String {
-    let mut text = String::new();
+pub(crate) fn of<'t>(tokens: impl Iterator<Item = &'t Token>) -> String {
+    let mut text = String::with_capacity(256);
     for token in tokens {
         if !text.is_empty() {
             text.push(' ');

@@ -1,23 +1,32 @@
 //! The guarded road: a statement and a view make a plan, and a plan and a principal's values make a query.
 
+use std::sync::Arc;
+
 use ringfence_policy::expression::{PrincipalPath, PrincipalValue};
 use ringfence_policy::{ConnectionKind, Principal, RelationName, View};
 use serde_json::Value;
 
 use crate::dialect::Dialect;
-use crate::named::{NamedRelation, NamedRelations};
+use crate::lift::Scanned;
+use crate::named::NamedRelation;
 use crate::refusal::Refusal;
 use crate::rewrite::{Slot, Written, rewrite};
-use crate::sealed::{self, Fence, FencedStatement, GuardedQuery, Parameter};
-use crate::{admit, fingerprint, inspect, verify};
+use crate::sealed::{self, Fence, FencedStatement, GuardedQuery, Parameter, Sealed};
+use crate::{admit, inspect, verify};
 
 /// A statement behind the fences of a view. It holds no principal's values, so that all whose views are equal share it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GuardedPlan {
     written: Written,
-    fingerprint: String,
+    sealed: Arc<Sealed>,
     placeholders: usize,
 }
+
+/// Texts up to this long can't nest deeper than the stack of the caller bears.
+const SHALLOW_BYTES: usize = 200;
+/// What the deepest statement that [`admit`] lets through needs, of the parser, the walk, and taking its tree down, in a
+/// build without optimization. It is reserved, not used, until a statement is that deep.
+const STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// What a placeholder of a plan stands for, by name: no value is in here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,15 +37,81 @@ pub enum PlanParameter {
     Principal(PrincipalValue),
     /// All values of a list of the principal.
     PrincipalList(PrincipalPath),
+    /// What a system relation tells of the view.
+    System,
+    /// A literal of the statement, by its number among those that were lifted, from 0.
+    Lifted(usize),
 }
 
 /// Guards one statement for everybody who has this view.
+//
+// INVARIANT: no text of a caller ends the process. Held by the tests of tests/guard/nasty.rs, on a thread's small stack.
 pub fn guard(statement: &str, kind: ConnectionKind, view: &View) -> Result<GuardedPlan, Refusal> {
+    plan(statement, kind, view, None)
+}
+
+/// The same, with those literals lifted whose place allows it: the plan is that of all texts with the same
+/// [`Scanned::key`]. A statement that changes rows keeps its literals.
+pub fn guard_lifted(
+    scanned: &Scanned<'_>,
+    kind: ConnectionKind,
+    view: &View,
+) -> Result<GuardedPlan, Refusal> {
+    plan(scanned.text(), kind, view, Some(scanned))
+}
+
+/// On a stack that is deep enough.
+fn plan(
+    statement: &str,
+    kind: ConnectionKind,
+    view: &View,
+    scanned: Option<&Scanned<'_>>,
+) -> Result<GuardedPlan, Refusal> {
+    if statement.len() <= SHALLOW_BYTES {
+        return plan_here(statement, kind, view, scanned);
+    }
+    stacker::grow(STACK_BYTES, || plan_here(statement, kind, view, scanned))
+}
+
+fn plan_here(
+    statement: &str,
+    kind: ConnectionKind,
+    view: &View,
+    scanned: Option<&Scanned<'_>>,
+) -> Result<GuardedPlan, Refusal> {
     let dialect = Dialect::of(kind).ok_or(Refusal::NothingToQuery)?;
-    let read = admit::read(statement, dialect)?;
-    let written = rewrite(&read, view, dialect)?;
+    let read = admit::read(statement, dialect, scanned)?;
+    let literals = scanned.filter(|_| read.is_scanned).map_or(&[][..], Scanned::literals);
+    let mut written = rewrite(&read, view, dialect, literals)?;
+    if written.writes && written.lifted.contains(&true) {
+        written = rewrite(&read, view, dialect, &[])?;
+    }
     verify::verify(&written, view, dialect)?;
-    Ok(GuardedPlan { fingerprint: fingerprint::of(&read.tokens), placeholders: read.placeholders, written })
+    // Where none was looked at, none was lifted.
+    written.lifted.resize(scanned.map_or(0, |scanned| scanned.literals().len()), false);
+    let sealed = sealed::seal_fenced(fenced(&written, read.fingerprint));
+    Ok(GuardedPlan { placeholders: read.placeholders, sealed: Arc::new(sealed), written })
+}
+
+fn fenced(written: &Written, fingerprint: String) -> FencedStatement {
+    let pair = |relation: &RelationName| (relation.schema.clone(), relation.name.clone());
+    // SQLite asks for the functions of FROM as for tables.
+    let tables = written.functions.iter();
+    let tables = tables.filter(|function| matches!(function.as_str(), "json_each" | "json_tree"));
+    let tables = tables.map(|function| ("main".to_owned(), function.clone()));
+    FencedStatement {
+        sql: written.sql.clone(),
+        fence: Fence {
+            writes: written.writes,
+            check_column: written.check_column,
+            returns_rows: written.returns_rows,
+            max_rows: written.max_rows,
+            relations: written.relations.iter().map(pair).chain(tables).collect(),
+            functions: written.functions.clone(),
+        },
+        fingerprint,
+        named: written.relations.iter().map(named).collect(),
+    }
 }
 
 /// What the conditions come to on one row, whoever sees it: for the one who rules over the policy, and nobody else.
@@ -51,7 +126,8 @@ pub fn inspect_row(
     let dialect = Dialect::of(kind).ok_or(Refusal::NothingToQuery)?;
     let written = inspect::write(row, view, dialect)?;
     verify::verify(&written, view, dialect)?;
-    Ok(GuardedPlan { fingerprint: inspect::FINGERPRINT.to_owned(), placeholders: row.key.len(), written })
+    let sealed = sealed::seal_fenced(fenced(&written, inspect::FINGERPRINT.to_owned()));
+    Ok(GuardedPlan { placeholders: row.key.len(), sealed: Arc::new(sealed), written })
 }
 
 impl GuardedPlan {
@@ -85,10 +161,17 @@ impl GuardedPlan {
         self.written.slots.iter().map(|slot| match slot {
             Slot::Caller(number) => PlanParameter::Caller(*number),
             Slot::Principal(value) => PlanParameter::Principal(value.clone()),
+            Slot::System(_) => PlanParameter::System,
             Slot::PrincipalList(path) | Slot::PrincipalJson(path) => {
                 PlanParameter::PrincipalList(path.clone())
             }
+            Slot::Lifted(number) => PlanParameter::Lifted(*number),
         })
+    }
+
+    /// Whether it holds a description of the view, as large as the catalog.
+    pub fn is_large(&self) -> bool {
+        self.written.slots.iter().any(|slot| matches!(slot, Slot::System(_)))
     }
 
     /// Whether the fences keep the planner from running the statement's conditions before ours.
@@ -101,11 +184,19 @@ impl GuardedPlan {
         &self.written.bypasses
     }
 
-    /// SQLite asks for the functions of FROM as for tables.
-    fn tables_of_functions(&self) -> impl Iterator<Item = (String, String)> {
-        let tables = self.written.functions.iter();
-        let tables = tables.filter(|function| matches!(function.as_str(), "json_each" | "json_tree"));
-        tables.map(|function| ("main".to_owned(), function.clone()))
+    /// The statement without literals and comments.
+    pub fn fingerprint_text(&self) -> &str {
+        self.sealed.fingerprint()
+    }
+
+    /// How many parameters the caller has to give.
+    pub fn placeholders(&self) -> usize {
+        self.placeholders
+    }
+
+    /// Which of the text's literals are parameters.
+    pub fn lifted(&self) -> &[bool] {
+        &self.written.lifted
     }
 
     /// As [`Self::bind`], and the database only tells how it would run it. Its estimates speak of hidden rows, and its
@@ -117,7 +208,7 @@ impl GuardedPlan {
         parameters: &[Option<String>],
     ) -> Result<GuardedQuery, Refusal> {
         let dialect = Dialect::of(kind).ok_or(Refusal::NothingToQuery)?;
-        let mut statement = self.fenced(principal, parameters)?;
+        let mut statement = fenced(&self.written, self.fingerprint_text().to_owned());
         statement.sql.insert_str(0, dialect.explain);
         statement.fence = Fence {
             writes: false,
@@ -126,7 +217,10 @@ impl GuardedPlan {
             max_rows: None,
             ..statement.fence
         };
-        Ok(sealed::seal_fenced(statement))
+        Ok(GuardedQuery::of(
+            &Arc::new(sealed::seal_fenced(statement)),
+            self.bound(principal, parameters, &[])?,
+        ))
     }
 
     /// The query of one principal. `parameters` are the caller's, as text.
@@ -135,37 +229,29 @@ impl GuardedPlan {
         principal: &Principal,
         parameters: &[Option<String>],
     ) -> Result<GuardedQuery, Refusal> {
-        self.fenced(principal, parameters).map(sealed::seal_fenced)
+        self.bind_lifted(principal, parameters, &[])
     }
 
-    fn fenced(
+    /// The same for a text whose literals were lifted: `values` are [`Scanned::values`].
+    pub fn bind_lifted(
         &self,
         principal: &Principal,
         parameters: &[Option<String>],
-    ) -> Result<FencedStatement, Refusal> {
+        values: &[Parameter],
+    ) -> Result<GuardedQuery, Refusal> {
+        Ok(GuardedQuery::of(&self.sealed, self.bound(principal, parameters, values)?))
+    }
+
+    fn bound(
+        &self,
+        principal: &Principal,
+        parameters: &[Option<String>],
+        values: &[Parameter],
+    ) -> Result<Vec<Parameter>, Refusal> {
         if parameters.len() != self.placeholders {
             return Err(Refusal::ParameterCount { expected: self.placeholders, given: parameters.len() });
         }
-        let bound = self.written.slots.iter().map(|slot| bound(slot, principal, parameters));
-        let written = &self.written;
-        let pair = |relation: &RelationName| (relation.schema.clone(), relation.name.clone());
-        Ok(FencedStatement {
-            sql: written.sql.clone(),
-            parameters: bound.collect::<Result<Vec<_>, _>>()?,
-            fence: Fence {
-                writes: written.writes,
-                check_column: written.check_column,
-                returns_rows: written.returns_rows,
-                max_rows: written.max_rows,
-                relations: written.relations.iter().map(pair).chain(self.tables_of_functions()).collect(),
-                functions: written.functions.clone(),
-            },
-            fingerprint: self.fingerprint.clone(),
-            named: NamedRelations {
-                relations: written.relations.iter().map(named).collect(),
-                ..NamedRelations::default()
-            },
-        })
+        self.written.slots.iter().map(|slot| bound(slot, principal, parameters, values)).collect()
     }
 }
 
@@ -173,8 +259,14 @@ fn named(relation: &RelationName) -> NamedRelation {
     NamedRelation { schema: Some(relation.schema.clone()), name: relation.name.clone() }
 }
 
-fn bound(slot: &Slot, principal: &Principal, parameters: &[Option<String>]) -> Result<Parameter, Refusal> {
+fn bound(
+    slot: &Slot,
+    principal: &Principal,
+    parameters: &[Option<String>],
+    values: &[Parameter],
+) -> Result<Parameter, Refusal> {
     match slot {
+        Slot::Lifted(number) => values.get(*number).cloned().ok_or(Refusal::NotVerified),
         Slot::Caller(number) => {
             let value = number.checked_sub(1).and_then(|index| parameters.get(index));
             let value =
@@ -190,6 +282,7 @@ fn bound(slot: &Slot, principal: &Principal, parameters: &[Option<String>]) -> R
                 (Some(_), _) => Err(Refusal::NotVerified),
             }
         }
+        Slot::System(document) => Ok(Parameter::Text(document.to_string())),
         Slot::PrincipalJson(path) => match principal.value(path) {
             Some(list @ Value::Array(_)) => Ok(Parameter::Text(list.to_string())),
             _ => Err(Refusal::NotVerified),

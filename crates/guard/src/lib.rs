@@ -21,11 +21,12 @@
 //! 4. What may raise an error is computed on rows that the principal sees, and on no other: fences get the dialect's
 //!    optimization fence where a planner could run it earlier, and conditions of a change stand behind CASE.
 //! 5. The principal's values are parameters. A plan holds none, so that everybody with an equal view shares it.
-//! 6. Names are qualified: relations by their schema, functions and types by the database's own. The sessions that read
+//! 6. A database's own catalogs are not read: what may be asked of them is made of the view ([`system`]).
+//! 7. Names are qualified: relations by their schema, functions and types by the database's own. The sessions that read
 //!    look names up nowhere else; those that change rows keep the owner's search path, for the owner's triggers.
 //!
 //! Reading order: `refusal`, `dialect`, `admit`, `rewrite`, `relations`, `fence`, `queries`, `sources`, `expressions`,
-//! `functions`, `writes`, `inserts`, `proposed`, `verify`, `guarded`, `sealed`.
+//! `functions`, `system`, `writes`, `inserts`, `proposed`, `verify`, `guarded`, `sealed`.
 //!
 //! # Looking at one row: [`inspect_row`]
 //! For those who rule over a policy, and for nobody else: the gateway asks for their rank. It holds what the policy and the
@@ -53,7 +54,6 @@
 mod admit;
 mod breadth;
 mod comparisons;
-mod casts;
 mod conditions;
 mod data_types;
 mod dialect;
@@ -65,6 +65,8 @@ mod guarded;
 mod inserts;
 mod inspect;
 mod labels;
+mod lift;
+mod liftable;
 mod named;
 mod operators;
 mod proposed;
@@ -76,29 +78,108 @@ mod sealed;
 mod session;
 mod sources;
 mod statement;
+mod system;
 
 mod verify;
 mod writes;
 #[cfg(feature = "unsealed")]
 pub mod unsealed;
 
-pub use guarded::{GuardedPlan, PlanParameter, guard, inspect_row};
+pub use guarded::{GuardedPlan, PlanParameter, guard, guard_lifted, inspect_row};
 pub use inspect::Inspection;
-pub use named::{NamedRelation, NamedRelations};
+pub use lift::{Scanned, scan};
+pub use named::NamedRelation;
 pub use proposed::REFUSED;
 pub use refusal::Refusal;
 pub use sealed::{Fence, GuardedQuery, Parameter, StatementKind};
 pub use statement::MAX_STATEMENT_BYTES;
 
+use std::sync::Arc;
+
 use ringfence_policy::{ConnectionKind, OpenAccess};
 
+use dialect::Dialect;
+use sealed::Sealed;
+
 /// What a statement names, as far as its words tell: for explaining it, when it may not run either.
-pub fn named_relations(statement: &str, kind: ConnectionKind) -> Result<NamedRelations, Refusal> {
-    Ok(named::read(&statement::read(statement, kind)?, kind))
+pub fn named_relations(statement: &str, kind: ConnectionKind) -> Result<Vec<NamedRelation>, Refusal> {
+    Ok(named::read(&statement::read(statement, kind)?))
 }
 
 /// Admits one statement on an open connection.
 pub fn open(statement: &str, kind: ConnectionKind, access: OpenAccess) -> Result<GuardedQuery, Refusal> {
+    Ok(open_plan(statement, kind, access)?.bind(Vec::new()))
+}
+
+/// A statement that was admitted on an open connection, for all texts that differ from it in lifted literals alone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenPlan {
+    sealed: Arc<Sealed>,
+    lifted: Vec<bool>,
+}
+
+impl OpenPlan {
+    /// Which of the text's literals are parameters.
+    pub fn lifted(&self) -> &[bool] {
+        &self.lifted
+    }
+
+    /// The statement without literals and comments.
+    pub fn fingerprint_text(&self) -> &str {
+        self.sealed.fingerprint()
+    }
+
+    /// The relations that the statement names.
+    pub fn named_relations(&self) -> &[NamedRelation] {
+        self.sealed.named()
+    }
+
+    /// The query. `values` are [`Scanned::values`].
+    pub fn bind(&self, values: Vec<Parameter>) -> GuardedQuery {
+        GuardedQuery::of(&self.sealed, values)
+    }
+}
+
+/// Admits one statement on an open connection, with its literals in it.
+pub fn open_plan(statement: &str, kind: ConnectionKind, access: OpenAccess) -> Result<OpenPlan, Refusal> {
+    let read = admitted(statement, kind, access)?;
+    Ok(OpenPlan { sealed: Arc::new(sealed::seal(read, access)), lifted: Vec::new() })
+}
+
+/// Finds the literals of a text for an open connection. `None` where they have to stay in it.
+pub fn scan_open(text: &str, kind: ConnectionKind, access: OpenAccess) -> Option<Scanned<'_>> {
+    let scanned = scan(text, kind)?;
+    // There texts are looked into, too, and each is judged for itself.
+    let is_suspect = access.read_only && scanned.any_text(statement::writes_large_objects);
+    (!is_suspect).then_some(scanned)
+}
+
+/// Admits one statement on an open connection, with those literals lifted whose place allows it. Only plain reads have
+/// any: should the database find fault with a lifted one, it can be asked about the text as it was written.
+pub fn open_lifted(
+    scanned: &Scanned<'_>,
+    kind: ConnectionKind,
+    access: OpenAccess,
+) -> Result<OpenPlan, Refusal> {
+    let read = admitted(scanned.text(), kind, access)?;
+    let nothing = || vec![false; scanned.literals().len()];
+    let lifted = match (&read.tokens, Dialect::of(kind)) {
+        (Some(tokens), Some(dialect)) => liftable::liftable(scanned, tokens, dialect),
+        _ => nothing(),
+    };
+    let mut sealed = sealed::seal(read, access);
+    if sealed.is_plain_read() && lifted.contains(&true) {
+        sealed.replace_text(scanned.with_placeholders(&lifted));
+        return Ok(OpenPlan { sealed: Arc::new(sealed), lifted });
+    }
+    Ok(OpenPlan { sealed: Arc::new(sealed), lifted: nothing() })
+}
+
+fn admitted(
+    statement: &str,
+    kind: ConnectionKind,
+    access: OpenAccess,
+) -> Result<statement::ReadStatement, Refusal> {
     let read = statement::read(statement, kind)?;
     if access.read_only {
         statement::refuse_large_objects(&read)?;
@@ -106,5 +187,5 @@ pub fn open(statement: &str, kind: ConnectionKind, access: OpenAccess) -> Result
             statement::refuse_more_than_reading(&read)?;
         }
     }
-    Ok(sealed::seal(read, kind, access))
+    Ok(read)
 }

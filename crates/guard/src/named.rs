@@ -1,22 +1,11 @@
-//! The relations that a statement names, read from its tokens alone.
+//! The relations that a statement of an open connection names, read from its tokens alone: for the record of the call.
 //!
-//! This is a reader, not a fence: it says what stands where a relation's name can stand, and whether it understood
-//! all of it. Whoever relies on the list refuses what is not `complete`, and asks the database for its own list too.
+//! This is a reader, not a fence: it says what stands where a relation's name can stand, and may miss one. Nothing is
+//! admitted or refused for what it finds.
 
-use ringfence_policy::ConnectionKind;
 use sqlparser::tokenizer::Token;
 
-use crate::casts;
 use crate::statement::{ReadStatement, word_at};
-
-/// What a statement names.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct NamedRelations {
-    /// Each once, in the statement's order; never a name that the statement itself defines in WITH.
-    pub relations: Vec<NamedRelation>,
-    /// Whether these are all. False when anything may name a relation in a way that is not read here.
-    pub complete: bool,
-}
 
 /// A relation as the statement names it. Unquoted names are in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,29 +38,25 @@ struct Reader<'a> {
     outermost: Frame,
     /// One per open parenthesis.
     frames: Vec<Frame>,
-    found: NamedRelations,
+    /// Each once, in the statement's order; never a name that the statement itself defines in WITH.
+    found: Vec<NamedRelation>,
     defined: Vec<Defined>,
 }
 
-pub(crate) fn read(statement: &ReadStatement, kind: ConnectionKind) -> NamedRelations {
-    let Some(tokens) = &statement.tokens else {
-        return NamedRelations::default();
-    };
+pub(crate) fn read(statement: &ReadStatement) -> Vec<NamedRelation> {
+    let Some(tokens) = &statement.tokens else { return Vec::new() };
     let mut reader = Reader {
         tokens,
         outermost: Frame::default(),
         frames: Vec::new(),
-        found: NamedRelations { relations: Vec::new(), complete: true },
+        found: Vec::new(),
         defined: Vec::new(),
     };
     let mut index = 0;
     while index < tokens.len() {
         index = reader.step(index);
     }
-    let dangling = reader.outermost.expects || !reader.frames.is_empty();
-    let mut found = reader.found;
-    found.complete &= !dangling && reads_alike(&statement.sql, kind) && casts::are_plain(tokens);
-    found
+    reader.found
 }
 
 impl Reader<'_> {
@@ -80,7 +65,7 @@ impl Reader<'_> {
         let next = index.saturating_add(1);
         match self.tokens.get(index) {
             Some(Token::LParen) => self.open(index),
-            Some(Token::RParen) => self.close(),
+            Some(Token::RParen) => drop(self.frames.pop()),
             Some(Token::Comma) => {
                 let frame = self.frame();
                 frame.expects |= frame.lists;
@@ -94,12 +79,8 @@ impl Reader<'_> {
                     self.keyword(index, &keyword);
                 }
             }
-            _ if self.frame().expects => {
-                // A string, a parameter or an operator where a relation belongs.
-                self.found.complete = false;
-                self.frame().expects = false;
-            }
-            _ => {}
+            // A string, a parameter or an operator where a relation belongs.
+            _ => self.frame().expects = false,
         }
         next
     }
@@ -115,12 +96,6 @@ impl Reader<'_> {
                 ["EXTRACT", "SUBSTRING", "TRIM", "OVERLAY", "POSITION"].contains(&word.as_str())
             });
         self.frames.push(Frame { expects, lists: expects, call_syntax });
-    }
-
-    fn close(&mut self) {
-        if self.frames.pop().is_none_or(|frame| frame.expects) {
-            self.found.complete = false;
-        }
     }
 
     fn keyword(&mut self, index: usize, keyword: &str) {
@@ -157,11 +132,7 @@ impl Reader<'_> {
     fn relation(&mut self, index: usize, keyword: &str) -> usize {
         let next = index.saturating_add(1);
         match keyword {
-            "LATERAL" | "ONLY" | "TABLE" | "IF" | "NOT" | "EXISTS" | "INTO" | "FROM" => return next,
-            "ROWS" => {
-                self.found.complete = false;
-                return next;
-            }
+            "LATERAL" | "ONLY" | "TABLE" | "IF" | "NOT" | "EXISTS" | "INTO" | "FROM" | "ROWS" => return next,
             "SELECT" | "VALUES" | "WITH" => {
                 let frame = self.frame();
                 (frame.expects, frame.lists) = (false, false);
@@ -178,11 +149,10 @@ impl Reader<'_> {
         let mut parts = parts.into_iter().rev();
         if let Some(name) = parts.next() {
             let schema = parts.next();
-            self.found.complete &= parts.count() <= 1;
             let defined = schema.is_none() && self.is_defined(&name, index);
             let relation = NamedRelation { schema, name };
-            if !defined && !self.found.relations.contains(&relation) {
-                self.found.relations.push(relation);
+            if !defined && !self.found.contains(&relation) {
+                self.found.push(relation);
             }
         }
         end
@@ -254,7 +224,7 @@ impl Reader<'_> {
 }
 
 /// The parenthesis that closes what is open at `start`, or the end.
-pub(crate) fn closing(tokens: &[Token], start: usize) -> usize {
+fn closing(tokens: &[Token], start: usize) -> usize {
     let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate().skip(start) {
         match token {
@@ -267,29 +237,19 @@ pub(crate) fn closing(tokens: &[Token], start: usize) -> usize {
     tokens.len()
 }
 
-/// Whether the database splits the text into the same tokens: other white space is part of a name for PostgreSQL, and
-/// a lone carriage return ends a comment there.
-fn reads_alike(sql: &str, kind: ConnectionKind) -> bool {
-    let odd_space =
-        sql.chars().any(|c| !c.is_ascii() && (c.is_whitespace() || c.is_control()) || c == '\u{feff}');
-    let lone_return = kind == ConnectionKind::Postgresql && sql.replace("\r\n", "\n").contains('\r');
-    !odd_space && !lone_return
-}
-
 #[cfg(test)]
 mod tests {
     use ringfence_policy::{ConnectionKind, OpenAccess};
 
     use crate::open;
 
-    fn named(sql: &str, kind: ConnectionKind) -> (Vec<String>, bool) {
+    fn named(sql: &str, kind: ConnectionKind) -> Vec<String> {
         let query = open(sql, kind, OpenAccess { read_only: false }).unwrap();
-        let found = query.named_relations();
-        let names = found.relations.iter().map(|relation| match &relation.schema {
+        let names = query.named_relations().iter().map(|relation| match &relation.schema {
             Some(schema) => format!("{schema}.{}", relation.name),
             None => relation.name.clone(),
         });
-        (names.collect(), found.complete)
+        names.collect()
     }
 
     #[test]
@@ -316,9 +276,9 @@ mod tests {
             ("SELECT a::int, CAST(b AS text), date '2020-01-01' FROM t WHERE c LIKE 'x'", "t"),
         ] {
             let expected: Vec<String> = expected.split_whitespace().map(str::to_owned).collect();
-            assert_eq!(named(sql, ConnectionKind::Postgresql), (expected, true), "{sql}");
+            assert_eq!(named(sql, ConnectionKind::Postgresql), expected, "{sql}");
         }
-        assert_eq!(named("SELECT 1 WHERE 1 IN t", ConnectionKind::Sqlite), (vec!["t".to_owned()], true));
+        assert_eq!(named("SELECT 1 WHERE 1 IN t", ConnectionKind::Sqlite), ["t"]);
     }
 
     #[test]
@@ -333,29 +293,7 @@ mod tests {
             ("SELECT * FROM t WINDOW a AS (ORDER BY 1), b AS (ORDER BY 2)", "t"),
         ] {
             let expected: Vec<String> = expected.split_whitespace().map(str::to_owned).collect();
-            assert_eq!(named(sql, ConnectionKind::Postgresql), (expected, true), "{sql}");
-        }
-    }
-
-    #[test]
-    fn what_may_name_a_relation_otherwise_is_not_complete() {
-        for sql in [
-            "SELECT (NULL::users).*",
-            "SELECT 'users'::regclass",
-            "SELECT regclass 'users'",
-            "SELECT \"regclass\" 'users'",
-            "SELECT CAST('users' AS regclass)",
-            "SELECT CAST(CAST(1 AS int) AS users)",
-            "SELECT 1::pg_catalog.regclass",
-            "SELECT * FROM 'users'",
-            "SELECT * FROM $1",
-            "SELECT * FROM ROWS FROM (f(1))",
-            "SELECT * FROM a,\u{a0}b",
-            "SELECT 1 -- x\r FROM users",
-            "SELECT 1 FROM",
-            "SELECT 'unterminated",
-        ] {
-            assert!(!named(sql, ConnectionKind::Postgresql).1, "{sql}");
+            assert_eq!(named(sql, ConnectionKind::Postgresql), expected, "{sql}");
         }
     }
 }

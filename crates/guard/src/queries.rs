@@ -252,9 +252,11 @@ impl Writer<'_> {
         let after = self.place();
         self.names.scopes.push(scope);
         self.text("SELECT ");
-        self.distinct(distinct.as_ref())?;
         let labels = self.labels.get(&select_token.0.span.start).map_or(&[][..], Vec::as_slice);
-        let outputs = self.projection(projection, labels, added.typed.as_ref())?;
+        let outputs = self.as_written(|writer| {
+            writer.distinct(distinct.as_ref())?;
+            writer.projection(projection, labels, added.typed.as_ref())
+        })?;
         for (column, value) in &added.values {
             self.text(", ");
             match &added.typed {
@@ -270,15 +272,18 @@ impl Writer<'_> {
             self.text(" WHERE ");
             self.early(|writer| writer.expression(selection))?;
         }
-        self.group_by(group_by, projection, having.as_ref(), order_by)?;
-        if let Some(having) = having {
-            self.text(" HAVING ");
-            self.early(|writer| writer.expression(having))?;
-        }
-        if !named_window.is_empty() {
-            self.text(" WINDOW ");
-            self.list(named_window, Self::named_window)?;
-        }
+        self.as_written(|writer| {
+            writer.group_by(group_by, projection, having.as_ref(), order_by)?;
+            if let Some(having) = having {
+                writer.text(" HAVING ");
+                writer.early(|writer| writer.expression(having))?;
+            }
+            if !named_window.is_empty() {
+                writer.text(" WINDOW ");
+                writer.list(named_window, Self::named_window)?;
+            }
+            Ok(())
+        })?;
         Ok(outputs)
     }
 
@@ -514,7 +519,7 @@ impl Writer<'_> {
             return Err(not_admitted("ORDER BY ALL"));
         };
         self.text(" ORDER BY ");
-        self.list(expressions, Self::order_by_item)
+        self.as_written(|writer| writer.list(expressions, Self::order_by_item))
     }
 
     pub(crate) fn order_by_item(&mut self, item: &OrderByExpr) -> Result<(), Refusal> {
@@ -535,7 +540,16 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Limits stay as they are written: a planner that does not know them plans for far more rows.
     fn limits(&mut self, limit: Option<&LimitClause>, fetch: Option<&Fetch>) -> Result<(), Refusal> {
+        self.as_written(|writer| writer.limits_as_written(limit, fetch))
+    }
+
+    fn limits_as_written(
+        &mut self,
+        limit: Option<&LimitClause>,
+        fetch: Option<&Fetch>,
+    ) -> Result<(), Refusal> {
         match limit {
             None => {}
             Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {

@@ -90,6 +90,14 @@ pub enum Refusal {
         /// Such as `principal.attributes.region`.
         attribute: String,
     },
+    /// The database changed, so that what the policy says of the relation can't be held any more.
+    #[error(
+        "access to \"{relation}\" is suspended: the database changed since its policy was written: tell your administrator"
+    )]
+    Suspended {
+        /// The relation as the statement calls it.
+        relation: String,
+    },
     /// The policy does not let the principal change the relation in this way.
     #[error("{action} on \"{relation}\" is not allowed for you")]
     WriteDenied {

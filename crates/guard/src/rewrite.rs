@@ -14,6 +14,7 @@ use crate::admit::Read;
 use crate::dialect::Dialect;
 use crate::expressions::TARGET;
 use crate::labels::Labels;
+use crate::lift::Literal;
 use crate::refusal::Refusal;
 use crate::relations::{Names, Same, same_exactly, same_without_case};
 
@@ -28,6 +29,10 @@ pub(crate) enum Slot {
     PrincipalList(PrincipalPath),
     /// A list of the principal, as a JSON document.
     PrincipalJson(PrincipalPath),
+    /// Rows of a system relation, as a JSON document.
+    System(Arc<str>),
+    /// A literal of the statement, by its number, from 0: among all literals while writing, among the lifted ones after.
+    Lifted(usize),
 }
 
 /// What was printed.
@@ -51,6 +56,8 @@ pub(crate) struct Written {
     pub(crate) aliases: Vec<String>,
     /// Row policies that lifted the scope of a relation.
     pub(crate) bypasses: Vec<(RelationName, String)>,
+    /// Which of the statement's literals are parameters.
+    pub(crate) lifted: Vec<bool>,
 }
 
 /// Begins the aliases that are our own: nobody else may use them.
@@ -100,14 +107,28 @@ pub(crate) struct Writer<'a> {
     pub(crate) conflict_rows: Option<Expression>,
     /// For the next SELECT list.
     pub(crate) added_items: AddedItems,
+    /// The literals that may become parameters, and which of them did.
+    pub(crate) literals: &'a [Literal],
+    pub(crate) lifted: Vec<bool>,
+    /// Whether what is being written is never compared with another part of the statement, as the SELECT list is with
+    /// GROUP BY: equal literals must stay equal there.
+    pub(crate) may_lift: bool,
     /// Numbers aliases of our own.
     fresh: usize,
     depth: usize,
 }
 
 /// The statement, guarded.
-pub(crate) fn rewrite(read: &Read, view: &View, dialect: &'static Dialect) -> Result<Written, Refusal> {
+pub(crate) fn rewrite(
+    read: &Read,
+    view: &View,
+    dialect: &'static Dialect,
+    literals: &[Literal],
+) -> Result<Written, Refusal> {
     let mut writer = Writer::new(view, dialect, &read.labels, read.placeholders);
+    writer.literals = literals;
+    writer.lifted = vec![false; literals.len()];
+    writer.may_lift = !literals.is_empty();
     writer.statement(&read.statement)?;
     Ok(writer.finish())
 }
@@ -144,6 +165,9 @@ impl<'a> Writer<'a> {
             bypasses: Vec::new(),
             conflict_rows: None,
             added_items: AddedItems::default(),
+            literals: &[],
+            lifted: Vec::new(),
+            may_lift: false,
             fresh: 0,
             depth: 0,
         }
@@ -166,6 +190,11 @@ impl Writer<'_> {
                 self.out.insert_str(*place, self.dialect.barrier);
             }
         }
+        for slot in &mut self.slots {
+            if let Slot::Lifted(number) = slot {
+                *number = self.lifted.iter().take(*number).filter(|lifted| **lifted).count();
+            }
+        }
         Written {
             has_barrier: self.may_raise && !self.barriers.is_empty(),
             sql: self.out,
@@ -179,6 +208,7 @@ impl Writer<'_> {
             returns_rows: self.returns_rows,
             max_rows: self.max_rows,
             bypasses: self.bypasses,
+            lifted: self.lifted,
         }
     }
 
@@ -223,6 +253,17 @@ impl Writer<'_> {
         let was_final = std::mem::replace(&mut self.is_final, false);
         let done = run(self);
         self.is_final = was_final;
+        done
+    }
+
+    /// Writes what may be compared with other parts of the statement: its literals stay.
+    pub(crate) fn as_written<T>(
+        &mut self,
+        run: impl FnOnce(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let might_lift = std::mem::replace(&mut self.may_lift, false);
+        let done = run(self);
+        self.may_lift = might_lift;
         done
     }
 
@@ -352,6 +393,7 @@ impl Writer<'_> {
             Some(Err(Denial::ScopeRequired { attribute })) => {
                 Err(Refusal::ScopeRequired { relation: parts.join("."), attribute })
             }
+            Some(Err(Denial::Suspended)) => Err(Refusal::Suspended { relation: parts.join(".") }),
             Some(Err(Denial::Invisible(_))) | None => Err(unknown()),
         }
     }

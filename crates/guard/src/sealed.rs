@@ -1,21 +1,31 @@
 //! The type that the engine runs, and the only code that makes one.
 
-use ringfence_policy::{ConnectionKind, OpenAccess};
+use std::sync::Arc;
 
-use crate::named::{self, NamedRelations};
+use ringfence_policy::{ConnectionKind, OpenAccess};
+use sqlparser::tokenizer::{Token, Tokenizer};
+
+use crate::dialect::Dialect;
+use crate::named::{self, NamedRelation};
 use crate::statement::ReadStatement;
 use crate::{fingerprint, session};
 
 /// A statement that may run. Made by this crate alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GuardedQuery {
+    sealed: Arc<Sealed>,
+    parameters: Vec<Parameter>,
+}
+
+/// What all queries of one plan share.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Sealed {
     sql: String,
     kind: StatementKind,
     read_only: bool,
     may_change_session: bool,
     fingerprint: String,
-    named: NamedRelations,
-    parameters: Vec<Parameter>,
+    named: Vec<NamedRelation>,
     fence: Option<Fence>,
 }
 
@@ -30,6 +40,22 @@ pub enum Parameter {
     Bool(bool),
     /// An array. `PostgreSQL` alone has them.
     List(Vec<Parameter>),
+}
+
+impl Parameter {
+    fn literal(&self) -> String {
+        match self {
+            Self::Null => "NULL".to_owned(),
+            Self::Text(text) => format!("'{}'", text.replace('\'', "''")),
+            Self::Integer(value) => value.to_string(),
+            Self::Float(value) => value.to_string(),
+            Self::Bool(value) => if *value { "TRUE" } else { "FALSE" }.to_owned(),
+            Self::List(items) => {
+                let items: Vec<String> = items.iter().map(|item| item.literal()).collect();
+                format!("ARRAY[{}]", items.join(", "))
+            }
+        }
+    }
 }
 
 /// What the engine must hold a statement to that the guard has rewritten.
@@ -60,35 +86,39 @@ pub enum StatementKind {
 }
 
 impl GuardedQuery {
+    pub(crate) fn of(sealed: &Arc<Sealed>, parameters: Vec<Parameter>) -> Self {
+        Self { sealed: Arc::clone(sealed), parameters }
+    }
+
     /// The text for the database.
     pub fn sql(&self) -> &str {
-        &self.sql
+        &self.sealed.sql
     }
 
     /// What the statement does.
     pub fn kind(&self) -> StatementKind {
-        self.kind
+        self.sealed.kind
     }
 
     /// Whether it must run in a read-only transaction.
     pub fn read_only(&self) -> bool {
-        self.read_only
+        self.sealed.read_only
     }
 
     /// Whether the statement itself may leave anything in the session. Where not, what it calls still may: the engine
     /// cleans the session after every statement, and after these keeps nothing at all.
     pub fn may_change_session(&self) -> bool {
-        self.may_change_session
+        self.sealed.may_change_session
     }
 
     /// The statement without literals and comments: what alike statements share.
     pub fn fingerprint_text(&self) -> &str {
-        &self.fingerprint
+        &self.sealed.fingerprint
     }
 
-    /// The relations that the statement names.
-    pub fn named_relations(&self) -> &NamedRelations {
-        &self.named
+    /// The relations that the statement names, for the record of the call.
+    pub fn named_relations(&self) -> &[NamedRelation] {
+        &self.sealed.named
     }
 
     /// What the placeholders stand for, in their order.
@@ -96,9 +126,28 @@ impl GuardedQuery {
         &self.parameters
     }
 
+    /// The text with the values in the place of its placeholders, for people to read; `None` when it can't be made. What is
+    /// run is [`GuardedQuery::sql`].
+    pub fn text_with_values(&self, kind: ConnectionKind) -> Option<String> {
+        let tokens =
+            Tokenizer::new(Dialect::of(kind)?.printed(), self.sql()).with_unescape(false).tokenize().ok()?;
+        let mut unnumbered = 0_usize;
+        let mut text = String::new();
+        for token in tokens {
+            let Token::Placeholder(placeholder) = &token else {
+                text.push_str(&token.to_string());
+                continue;
+            };
+            unnumbered = unnumbered.saturating_add(1);
+            let number = placeholder.get(1..).and_then(|digits| digits.parse().ok()).unwrap_or(unnumbered);
+            text.push_str(&self.parameters.get(number.checked_sub(1)?)?.literal());
+        }
+        Some(text)
+    }
+
     /// What to hold the statement to, when the guard rewrote it; `None` on connections in open mode.
     pub fn fence(&self) -> Option<&Fence> {
-        self.fence.as_ref()
+        self.sealed.fence.as_ref()
     }
 }
 
@@ -106,39 +155,55 @@ impl GuardedQuery {
 pub(crate) struct FencedStatement {
     /// As printed by the guard, with the database's placeholders (`$1`, `?1`, `?`).
     pub(crate) sql: String,
-    pub(crate) parameters: Vec<Parameter>,
     pub(crate) fence: Fence,
     pub(crate) fingerprint: String,
-    pub(crate) named: NamedRelations,
+    pub(crate) named: Vec<NamedRelation>,
+}
+
+impl Sealed {
+    /// Whether the statement reads, and leaves nothing in a session by itself.
+    pub(crate) fn is_plain_read(&self) -> bool {
+        self.kind == StatementKind::Read && !self.may_change_session
+    }
+
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    pub(crate) fn named(&self) -> &[NamedRelation] {
+        &self.named
+    }
+
+    pub(crate) fn replace_text(&mut self, text: String) {
+        self.sql = text;
+    }
 }
 
 // INVARIANT: nothing outside this crate makes a GuardedQuery (the fields are private and there is no Default or
 // Deserialize). The tidy test `guarded_query_is_sealed` looks for derives that would open it.
-pub(crate) fn seal(statement: ReadStatement, source: ConnectionKind, access: OpenAccess) -> GuardedQuery {
+pub(crate) fn seal(statement: ReadStatement, access: OpenAccess) -> Sealed {
     let kind = session::kind_of(&statement);
-    GuardedQuery {
+    Sealed {
         may_change_session: session::may_change(&statement, kind),
         fingerprint: fingerprint::text(statement.tokens.as_deref()),
-        named: named::read(&statement, source),
+        named: named::read(&statement),
         sql: statement.sql,
         kind,
         read_only: access.read_only,
-        parameters: Vec::new(),
         fence: None,
     }
 }
 
 /// Seals a statement that the guard has rewritten. The guard's list has only functions that leave nothing in a session.
-pub(crate) fn seal_fenced(statement: FencedStatement) -> GuardedQuery {
-    let FencedStatement { sql, parameters, fence, fingerprint, named } = statement;
-    GuardedQuery {
+pub(crate) fn seal_fenced(statement: FencedStatement) -> Sealed {
+    let FencedStatement { sql, fence, fingerprint, named } = statement;
+    Sealed {
         sql,
         kind: if fence.writes { StatementKind::Effect } else { StatementKind::Read },
         read_only: !fence.writes,
         may_change_session: false,
         fingerprint,
         named,
-        parameters,
         fence: Some(fence),
     }
 }

@@ -14,6 +14,7 @@ use crate::admit::ROWS_FROM;
 use crate::refusal::Refusal;
 use crate::relations::{CommonTable, Output, Outputs, Scope, Source, without_only};
 use crate::rewrite::{Writer, not_admitted};
+use crate::system;
 
 impl Writer<'_> {
     pub(crate) fn table_factor(&mut self, factor: &TableFactor, scope: &mut Scope) -> Result<(), Refusal> {
@@ -115,6 +116,9 @@ impl Writer<'_> {
                 is_target: false,
             });
             return Ok(());
+        }
+        if let Some(system) = system::find(self.dialect, &parts).filter(|_| !only) {
+            return self.system_relation(system, alias, scope);
         }
         let entitlement = self.entitlement(&name)?;
         self.fence(&entitlement, only)?;

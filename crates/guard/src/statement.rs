@@ -95,7 +95,7 @@ fn starts_a_writer(name: &str) -> bool {
     LARGE_OBJECT_WRITERS.iter().any(|writer| name.starts_with(writer))
 }
 
-fn writes_large_objects(text: &str) -> bool {
+pub(crate) fn writes_large_objects(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     LARGE_OBJECT_WRITERS.iter().any(|writer| text.contains(writer))
 }

@@ -35,6 +35,10 @@ pub struct Relation {
     /// Primary and foreign keys, and unique constraints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub constraints: Vec<Constraint>,
+    /// Columns of unique indexes that belong to no constraint, over all rows or some: for looking at policies, never
+    /// shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unique_indexes: Vec<Vec<String>>,
     /// The statement that makes it, as it was pushed. It names every column, so it goes when one is hidden.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ddl: Option<String>,

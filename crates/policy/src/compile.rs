@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::connection::ConnectionKind;
 use crate::document::{Budget, Document, Text};
+use crate::drift::Drift;
 use crate::expression::{Expression, PrincipalPath, RelationName};
 use crate::mask::MaskPattern;
 use crate::parse::{ParseInvalid, RESERVED_ATTRIBUTE, Scope, parse_condition, parse_expression};
@@ -45,8 +46,11 @@ pub(crate) fn compile(
         global_mask: document.global.mask.iter().map(|pattern| global_mask(&pattern.value)).collect(),
         joins,
         restrictions,
+        unrestricted: unrestricted(document),
         budget: compiler.budget(document.budget.as_ref(), Place::default()),
         cubes: document.cubes.clone(),
+        drift: Drift::default(),
+        open_writes: false,
     };
     let mut problems = compiler.problems;
     if problems.is_empty() {
@@ -194,6 +198,11 @@ fn search(document: &Document, kind: ConnectionKind) -> Vec<String> {
     } else {
         document.search_schemas.clone()
     }
+}
+
+fn unrestricted(document: &Document) -> Vec<(String, Place)> {
+    let empty = document.restrictions.0.iter().filter(|(_, entries)| entries.is_empty());
+    empty.map(|(role, _)| (role.value.clone(), role.place)).collect()
 }
 
 fn global_mask(pattern: &str) -> (String, MaskPattern) {

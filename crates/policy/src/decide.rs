@@ -68,10 +68,15 @@ pub fn view(question: Question<'_>) -> View {
                     relations.insert(name, Arc::new(entitlement));
                 }
                 Err(Denial::Invisible(_)) => {}
-                Err(denial @ Denial::ScopeRequired { .. }) => {
+                Err(denial @ (Denial::ScopeRequired { .. } | Denial::Suspended)) => {
                     unresolved.insert(name, denial);
                 }
             }
+        }
+    }
+    for name in question.policy.drift.gone() {
+        if let Err(denial @ Denial::Suspended) = decision.visible(name) {
+            unresolved.insert(name.clone(), denial);
         }
     }
     types.sort();
@@ -101,6 +106,10 @@ fn own_type(data_type: &str) -> Option<(String, String)> {
 /// Schemas of the databases' own catalogs.
 const SYSTEM_SCHEMAS: [&str; 5] = ["information_schema", "mysql", "performance_schema", "pg_catalog", "sys"];
 
+pub(crate) fn is_of_the_system(schema: &str) -> bool {
+    SYSTEM_SCHEMAS.contains(&schema.to_ascii_lowercase().as_str())
+}
+
 /// A decision in the making.
 struct Decision<'a> {
     question: Question<'a>,
@@ -123,6 +132,9 @@ impl<'a> Decision<'a> {
 
     fn decide(&mut self, name: &RelationName) -> Result<Entitlement, Denial> {
         let Some(relation) = self.question.catalog.relation(&name.schema, &name.name) else {
+            if self.question.policy.drift.gone().contains(name) {
+                self.visible(name)?;
+            }
             self.because(Subject::Relation, Effect::Takes, None, || {
                 "the content filters, or because there is no such relation".to_owned()
             });
@@ -163,7 +175,7 @@ impl<'a> Decision<'a> {
     /// Whether the relation exists for the principal, and its model. The catalog has been asked before.
     fn visible(&mut self, name: &RelationName) -> Result<Option<&'a Model>, Denial> {
         // They describe every relation, the hidden ones too, whatever the policy's default is.
-        if SYSTEM_SCHEMAS.contains(&name.schema.to_ascii_lowercase().as_str()) {
+        if is_of_the_system(&name.schema) {
             return Err(Denial::Invisible(name.clone()));
         }
         let invisible = || Err(Denial::Invisible(name.clone()));
@@ -173,6 +185,10 @@ impl<'a> Decision<'a> {
         }
         let Some(model) = self.question.policy.models.get(name) else {
             if self.question.policy.default == DefaultAccess::Allow {
+                // Its restrictions or joins may rest on what is gone.
+                if self.question.policy.drift.suspends(name) {
+                    return Err(Denial::Suspended);
+                }
                 self.because(Subject::Relation, Effect::Gives, None, || "default: allow".to_owned());
                 return Ok(None);
             }
@@ -184,6 +200,14 @@ impl<'a> Decision<'a> {
                 format!("the model {}, which is not for these roles", model.name)
             });
             return invisible();
+        }
+        // INVARIANT: only who could see the relation hears that it is suspended; for all others it is missing, as before.
+        // Held by the test `only_who_could_see_it_hears_that_a_relation_is_suspended`.
+        if self.question.policy.drift.suspends(name) {
+            self.because(Subject::Relation, Effect::Takes, Some(model.place), || {
+                "the database, which no longer has what the policy rests on".to_owned()
+            });
+            return Err(Denial::Suspended);
         }
         self.because(Subject::Relation, Effect::Gives, Some(model.place), || {
             format!("the model {}", model.name)

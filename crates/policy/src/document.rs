@@ -5,6 +5,8 @@
 
 mod shapes;
 
+pub(crate) use shapes::scalar_or_map;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;

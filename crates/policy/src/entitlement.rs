@@ -110,7 +110,7 @@ pub struct View {
     pub functions: Vec<(String, String)>,
     /// Types of the connection that visible columns have and that a cast may name (enumerations), as (schema, type).
     pub types: Vec<(String, String)>,
-    /// Relations whose policy can't be held against the principal, and why: an attribute is missing.
+    /// Relations whose policy can't be held against the principal, and why: an attribute is missing, or the database changed.
     pub unresolved: BTreeMap<RelationName, Denial>,
 }
 
@@ -120,6 +120,11 @@ pub enum Denial {
     /// There is no such relation, or it is hidden: one answer.
     #[error("relation \"{0}\" does not exist")]
     Invisible(RelationName),
+    /// The database changed so that the policy on it can't be held any more.
+    #[error(
+        "access to this relation is suspended: the database changed and its policy has to be looked at: tell your administrator"
+    )]
+    Suspended,
     /// The policy needs an attribute that the principal does not have.
     #[error(
         "the policy on this relation needs {attribute}, which is not set for you: ask your administrator"

@@ -254,6 +254,7 @@ pub(crate) enum Values {
 pub(crate) fn values_of(principal: &Principal, path: &PrincipalPath) -> Values {
     let text = |text: &str| Values::One(Datum::Text(text.to_owned()));
     let attribute = match path {
+        PrincipalPath::Variable(name) => return values_of(principal, &principal.variable(name)),
         PrincipalPath::OrgId => return text(principal.org.as_str()),
         PrincipalPath::TenantId => return text(principal.tenant.as_str()),
         PrincipalPath::UserId => return text(principal.user.as_str()),

@@ -161,6 +161,8 @@ pub enum PrincipalPath {
     Permissions,
     /// `principal.attributes.a.b`.
     Attribute(Vec<String>),
+    /// `{name}` in an access rule: the attribute of that name, or else what has the name by itself (`user_id`).
+    Variable(String),
 }
 
 /// One value of the principal.
@@ -263,6 +265,20 @@ impl Expression {
     }
 }
 
+impl PrincipalPath {
+    /// What every principal has, by name.
+    pub(crate) fn built_in(name: &str) -> Option<Self> {
+        match name {
+            "org_id" => Some(Self::OrgId),
+            "tenant_id" => Some(Self::TenantId),
+            "user_id" => Some(Self::UserId),
+            "roles" => Some(Self::Roles),
+            "permissions" => Some(Self::Permissions),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for PrincipalPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -272,6 +288,7 @@ impl fmt::Display for PrincipalPath {
             Self::Roles => f.write_str("principal.roles"),
             Self::Permissions => f.write_str("principal.permissions"),
             Self::Attribute(parts) => write!(f, "principal.attributes.{}", parts.join(".")),
+            Self::Variable(name) => write!(f, "{{{name}}}"),
         }
     }
 }

@@ -196,6 +196,7 @@ impl ContentFilters {
                 // INVARIANT: the statement names hidden columns, so it is hidden too. Held by the test
                 // `a_relation_without_visible_columns_is_not_shown`.
                 narrowed.ddl = None;
+                narrowed.unique_indexes.clear();
             }
             let shown = if relation.columns.is_empty() {
                 self.admits_columnless(&catalog.database, &schema.name, &relation.name)

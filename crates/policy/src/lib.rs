@@ -5,7 +5,8 @@
 //!
 //! Reading order: [`id`], [`role`], [`principal`], [`connection`], [`catalog`], [`filter`], [`access`] for who and what;
 //! [`document`], [`policy`], [`parse`], [`mask`], [`rule`] for what is said; [`mod@decide`], [`resolve`], [`evaluate`],
-//! [`reason`] for what follows from it, `spelling` for how people read it; [`expression`] and [`entitlement`] for what the guard is told.
+//! [`reason`] for what follows from it, `spelling` for how people read it; [`lint`], [`drift`] for what may be wrong with it;
+//! [`expression`] and [`entitlement`] for what the guard is told.
 
 #![cfg_attr(
     not(test),
@@ -22,11 +23,14 @@ mod compile;
 pub mod connection;
 pub mod decide;
 pub mod document;
+pub mod drift;
 pub mod entitlement;
 pub mod evaluate;
+pub mod expectations;
 pub mod expression;
 pub mod filter;
 pub mod id;
+pub mod lint;
 pub mod mask;
 pub mod parse;
 pub mod placed;
@@ -36,6 +40,7 @@ pub mod problem;
 mod reading;
 pub mod reason;
 pub mod resolve;
+pub mod rls;
 pub mod role;
 pub mod rule;
 mod spelling;
@@ -46,13 +51,17 @@ pub use catalog::{Catalog, Column, Constraint, Relation, RelationKind, Schema};
 pub use connection::{ConnectionKind, ConnectionSpec, KeyInvalid};
 pub use decide::{Question, decide, decide_with_reasons, view};
 pub use document::{Document, json_schema};
+pub use drift::{Drift, Footprint};
 pub use entitlement::{AutoSet, Denial, Entitlement, Permit, Reference, View, VisibleColumn, WriteRules};
+pub use expectations::{Expectation, Expectations, Who, expectations_schema};
 pub use expression::{Expression, RelationName};
 pub use filter::{ContentFilters, FilterInvalid};
 pub use id::{ConnectionKey, KeyName, NameInvalid, OrgId, QueryId, TenantId, TraceId, UserId};
+pub use lint::{Warning, WarningCode};
 pub use policy::Policy;
 pub use principal::{Attributes, Principal, Standing};
 pub use problem::{PolicyInvalid, Problem};
 pub use reason::{Clause, Effect, Part, Reason, Subject, Verdict};
+pub use rls::{CompiledRls, Unsaid, UnsaidCode, compile_rls};
 pub use role::{Permission, Permissions, Role, RoleUnknown};
 pub use rule::{AccessRule, RuleKind};

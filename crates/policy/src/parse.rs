@@ -16,7 +16,9 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token};
 
 use crate::connection::ConnectionKind;
-use crate::expression::{BinaryOperator, Expression, IsTest, Literal, PrincipalPath, RelationName};
+use crate::expression::{
+    BinaryOperator, Expression, IsTest, ListShape, Literal, PrincipalPath, RelationName,
+};
 
 pub use functions::ALLOWED as ALLOWED_FUNCTIONS;
 pub use principal::RESERVED_ATTRIBUTE;
@@ -53,7 +55,20 @@ pub struct ParseInvalid {
 
 /// Parses a condition: an expression that can be true or false.
 pub fn parse_condition(text: &str, scope: Scope<'_>) -> Result<Expression, ParseInvalid> {
-    let expression = parse_expression(text, scope)?;
+    condition(parse(text, scope, false)?)
+}
+
+/// Parses the condition of an access rule, in which `{name}` is a variable of the principal.
+pub fn parse_rule(text: &str, scope: Scope<'_>) -> Result<Expression, ParseInvalid> {
+    condition(parse(text, scope, true)?)
+}
+
+/// Parses an expression of any type.
+pub fn parse_expression(text: &str, scope: Scope<'_>) -> Result<Expression, ParseInvalid> {
+    parse(text, scope, false)
+}
+
+fn condition(expression: Expression) -> Result<Expression, ParseInvalid> {
     let value = matches!(
         expression,
         Expression::Literal(Literal::Number(_) | Literal::Text(_)) | Expression::Negate(_)
@@ -65,15 +80,14 @@ pub fn parse_condition(text: &str, scope: Scope<'_>) -> Result<Expression, Parse
     Ok(expression)
 }
 
-/// Parses an expression of any type.
-pub fn parse_expression(text: &str, scope: Scope<'_>) -> Result<Expression, ParseInvalid> {
+fn parse(text: &str, scope: Scope<'_>, variables: bool) -> Result<Expression, ParseInvalid> {
     if text.len() > MAX_EXPRESSION_BYTES {
         return Err(ParseInvalid::start("the expression is longer than 16 KiB"));
     }
     if text.trim().is_empty() {
         return Err(ParseInvalid::start("the expression is empty"));
     }
-    let tokens = tokens::prepare(text)?;
+    let tokens = tokens::prepare(text, variables)?;
     let dialect = PostgreSqlDialect {};
     let mut parser =
         Parser::new(&dialect).with_recursion_limit(MAX_EXPRESSION_DEPTH).with_tokens_with_locations(tokens);
@@ -214,14 +228,42 @@ impl Reader<'_> {
         if let [Expr::CompoundIdentifier(names)] = list
             && let Some(path) = principal::path(names)?
         {
-            let values = crate::expression::ListShape::Unresolved;
+            let values = ListShape::Unresolved;
             return Ok(Expression::InPrincipal { operand, path, values, negated });
         }
-        let list = list.iter().map(|item| self.expression(item)).collect::<Read<Vec<_>>>()?;
+        let (variables, list): (Vec<_>, Vec<_>) = list.iter().partition(|item| is_variable(item));
+        if !variables.is_empty() {
+            return self.in_variables(&operand, &variables, &list, negated);
+        }
+        let list = list.into_iter().map(|item| self.expression(item)).collect::<Read<Vec<_>>>()?;
         if list.is_empty() {
             return Err(ParseInvalid::start("IN needs at least one value"));
         }
         Ok(Expression::InList { operand, list, negated })
+    }
+
+    /// A rule's variables may be lists in a list: each is asked by itself.
+    fn in_variables(
+        &mut self,
+        operand: &Expression,
+        variables: &[&Expr],
+        others: &[&Expr],
+        negated: bool,
+    ) -> Read<Expression> {
+        let mut parts = Vec::new();
+        for variable in variables {
+            let Expr::CompoundIdentifier(names) = variable else { continue };
+            if let Some(path) = principal::path(names)? {
+                let (operand, values) = (Box::new(operand.clone()), ListShape::Unresolved);
+                parts.push(Expression::InPrincipal { operand, path, values, negated: false });
+            }
+        }
+        let list = others.iter().map(|item| self.expression(item)).collect::<Read<Vec<_>>>()?;
+        if !list.is_empty() {
+            parts.push(Expression::InList { operand: Box::new(operand.clone()), list, negated: false });
+        }
+        let any = parts.into_iter().fold(Expression::truth(false), Expression::or);
+        Ok(if negated { Expression::Not(Box::new(any)) } else { any })
     }
 
     fn like(&mut self, operand: &Expr, pattern: &Expr, any_case: bool, negated: bool) -> Read<Expression> {
@@ -247,7 +289,12 @@ impl Reader<'_> {
     /// A column, or a value of the principal.
     fn name(&self, names: &[Ident]) -> Read<Expression> {
         if let Some(path) = principal::path(names)? {
-            if matches!(path, PrincipalPath::Roles | PrincipalPath::Permissions) {
+            let is_list = match &path {
+                PrincipalPath::Roles | PrincipalPath::Permissions => true,
+                PrincipalPath::Variable(name) => matches!(name.as_str(), "roles" | "permissions"),
+                _ => false,
+            };
+            if is_list {
                 let message = "this is a list: ask `'name' IN principal.roles`";
                 return Err(ParseInvalid::of_names(names, message));
             }
@@ -294,6 +341,11 @@ impl Reader<'_> {
             (None, ConnectionKind::Postgresql | ConnectionKind::Push) => name.value.to_ascii_lowercase(),
         }
     }
+}
+
+fn is_variable(item: &Expr) -> bool {
+    let quote = |name: &Ident| name.quote_style == Some(principal::VARIABLE_QUOTE);
+    matches!(item, Expr::CompoundIdentifier(names) if names.iter().any(quote))
 }
 
 fn binary(left: Expression, operator: BinaryOperator, right: Expression) -> Expression {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::connection::ConnectionKind;
 use crate::document::{Budget, DefaultAccess, Document};
+use crate::drift::Drift;
 use crate::expression::{Expression, PrincipalPath, RelationName};
 use crate::mask::{Mask, MaskPattern};
 use crate::placed::Place;
@@ -42,10 +43,16 @@ pub struct Policy {
     pub joins: HashMap<RelationName, Vec<Join>>,
     /// By relation.
     pub restrictions: HashMap<RelationName, Vec<Restriction>>,
+    /// Data roles whose list of restrictions is empty, and where they stand.
+    pub unrestricted: Vec<(String, Place)>,
     /// Limits of every statement.
     pub budget: Option<Budget>,
     /// Cubes, as written.
     pub cubes: Option<Value>,
+    /// What can't be held on the catalog that it is decided with: nothing until somebody looked.
+    pub drift: Drift,
+    /// Whether tables without a model may be changed: where nobody put a policy.
+    pub open_writes: bool,
 }
 
 /// An attribute that is read from the connection.
@@ -221,6 +228,32 @@ impl Policy {
     pub fn load(file: &str, text: &str, kind: ConnectionKind) -> Result<Self, PolicyInvalid> {
         let document = Document::read(file, text)?;
         crate::compile::compile(file, text, &document, kind)
+    }
+
+    /// What holds of a connection without a policy when its content filters or access rules have to be held: everything is
+    /// allowed, and names without a schema are looked up in these.
+    pub fn open(kind: ConnectionKind, search: Vec<String>) -> Self {
+        let search = if search.is_empty() { vec![schema_of(&[], kind).to_owned()] } else { search };
+        Self {
+            kind,
+            connection: None,
+            file: String::new(),
+            default: DefaultAccess::Allow,
+            search,
+            functions: Vec::new(),
+            attributes: BTreeMap::new(),
+            models: HashMap::new(),
+            model_names: BTreeMap::new(),
+            global_deny: Vec::new(),
+            global_mask: Vec::new(),
+            joins: HashMap::new(),
+            restrictions: HashMap::new(),
+            unrestricted: Vec::new(),
+            budget: None,
+            cubes: None,
+            drift: Drift::default(),
+            open_writes: true,
+        }
     }
 
     /// The schema of relations that the policy names without one.

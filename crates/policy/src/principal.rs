@@ -84,7 +84,15 @@ impl Principal {
                     rest.iter().try_fold(self.attributes.get(first)?, |value, name| value.get(name))?;
                 Some(value.clone()).filter(|value| !value.is_null())
             }
+            PrincipalPath::Variable(name) => self.value(&self.variable(name)),
         }
+    }
+
+    /// What a variable of an access rule stands for: an attribute goes before a built-in value of the same name.
+    pub(crate) fn variable(&self, name: &str) -> PrincipalPath {
+        let own = self.attributes.get(name).is_some_and(|value| !value.is_null());
+        let built_in = if own { None } else { PrincipalPath::built_in(name) };
+        built_in.unwrap_or_else(|| PrincipalPath::Attribute(vec![name.to_owned()]))
     }
 
     /// Whether the principal rules over every organization.

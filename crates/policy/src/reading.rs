@@ -1,8 +1,8 @@
-//! From text to a [`Document`], with errors that say where.
+//! From text to a document, with errors that say where.
 
+use serde::de::DeserializeOwned;
 use serde_saphyr::{Error, Location};
 
-use crate::document::Document;
 use crate::placed::Place;
 use crate::problem::Problem;
 
@@ -10,7 +10,7 @@ use crate::problem::Problem;
 const MAX_DOCUMENT_BYTES: usize = 4 << 20;
 
 /// Reads YAML, or JSON, which is YAML too.
-pub(crate) fn read(file: &str, text: &str) -> Result<Document, Problem> {
+pub(crate) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Problem> {
     if text.len() > MAX_DOCUMENT_BYTES {
         return Err(Problem::new(file, Place::default(), "the document is longer than 4 MiB"));
     }

@@ -82,6 +82,8 @@ impl Resolver<'_> {
     /// A missing value is NULL. A list or an object can't be one value: that is a fault of the principal's data.
     fn value(&self, value: &PrincipalValue) -> Resolved {
         match values_of(self.principal, &value.path) {
+            // A rule that says less than its author meant would show more.
+            Values::Missing if matches!(value.path, PrincipalPath::Variable(_)) => Err(required(&value.path)),
             Values::Missing => Ok(Expression::Literal(Literal::Null)),
             Values::One(_) => Ok(Expression::Principal(value.clone())),
             Values::List(_) | Values::Structure => Err(required(&value.path)),
@@ -118,12 +120,15 @@ impl Resolver<'_> {
 
     fn in_principal(&self, operand: Expression, path: &PrincipalPath, negated: bool) -> Resolved {
         let count = match values_of(self.principal, path) {
+            Values::Missing if matches!(path, PrincipalPath::Variable(_)) => return Err(required(path)),
             Values::Missing => return Ok(Expression::Literal(Literal::Null)),
             Values::Structure => return Err(required(path)),
             Values::One(_) => 1,
             Values::List(list) => list.len(),
         };
         let values = match count {
+            // In an access rule an empty list is NULL.
+            0 if matches!(path, PrincipalPath::Variable(_)) => return Ok(Expression::Literal(Literal::Null)),
             0 => return Ok(Expression::truth(negated)),
             1..=FEW => ListShape::Few(count),
             _ => ListShape::Many,

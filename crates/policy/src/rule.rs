@@ -2,8 +2,10 @@
 
 use std::cmp::Reverse;
 
-use crate::expression::{Expression, RelationName};
+use crate::connection::ConnectionKind;
+use crate::expression::{Expression, PrincipalPath, PrincipalValue, RelationName};
 use crate::id::{OrgId, TenantId, UserId};
+use crate::parse::{ParseInvalid, Scope, parse_rule};
 use crate::principal::Principal;
 
 /// A rule on one table.
@@ -32,7 +34,66 @@ pub enum RuleKind {
     Block,
 }
 
+impl RuleKind {
+    /// Reads a filter: a condition over the table's columns, in which `{name}` is a variable of the principal.
+    pub fn filter(text: &str, table: &RelationName, kind: ConnectionKind) -> Result<Self, ParseInvalid> {
+        let scope = Scope { relation: Some(table), kind, schema: &table.schema };
+        parse_rule(text, scope).map(Self::Filter)
+    }
+
+    /// Whether it asks other tables, or other rows.
+    pub fn has_query(&self) -> bool {
+        let mut found = false;
+        if let Self::Filter(condition) = self {
+            condition.for_each_part(&mut |part| {
+                found |= matches!(part, Expression::InQuery { .. } | Expression::Exists { .. });
+            });
+        }
+        found
+    }
+
+    /// The variables that it names and that not every principal has.
+    pub fn own_variables(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        if let Self::Filter(condition) = self {
+            condition.for_each_part(&mut |part| match part {
+                Expression::Principal(PrincipalValue { path: PrincipalPath::Variable(name), .. })
+                | Expression::InPrincipal { path: PrincipalPath::Variable(name), .. } => {
+                    names.push(name.clone())
+                }
+                _ => {}
+            });
+        }
+        names.retain(|name| PrincipalPath::built_in(name).is_none());
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
 impl AccessRule {
+    /// Which of the rules of a table count for the principal: any block, or else the filters of the tightest scope.
+    pub fn binding<'a>(rules: &'a [Self], table: &RelationName, principal: &Principal) -> Vec<&'a Self> {
+        match ruling(rules, table, principal) {
+            Ruling::Blocked(rule) => vec![rule],
+            Ruling::Filters(filters) => filters.into_iter().map(|(rule, _)| rule).collect(),
+        }
+    }
+
+    /// Whether this filter counts instead of the other for somebody to whom both apply.
+    pub fn overrides(&self, other: &Self) -> bool {
+        fn meet<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
+            one.is_none() || other.is_none() || one == other
+        }
+        self.table == other.table
+            && self.kind != RuleKind::Block
+            && other.kind != RuleKind::Block
+            && self.tightness() > other.tightness()
+            && meet(self.org.as_ref(), other.org.as_ref())
+            && meet(self.tenant.as_ref(), other.tenant.as_ref())
+            && meet(self.user.as_ref(), other.user.as_ref())
+    }
+
     /// Whether it is for this principal.
     pub fn applies_to(&self, principal: &Principal) -> bool {
         self.org.as_ref().is_none_or(|org| *org == principal.org)

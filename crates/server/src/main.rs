@@ -5,7 +5,13 @@
 mod cli;
 mod config;
 mod http;
+mod reports;
 mod telemetry;
+
+/// A request is made of hundreds of small pieces, taken on one thread and often given back on another: a seventh of what a
+/// query cost the gateway was the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -4,6 +4,7 @@ use ringfence_policy::UserId;
 
 use crate::Store;
 use crate::access_keys::KeyHash;
+use crate::access_rules::RulePlace;
 use crate::policies::PolicyId;
 use crate::sources::SourceId;
 
@@ -17,6 +18,7 @@ pub enum Change {
     Key(KeyHash),
     Source(SourceId),
     Policy(PolicyId),
+    AccessRules(RulePlace),
     /// Some news may have been missed: trust no copy.
     Everything,
 }

@@ -4,6 +4,7 @@
 //! Secrets are sealed before they are written ([`sealing`]); the audit log is chained ([`audit`]).
 
 pub mod access_keys;
+pub mod access_rules;
 pub mod annotations;
 mod audience;
 pub mod audit;
@@ -167,6 +168,11 @@ impl Store {
     /// What connections with one key in one organization share.
     pub fn sources(&self) -> sources::Sources<'_> {
         sources::Sources(self)
+    }
+
+    /// Access rules on tables.
+    pub fn access_rules(&self) -> access_rules::AccessRules<'_> {
+        access_rules::AccessRules(self)
     }
 
     /// Policies and their versions.

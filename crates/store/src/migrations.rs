@@ -22,6 +22,8 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0002_policies.sqlite.sql"),
         postgres: include_str!("migrations/0002_policies.postgres.sql"),
     },
+    Migration { common: include_str!("migrations/0003_access_rules.sql"), sqlite: "", postgres: "" },
+    Migration { common: include_str!("migrations/0004_policy_life.sql"), sqlite: "", postgres: "" },
 ];
 
 /// Any number will do as long as it never changes: all nodes must ask for the same lock.

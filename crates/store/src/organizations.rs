@@ -51,6 +51,7 @@ impl Organizations<'_> {
     pub async fn delete(&self, id: &OrgId) -> Result<(), StoreError> {
         transact!(self.0.inner.database, tx => {
             crate::likes::withdraw_from_organization(tx, id).await?;
+            crate::access_rules::withdraw_from_organization(tx, id).await?;
             let delete = "DELETE FROM organizations WHERE id = $1";
             let deleted = tx.execute(delete, params![id]).await;
             if deleted.map_err(|failure| failure.reference_is_use("organization", "tenants"))? == 0 {

@@ -33,6 +33,10 @@ pub struct PolicyVersion {
     pub comment: Option<String>,
     /// Milliseconds since the epoch.
     pub created_at: i64,
+    /// What it rested on in the database when it was put, as JSON; `None` when that was not known.
+    pub footprint: Option<String>,
+    /// Whether it takes the policy away: nothing is guarded from it on. Its document is empty.
+    pub removed: bool,
 }
 
 /// A version to be.
@@ -43,6 +47,10 @@ pub struct PolicyDraft {
     pub author: UserId,
     pub comment: Option<String>,
     pub created_at: i64,
+    /// As in [`PolicyVersion`].
+    pub footprint: Option<String>,
+    /// As in [`PolicyVersion`].
+    pub removed: bool,
 }
 
 /// Which version a writer takes for the current one.
@@ -50,7 +58,7 @@ pub struct PolicyDraft {
 pub enum Expected {
     /// Whatever there is.
     Any,
-    /// None yet.
+    /// None yet, or none any more.
     None,
     /// This one.
     Version(i64),
@@ -59,7 +67,7 @@ pub enum Expected {
 /// What holds of a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Guarding {
-    /// No policy was ever put on it.
+    /// No policy was ever put on it, or the last one was removed.
     Open,
     /// This one counts.
     Guarded(PolicyVersion),
@@ -86,17 +94,20 @@ impl fmt::Display for PolicyId {
 impl Policies<'_> {
     /// The version that counts.
     //
-    // INVARIANT: a place that was guarded once never looks open, also when its versions are gone. Held by the test
-    // `a_lost_version_is_not_an_open_place`.
+    // INVARIANT: a place that was guarded once never looks open, also when its versions are gone, unless the version that
+    // counts says so. Held by the tests `a_lost_version_is_not_an_open_place` and `a_removed_policy_leaves_its_history`.
     pub async fn current(&self, place: &PolicyPlace) -> Result<Guarding, StoreError> {
-        let select = "SELECT g.version, p.version, p.document, p.author, p.comment, p.created_at \
+        let select = "SELECT g.version, p.version, p.document, p.author, p.comment, p.created_at, p.footprint, p.removed \
                       FROM guarded_places g LEFT JOIN policies p ON p.identity = g.identity AND p.version = g.version \
                       WHERE g.identity = $1";
         let rows = self.0.inner.database.query(select, params![place.id().0]).await?;
         match rows.first() {
             None => Ok(Guarding::Open),
             Some(row) if row.optional_integer(1)?.is_none() => Ok(Guarding::Lost),
-            Some(row) => Ok(Guarding::Guarded(read(row, 1)?)),
+            Some(row) => {
+                let version = read(row, 1)?;
+                Ok(if version.removed { Guarding::Open } else { Guarding::Guarded(version) })
+            }
         }
     }
 
@@ -116,19 +127,25 @@ impl Policies<'_> {
             let rows = tx.query(lock, params![&id.0, &place.org, &place.place]).await;
             let rows = rows.map_err(|failure| failure.reference_is_missing("organization"))?;
             let current = rows.first().map_or(Ok(0), |row| row.integer(0))?;
+            let of_current = "SELECT removed FROM policies WHERE identity = $1 AND version = $2";
+            let rows = tx.query(of_current, params![&id.0, current]).await?;
+            let removed = rows.first().map_or(Ok(0), |row| row.integer(0))? != 0;
             let meant = match expected {
                 Expected::Any => true,
-                Expected::None => current == 0,
+                Expected::None => current == 0 || removed,
                 Expected::Version(version) => current == version,
             };
             if !meant {
                 return Err(StoreError::Conflict { what: "the policy" });
             }
             let version = current.saturating_add(1);
-            let insert = "INSERT INTO policies (identity, version, document, author, comment, created_at) \
-                          VALUES ($1, $2, $3, $4, $5, $6)";
-            let PolicyDraft { document, author, comment, created_at } = draft;
-            let values = params![&id.0, version, document, author, comment.as_ref(), *created_at];
+            let insert = "INSERT INTO policies (identity, version, document, author, comment, created_at, footprint, removed) \
+                          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+            let PolicyDraft { document, author, comment, created_at, footprint, removed } = draft;
+            let values = params![
+                &id.0, version, document, author, comment.as_ref(), *created_at, footprint.as_ref(),
+                i64::from(*removed)
+            ];
             tx.execute(insert, values).await?;
             let advance = "UPDATE guarded_places SET version = $2 WHERE identity = $1";
             tx.execute(advance, params![&id.0, version]).await?;
@@ -156,7 +173,8 @@ impl Policies<'_> {
     }
 }
 
-const SELECT: &str = "SELECT version, document, author, comment, created_at FROM policies";
+const SELECT: &str =
+    "SELECT version, document, author, comment, created_at, footprint, removed FROM policies";
 
 fn read(row: &Row, first: usize) -> Result<PolicyVersion, StoreError> {
     Ok(PolicyVersion {
@@ -165,5 +183,7 @@ fn read(row: &Row, first: usize) -> Result<PolicyVersion, StoreError> {
         author: row.id(first + 2)?,
         comment: row.optional_text(first + 3)?.map(str::to_owned),
         created_at: row.integer(first + 4)?,
+        footprint: row.optional_text(first + 5)?.map(str::to_owned),
+        removed: row.integer(first + 6)? != 0,
     })
 }

@@ -52,6 +52,7 @@ impl Tenants<'_> {
     pub async fn delete(&self, id: &TenantId) -> Result<(), StoreError> {
         transact!(self.0.inner.database, tx => {
             crate::likes::withdraw_from_tenant(tx, id).await?;
+            crate::access_rules::withdraw_from_tenant(tx, id).await?;
             let deleted = tx.execute("DELETE FROM tenants WHERE id = $1", params![id]).await;
             if deleted.map_err(|failure| failure.reference_is_use("tenant", "users"))? == 0 {
                 return Err(StoreError::Missing { what: "tenant" });

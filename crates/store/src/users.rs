@@ -105,6 +105,7 @@ impl Users<'_> {
             let keys = tx.query("SELECT hash FROM access_keys WHERE user_id = $1", params![id]).await?;
             let used = sources::used_by(tx, id).await?;
             crate::likes::withdraw_from_user(tx, id).await?;
+            crate::access_rules::withdraw_from_user(tx, id).await?;
             // Whatever else is the user's goes with the user, by the foreign keys' ON DELETE CASCADE.
             if tx.execute("DELETE FROM users WHERE id = $1", params![id]).await? == 0 {
                 return Err(StoreError::Missing { what: "user" });
@@ -142,6 +143,11 @@ impl Users<'_> {
 
     /// Those that match, in order of creation.
     pub async fn list(&self, filter: &UserFilter) -> Result<Vec<User>, StoreError> {
+        self.some(filter, u32::MAX).await
+    }
+
+    /// The first of those that match, at most so many.
+    pub async fn some(&self, filter: &UserFilter, limit: u32) -> Result<Vec<User>, StoreError> {
         let mut select =
             "SELECT id, tenant_id, org_id, name, variables, roles, data_roles FROM users WHERE 1 = 1"
                 .to_owned();
@@ -157,7 +163,7 @@ impl Users<'_> {
                 let _ = write!(select, " AND {column} = ${}", values.len());
             }
         }
-        select.push_str(" ORDER BY ordinal");
+        let _ = write!(select, " ORDER BY ordinal LIMIT {limit}");
         self.0.inner.database.query(&select, values).await?.iter().map(read).collect()
     }
 }

@@ -3,6 +3,8 @@
 #[path = "store/world.rs"]
 mod world;
 
+#[path = "store/access_rules.rs"]
+mod access_rules;
 #[path = "store/annotations.rs"]
 mod annotations;
 #[path = "store/audit.rs"]
@@ -64,8 +66,10 @@ contract! {
     likes: likes_replace_and_go, publications_reach_their_targets, publications_never_cross_organizations,
         publications_end_with_their_target;
     policies: versions_are_added, policies_bind_one_place_of_one_organization, versions_are_never_changed,
-        a_lost_version_is_not_an_open_place, concurrent_versions_have_one_winner,
+        a_lost_version_is_not_an_open_place, a_removed_policy_leaves_its_history, concurrent_versions_have_one_winner,
         policies_go_with_their_organization_and_are_told, mask_keys_are_stable_and_differ;
+    access_rules: rules_come_back_and_go, rules_are_kept_all_or_none, rules_bind_one_place,
+        rules_go_with_whom_they_are_for;
     history: history_pages, history_of_the_gone_is_dropped;
     audit: records_come_back, records_are_filtered, an_untouched_chain_is_intact, every_tampering_shows,
         a_tampered_head_takes_no_more_records, nodes_append_to_one_chain, the_log_is_append_only,

@@ -9,3 +9,4 @@ mod process;
 
 pub use mariadb::Mariadb;
 pub use postgres::Postgres;
+pub use tokio_postgres::Client as PostgresClient;

@@ -63,6 +63,7 @@ class Guarded:
     writes: bool = False
     has_check: bool = False
     returns: bool = True
+    max_rows: int | None = None
     # Why it does not run, else nothing.
     refused: str | None = None
     crashed: bool = False
@@ -162,6 +163,7 @@ def read(answer: dict[str, Any]) -> Guarded:
         writes=bool(answer["writes"]),
         has_check=bool(answer["check"]),
         returns=bool(answer["returns"]),
+        max_rows=answer["max_rows"],
     )
 
 

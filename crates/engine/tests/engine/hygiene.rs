@@ -2,8 +2,10 @@
 
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{World, message, open, timeout};
+use crate::world::{World, message, open, rows, timeout};
 use ringfence_engine::{RunOptions, SourceError};
+use ringfence_guard::{open_lifted, scan_open};
+use ringfence_policy::{ConnectionKind, OpenAccess};
 
 /// What leaves something, how it would be seen, and what a session shows without it.
 const LEFTOVERS: &[(&str, &str, &str)] = &[
@@ -78,6 +80,49 @@ async fn what_views_triggers_and_overloads_leave_is_gone() {
             assert_eq!(seen, "[[\"\",false,0,0]]", "after {innocent}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_kept_statement_reads_the_clock_each_time() {
+    let world = World::with_places(1).await;
+    let read = "SELECT 'now'::timestamptz::text, pg_sleep(0.002) IS NULL";
+    let first = world.json(read).await;
+    assert_ne!(world.json(read).await, first);
+}
+
+#[tokio::test]
+async fn lifted_literals_leave_a_session_as_good_as_others() {
+    let world = World::with_places(1).await;
+    for sql in ["CREATE TABLE t (a int, b text)", "INSERT INTO t VALUES (1, 'x'), (2, 'y')"] {
+        world.run(sql).await.expect("set up");
+    }
+    let lifted = |text: &str| {
+        let access = OpenAccess { read_only: false };
+        let scanned = scan_open(text, ConnectionKind::Postgresql, access).expect("literals");
+        let plan = open_lifted(&scanned, ConnectionKind::Postgresql, access).expect("admitted");
+        plan.bind(scanned.values(plan.lifted()))
+    };
+    let ask = async |text: &str| {
+        let (address, query, options) = (world.address(), lifted(text), RunOptions::default());
+        let ran = world.engine.run(&address, &query, &options, CancellationToken::new()).await;
+        ran.ok().map(|result| rows(&result))
+    };
+    for (text, answer) in [
+        ("SELECT b FROM t WHERE a = 1", r#"[["x"]]"#),
+        ("SELECT b FROM t WHERE a = 2", r#"[["y"]]"#),
+        ("SELECT a FROM t WHERE b = 'y' AND a IN (2, 3)", "[[2]]"),
+    ] {
+        assert_eq!(ask(text).await.as_deref(), Some(answer), "{text}");
+    }
+    // A failing one, in the round trip that ends the transaction too, and the next.
+    assert!(ask("SELECT 1 / (a - 2) FROM t WHERE a = 2").await.is_none());
+    assert!(ask("SELECT 1 / (a - 2) FROM t WHERE a = 2").await.is_none());
+    assert_eq!(ask("SELECT b FROM t WHERE a = 2").await.as_deref(), Some(r#"[["y"]]"#));
+    // The column's type changes under a statement that is kept: the next one is prepared anew.
+    let other = world.server.client("shop").await;
+    other.batch_execute("ALTER TABLE t ALTER b TYPE int USING length(b)").await.expect("changed");
+    assert!(ask("SELECT a FROM t WHERE b = '1' AND a IN (2, 3)").await.is_none());
+    assert_eq!(ask("SELECT a FROM t WHERE b = '1' AND a IN (2, 3)").await.as_deref(), Some("[[2]]"));
 }
 
 #[tokio::test]

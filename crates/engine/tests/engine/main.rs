@@ -9,6 +9,7 @@ mod limits;
 mod mysql;
 mod mysql_hygiene;
 mod parameters;
+mod plans;
 mod pools;
 mod read_only;
 mod sqlite;

@@ -44,6 +44,7 @@ pub(crate) async fn may_still_query(store: &Store, principal: &Principal) -> Res
     }))
 }
 
-async fn now(store: &Store, user: &UserId) -> Result<Option<Principal>, StoreError> {
+/// The user as a principal, as the store has it now.
+pub(crate) async fn now(store: &Store, user: &UserId) -> Result<Option<Principal>, StoreError> {
     Ok(store.users().account(user).await?.map(principal_of))
 }

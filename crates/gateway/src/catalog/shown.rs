@@ -9,7 +9,6 @@ use ringfence_policy::{
 use ringfence_store::annotations::{Annotations, RelationNotes};
 use ringfence_store::sources::Source;
 
-use super::fold_name;
 use crate::Refused;
 
 /// What a source shows.
@@ -19,24 +18,8 @@ pub(crate) struct Shown {
     /// The catalog without filters: for deciding, never for showing.
     pub(crate) unfiltered: Arc<Catalog>,
     pub(crate) annotations: Arc<Annotations>,
-    /// Relations (schema, name) of which no column is hidden.
-    whole: HashSet<(String, String)>,
-    /// Names, in lower case, that some schema has for a relation which is hidden in part or whole. Never shown.
-    hidden_names: HashSet<String>,
     /// Approximate size in memory.
     pub(super) bytes: usize,
-}
-
-impl Shown {
-    /// Whether the relation is shown with every column that it has. Names as stored.
-    pub(crate) fn is_whole(&self, schema: &str, relation: &str) -> bool {
-        self.whole.contains(&(schema.to_owned(), relation.to_owned()))
-    }
-
-    /// Whether some schema has a relation of that name, in any case, that is not shown completely.
-    pub(crate) fn hides_relation_named(&self, name: &str) -> bool {
-        self.hidden_names.contains(&fold_name(name))
-    }
 }
 
 /// The same behind a view: what does not exist for the principal is not in here either.
@@ -55,14 +38,11 @@ pub(crate) fn behind(view: &View, shown: &Shown) -> Shown {
     let schemas = annotations.schemas.into_iter().filter(|(name, _)| has_schema(&catalog, name));
     let annotations =
         Annotations { schemas: schemas.collect(), relations: shown_notes(&catalog, annotations.relations) };
-    let whole = whole_relations(&shown.unfiltered, &catalog);
     Shown {
-        hidden_names: hidden_names(&shown.unfiltered, &whole),
         unfiltered: shown.unfiltered.clone(),
         bytes: catalog_bytes(&catalog),
         annotations: Arc::new(annotations),
         catalog: Arc::new(catalog),
-        whole,
     }
 }
 
@@ -72,7 +52,7 @@ fn seen(relation: &Relation, entitlement: &Entitlement) -> Relation {
     let is_visible = |column: &&Column| entitlement.columns.iter().any(|visible| visible.name == column.name);
     let columns = relation.columns.iter().filter(is_visible);
     let columns = columns.map(|column| Column { sample_values: None, ..column.clone() });
-    Relation { columns: columns.collect(), ddl: None, ..relation.clone() }
+    Relation { columns: columns.collect(), unique_indexes: Vec::new(), ddl: None, ..relation.clone() }
 }
 
 /// Narrows on a thread of its own: many filters over a large catalog take their time.
@@ -90,8 +70,6 @@ pub(super) async fn show(
         } else {
             Arc::new(without_hidden_ends(&filters.narrow(&catalog)))
         };
-        let whole = whole_relations(&catalog, &narrowed);
-        let hidden_names = hidden_names(&catalog, &whole);
         let filtered_bytes = if filters.is_empty() { 0 } else { catalog_bytes(&narrowed) };
         let annotations = Annotations {
             schemas: annotations
@@ -101,17 +79,9 @@ pub(super) async fn show(
                 .collect(),
             relations: shown_notes(&narrowed, annotations.relations),
         };
-        let hidden_bytes: usize = hidden_names.iter().map(String::len).sum();
-        let bytes = catalog_bytes(&catalog) + filtered_bytes + annotation_bytes(&annotations) + hidden_bytes;
+        let bytes = catalog_bytes(&catalog) + filtered_bytes + annotation_bytes(&annotations);
         let annotations = Arc::new(annotations);
-        Ok(Arc::new(Shown {
-            catalog: narrowed,
-            unfiltered: catalog,
-            annotations,
-            whole,
-            hidden_names,
-            bytes,
-        }))
+        Ok(Arc::new(Shown { catalog: narrowed, unfiltered: catalog, annotations, bytes }))
     };
     tokio::task::spawn_blocking(narrow).await.map_err(|stopped| Refused::internal(&stopped))?
 }
@@ -120,31 +90,6 @@ pub(super) async fn show(
 pub(super) async fn narrowed(asked: ContentFilters, catalog: Arc<Catalog>) -> Result<Arc<Catalog>, Refused> {
     let narrowed = tokio::task::spawn_blocking(move || asked.narrow(&catalog)).await;
     narrowed.map(Arc::new).map_err(|stopped| Refused::internal(&stopped))
-}
-
-fn whole_relations(all: &Catalog, shown: &Catalog) -> HashSet<(String, String)> {
-    let relations = shown
-        .schemas
-        .iter()
-        .flat_map(|schema| schema.relations.iter().map(move |relation| (schema.name.as_str(), relation)));
-    relations
-        .filter(|(schema, relation)| {
-            all.relation(schema, &relation.name)
-                .is_some_and(|full| full.columns.len() == relation.columns.len())
-        })
-        .map(|(schema, relation)| (schema.to_owned(), relation.name.clone()))
-        .collect()
-}
-
-fn hidden_names(all: &Catalog, whole: &HashSet<(String, String)>) -> HashSet<String> {
-    let names = all.schemas.iter().flat_map(|schema| {
-        let hidden = schema
-            .relations
-            .iter()
-            .filter(|relation| !whole.contains(&(schema.name.clone(), relation.name.clone())));
-        hidden.map(|relation| fold_name(&relation.name))
-    });
-    names.collect()
 }
 
 /// Leaves out constraints that name what is hidden.
@@ -219,9 +164,9 @@ fn catalog_bytes(catalog: &Catalog) -> usize {
                     + column.comment.as_ref().map_or(0, String::len)
                     + column.sample_values.as_ref().map_or(0, |values| values.to_string().len())
             });
-            // The name stands in `whole` too.
             let comment = relation.comment.as_ref().map_or(0, String::len);
-            2 * (HOLDER + relation.name.len())
+            HOLDER
+                + relation.name.len()
                 + comment
                 + relation.ddl.as_ref().map_or(0, String::len)
                 + columns.sum::<usize>()

@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use parking_lot::Mutex;
-use ringfence_policy::{OrgId, Principal, Question};
+use ringfence_policy::{Catalog, OrgId, Principal, Question};
 use ringfence_store::Store;
 use ringfence_store::policies::PolicyPlace;
 use ringfence_store::sources::SourceId;
 
-use super::views::{Seat, Views, question};
+use super::lens::Breadth;
+use super::reads::Reads;
+use super::views::{Seat, Views};
+use crate::access_rules::RuleSet;
 use crate::catalog::Shown;
 use crate::policies::LoadedPolicy;
 use crate::{Call, Gateway, Refused};
@@ -25,18 +28,55 @@ const KEPT: NonZeroUsize = NonZeroUsize::new(128).expect("128 is not zero");
 pub(crate) struct Snapshot {
     pub(crate) policy: Arc<LoadedPolicy>,
     pub(crate) shown: Arc<Shown>,
+    pub(super) breadth: Breadth,
     views: Views,
+    pub(super) reads: Reads,
 }
 
 impl Snapshot {
+    /// Catalog and policy, with what of the policy can't be held on this catalog.
+    pub(crate) fn of(policy: Arc<LoadedPolicy>, shown: Arc<Shown>, breadth: Breadth) -> Self {
+        let mut drift = policy.policy.drift_from(&shown.unfiltered, &policy.footprint);
+        if !Arc::ptr_eq(&shown.catalog, &shown.unfiltered) {
+            drift.hide_gone();
+        }
+        let policy = if drift.is_empty() { policy } else { Arc::new(policy.drifted(drift)) };
+        Self { views: Views::of(&shown.catalog), reads: Reads::default(), policy, shown, breadth }
+    }
+
     /// What the principal sees.
-    pub(crate) fn seat(&self, principal: &Principal, schema: Option<&str>, store: &Store) -> Arc<Seat> {
-        self.views.seat(&self.policy.policy, &self.shown, principal, schema, store)
+    pub(crate) fn seat(
+        &self,
+        principal: &Principal,
+        schema: Option<&str>,
+        rules: &Arc<RuleSet>,
+        store: &Store,
+    ) -> Arc<Seat> {
+        self.views.seat(self, rules, principal, schema, store)
+    }
+
+    /// What there is to see, before anybody looks.
+    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
+        match self.breadth {
+            Breadth::Policy | Breadth::Filters => &self.shown.catalog,
+            Breadth::Everything => &self.shown.unfiltered,
+        }
     }
 
     /// What a decision about the one on the seat depends on: the same as its view was made of.
     pub(crate) fn question<'a>(&'a self, seat: &'a Seat) -> Question<'a> {
-        question(&self.policy.policy, &self.shown, &seat.principal)
+        self.question_of(&seat.principal, &seat.rules)
+    }
+
+    /// What a decision about somebody depends on.
+    pub(super) fn question_of<'a>(&'a self, principal: &'a Principal, rules: &'a RuleSet) -> Question<'a> {
+        Question {
+            policy: &self.policy.policy,
+            catalog: self.catalog(),
+            unfiltered: &self.shown.unfiltered,
+            rules: &rules.rules,
+            principal,
+        }
     }
 }
 
@@ -45,7 +85,7 @@ impl Snapshot {
 // INVARIANT: a snapshot counts while neither its source nor its policy changed since it was read. Held by the tests
 // `a_change_takes_effect_at_once` and `filters_narrow_what_a_policy_shows`.
 pub(crate) struct SnapshotCache {
-    copies: Mutex<LruCache<(SourceId, PolicyPlace), Copied>>,
+    copies: Mutex<LruCache<(SourceId, PolicyPlace, Breadth), Copied>>,
 }
 
 #[derive(Clone)]
@@ -69,10 +109,11 @@ impl Gateway {
         call: &Call,
         source: SourceId,
         policy: Arc<LoadedPolicy>,
+        breadth: Breadth,
     ) -> Result<Option<Arc<Snapshot>>, Refused> {
         let shared = &self.shared;
         let org = &call.principal().org;
-        let key = (source, policy.place.clone());
+        let key = (source, policy.place.clone(), breadth);
         let epoch = shared.catalogs.epoch_of(source);
         let known = shared.snapshots.copies.lock().get(&key).cloned();
         let known = known.filter(|copy| copy.org == *org && copy.snapshot.policy.is(&policy));
@@ -89,10 +130,7 @@ impl Gateway {
         let Some(shown) = shared.catalogs.shown(&shared.store, stored).await? else { return Ok(None) };
         // The same catalog and policy have the same views: they, and the plans made for them, stay.
         let same = known.filter(|copy| Arc::ptr_eq(&copy.snapshot.shown, &shown));
-        let snapshot = same.map_or_else(
-            || Arc::new(Snapshot { views: Views::of(&shown.catalog), policy, shown }),
-            |copy| copy.snapshot,
-        );
+        let snapshot = same.map_or_else(|| Arc::new(Snapshot::of(policy, shown, breadth)), |copy| copy.snapshot);
         let copy = Copied { snapshot: snapshot.clone(), org: org.clone(), epoch, read_at: Instant::now() };
         shared.snapshots.copies.lock().put(key, copy);
         Ok(Some(snapshot))

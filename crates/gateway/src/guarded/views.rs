@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lru::LruCache;
 use parking_lot::Mutex;
 use ringfence_policy::mask::HASH_KEY_ATTRIBUTE;
-use ringfence_policy::{Attributes, Catalog, Policy, Principal, Question, UserId, View, view};
+use ringfence_policy::{Attributes, Catalog, Principal, UserId, View, view};
 use ringfence_store::Store;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
 use super::snapshot::Snapshot;
+use crate::access_rules::RuleSet;
 use crate::catalog::{Shown, behind};
 
 /// Principals of one snapshot whose views are remembered.
@@ -33,6 +34,8 @@ pub(crate) struct Seat {
     pub(crate) principal: Principal,
     /// The attributes without it.
     given: Arc<Attributes>,
+    /// The access rules that the view was made with.
+    pub(crate) rules: Arc<RuleSet>,
     pub(crate) shape: Arc<Shape>,
 }
 
@@ -65,8 +68,8 @@ impl Views {
     /// What the principal sees; names without a schema are looked up in `schema` first.
     pub(super) fn seat(
         &self,
-        policy: &Policy,
-        shown: &Shown,
+        snapshot: &Snapshot,
+        rules: &Arc<RuleSet>,
         principal: &Principal,
         schema: Option<&str>,
         store: &Store,
@@ -74,23 +77,24 @@ impl Views {
         let key = (principal.user.clone(), schema.map(str::to_owned));
         // INVARIANT: a seat counts for the very principal it was made for, in all that a policy can ask for, never for
         // one of the same name. Held by the test `a_seat_is_for_one_principal`.
-        if let Some(seat) = self.seats.lock().get(&key).filter(|seat| seat.is_for(principal)) {
+        if let Some(seat) = self.seats.lock().get(&key).filter(|seat| seat.is_for(principal, rules)) {
             return seat.clone();
         }
         let asking = with_mask_key(principal, store);
-        let mut seen = view(question(policy, shown, &asking));
+        let mut seen = view(snapshot.question_of(&asking, rules));
         if let Some(schema) = schema {
             seen.search.retain(|other| other != schema);
             seen.search.insert(0, schema.to_owned());
         }
         let shape = self.shape(seen);
-        let seat = Arc::new(Seat { principal: asking, given: principal.attributes.clone(), shape });
+        let given = principal.attributes.clone();
+        let seat = Arc::new(Seat { principal: asking, given, rules: rules.clone(), shape });
         self.seats.lock().put(key, seat.clone());
         seat
     }
 
     /// The one shape of all views that are equal to this one.
-    fn shape(&self, view: View) -> Arc<Shape> {
+    pub(super) fn shape(&self, view: View) -> Arc<Shape> {
         let hash = hash_of(&view);
         let mut shapes = self.shapes.lock();
         // Two views of one hash are not one view: the later one takes the place.
@@ -127,10 +131,11 @@ impl Shape {
 }
 
 impl Seat {
-    /// Whether a policy can't tell the two apart.
-    fn is_for(&self, other: &Principal) -> bool {
+    /// Whether a policy can't tell the two apart, and the rules are still the same.
+    fn is_for(&self, other: &Principal, rules: &Arc<RuleSet>) -> bool {
         let Principal { org, tenant, user, roles, data_roles, permissions, .. } = &self.principal;
-        *user == other.user
+        Arc::ptr_eq(rules, &self.rules)
+            && *user == other.user
             && *tenant == other.tenant
             && *org == other.org
             && *roles == other.roles
@@ -138,11 +143,6 @@ impl Seat {
             && *data_roles == other.data_roles
             && (Arc::ptr_eq(&self.given, &other.attributes) || self.given == other.attributes)
     }
-}
-
-/// Everything that a decision about the principal depends on: views and explanations are made of the same.
-pub(super) fn question<'a>(policy: &'a Policy, shown: &'a Shown, principal: &'a Principal) -> Question<'a> {
-    Question { policy, catalog: &shown.catalog, unfiltered: &shown.unfiltered, rules: &[], principal }
 }
 
 /// The principal with the key that the tenant's hashed columns are hashed with, which no variable can set.

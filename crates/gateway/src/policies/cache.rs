@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
-use ringfence_policy::{ConnectionKind, Policy};
+use ringfence_policy::{ConnectionKind, Drift, Footprint, Policy};
 use ringfence_store::Store;
 use ringfence_store::policies::{Guarding, PolicyId, PolicyPlace, PolicyVersion};
 
@@ -33,9 +33,24 @@ pub(crate) struct LoadedPolicy {
     pub(crate) version: i64,
     created_at: i64,
     pub(crate) policy: Policy,
+    /// What the policy rested on when it was put.
+    pub(crate) footprint: Footprint,
 }
 
 impl LoadedPolicy {
+    /// Of a place that nobody put this policy on. Versions of others begin at 1.
+    pub(crate) fn draft(place: PolicyPlace, policy: Policy) -> Self {
+        Self { place, version: 0, created_at: 0, policy, footprint: Footprint::default() }
+    }
+
+    /// The same, with what of it can't be held on the catalog that it is decided with.
+    pub(crate) fn drifted(&self, drift: Drift) -> Self {
+        let Self { place, version, created_at, policy, footprint } = self;
+        let policy = Policy { drift, ..policy.clone() };
+        let (place, footprint) = (place.clone(), footprint.clone());
+        Self { place, version: *version, created_at: *created_at, policy, footprint }
+    }
+
     /// Whether it is the same version of the same policy. A version never changes; the moment tells policies apart
     /// whose organization was made anew.
     pub(crate) fn is(&self, other: &Self) -> bool {
@@ -106,15 +121,23 @@ impl PolicyCache {
 
 /// On a thread of its own: large documents take their time.
 async fn load(place: PolicyPlace, stored: PolicyVersion, kind: ConnectionKind) -> Result<Guard, Refused> {
-    let PolicyVersion { version, document, created_at, .. } = stored;
+    let PolicyVersion { version, document, created_at, footprint, .. } = stored;
+    let footprint = footprint_of(footprint.as_deref());
     let loading = tokio::task::spawn_blocking(move || Policy::load(super::DOCUMENT, &document, kind));
     match loading.await.map_err(|stopped| Refused::internal(&stopped))? {
-        Ok(policy) => Ok(Guard::Policy(Arc::new(LoadedPolicy { place, version, created_at, policy }))),
+        Ok(policy) => {
+            Ok(Guard::Policy(Arc::new(LoadedPolicy { place, version, created_at, policy, footprint })))
+        }
         Err(invalid) => {
             tracing::error!(policy.place = %place.place, policy.version = version, error = %invalid, "a stored policy can't be used");
             Ok(Guard::Unusable)
         }
     }
+}
+
+/// The footprint that was stored; without one, names are looked up and types are not compared.
+pub(super) fn footprint_of(stored: Option<&str>) -> Footprint {
+    stored.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 /// What a caller hears on a guarded connection whose policy nobody can read.

@@ -8,8 +8,8 @@ use ringfence_policy::{OpenAccess, Permission, QueryId, RunMode};
 use ringfence_store::connections::Connection;
 use ringfence_store::history::HistoryEntry;
 
-use super::judged::Judged;
-use super::{QueryRequest, confine, guard, options};
+use super::guard::Guarded;
+use super::{QueryRequest, guard, options};
 use crate::connections::address_of;
 use crate::{Call, Gateway, Refused};
 
@@ -23,15 +23,15 @@ pub(super) struct Admitted {
 
 /// A rewritten statement.
 struct Fenced {
-    query: GuardedQuery,
+    guarded: Guarded,
     /// As the caller wrote it.
     written: Arc<str>,
 }
 
 /// As the guard lets it through.
 enum Statement {
-    /// On an open connection.
-    Open(Arc<Judged>),
+    /// On an open connection, and whether literals were lifted out of it.
+    Open(GuardedQuery, bool),
     /// Behind the fences of the caller's view.
     Fenced(Box<Fenced>),
 }
@@ -39,8 +39,8 @@ enum Statement {
 impl Admitted {
     pub(super) fn query(&self) -> &GuardedQuery {
         match &self.statement {
-            Statement::Open(judged) => &judged.query,
-            Statement::Fenced(fenced) => &fenced.query,
+            Statement::Open(query, _) => query,
+            Statement::Fenced(fenced) => &fenced.guarded.query,
         }
     }
 
@@ -49,11 +49,42 @@ impl Admitted {
         matches!(self.statement, Statement::Fenced(_))
     }
 
+    /// What became of the statement, with the caller's values in it, where that names nothing hidden.
+    pub(super) fn shown_text(&self) -> Option<String> {
+        match &self.statement {
+            Statement::Fenced(fenced) if fenced.guarded.may_show => {
+                fenced.guarded.query.text_with_values(self.address.kind)
+            }
+            Statement::Fenced(_) | Statement::Open(_) => None,
+        }
+    }
+
     /// The statement as its caller wrote it, where a policy guards the connection.
     pub(super) fn guarded_text(&self) -> Option<&Arc<str>> {
         match &self.statement {
-            Statement::Open(_) => None,
+            Statement::Open(..) => None,
             Statement::Fenced(fenced) => Some(&fenced.written),
+        }
+    }
+
+    /// The statement with its literals in it, when the database found fault with the one that they were lifted out of:
+    /// what is told is what it says of the statement as it was written. Only reads have literals lifted.
+    pub(super) fn as_written(
+        &self,
+        request: &QueryRequest,
+        error: Option<&SourceError>,
+    ) -> Option<GuardedQuery> {
+        let Some(SourceError::Statement { .. } | SourceError::Constraint { .. }) = error else {
+            return None;
+        };
+        let kind = self.connection.spec.kind().ok()?;
+        match &self.statement {
+            Statement::Open(_, false) => None,
+            Statement::Open(query, true) => {
+                let access = OpenAccess { read_only: query.read_only() };
+                ringfence_guard::open(&request.statement, kind, access).ok()
+            }
+            Statement::Fenced(fenced) => fenced.guarded.as_written(request, kind)?.ok(),
         }
     }
 
@@ -74,15 +105,10 @@ impl Gateway {
         key: &str,
         request: &QueryRequest,
     ) -> Result<Admitted, Refused> {
-        let admitted = self.admit_to(RunMode::Execute, call, key, request).await?;
-        // A guarded connection's view is within the filters already.
-        if !admitted.is_guarded() {
-            confine::confine(self, call, &admitted).await?;
-        }
-        Ok(admitted)
+        self.admit_to(RunMode::Execute, call, key, request).await
     }
 
-    /// The same, but for what a connection's content filters have to say.
+    /// The road of one that is executed or planned.
     pub(super) async fn admit_to(
         &self,
         mode: RunMode,
@@ -98,17 +124,20 @@ impl Gateway {
         call.log().set_reason(request.reason.as_deref());
         let address = address_of(&connection, &call.principal().org)?;
         let mut options = options::options(&self.shared.config, request)?;
-        // INVARIANT: whether there is a policy is asked for every statement, before the guard sees it. Held by the test
-        // `a_change_takes_effect_at_once`.
-        let statement = if let Some(policy) = self.policy_on(&call.principal().org, &address).await? {
-            let query = guard::guard(self, call, &connection, policy, (mode, request), &mut options).await?;
-            Statement::Fenced(Box::new(Fenced { query, written: request.statement.as_str().into() }))
+        // INVARIANT: whether there is a policy, or a rule, is asked for every statement, before the guard sees it. Held by
+        // the tests `a_change_takes_effect_at_once` and `a_rule_takes_effect_at_once`.
+        let statement = if let Some(lens) = self.lens(call.principal(), &connection, &address).await? {
+            let guarded = guard::guard(self, call, &connection, lens, (mode, request), &mut options).await?;
+            Statement::Fenced(Box::new(Fenced { guarded, written: request.statement.as_str().into() }))
         } else {
             refuse_parameters(request)?;
             let tenant = &call.principal().tenant;
-            let judged = self.shared.statements.judge(tenant, &request.statement, kind, access)?;
-            call.log().set_statement(&judged.fingerprint, &judged.tables);
-            Statement::Open(judged)
+            // What is planned only is taken as it is written.
+            let lifts = mode == RunMode::Execute;
+            let judged = self.shared.statements.judge(tenant, &request.statement, kind, access, lifts)?;
+            call.log().set_statement(&judged.plan.fingerprint, &judged.plan.tables);
+            let is_lifted = !judged.values.is_empty();
+            Statement::Open(judged.plan.plan.bind(judged.values), is_lifted)
         };
         Ok(Admitted { connection, address, statement, options })
     }

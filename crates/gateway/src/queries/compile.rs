@@ -3,8 +3,8 @@
 use ringfence_engine::{Explained, SourceError};
 use ringfence_policy::RunMode;
 
-use super::{Admitted, Compiled, QueryRequest, confine};
-use crate::{Call, Code, Gateway, Refused};
+use super::{Admitted, Compiled, QueryRequest};
+use crate::{Call, Gateway, Refused};
 
 pub(super) async fn compile(
     gateway: &Gateway,
@@ -21,28 +21,22 @@ pub(super) async fn compile(
         }
         admitted => admitted?,
     };
-    if !admitted.is_guarded() {
-        match confine::confine(gateway, call, &admitted).await {
-            Err(refused) if matches!(refused.code, Code::NotPermitted | Code::QueryFailed) => {
-                return Ok(not_fine(&refused));
-            }
-            confined => confined?,
-        }
-    }
     let Admitted { address, options, .. } = &admitted;
     let explained = tokio::select! {
         explained = gateway.shared.engine.explain(address, admitted.query(), options) => explained,
         () = permit.cancel.cancelled() => Err(SourceError::Cancelled),
     };
     match explained {
-        Ok(Explained::NoPlan) => Ok(Compiled { error: None, checked: false, tables: Vec::new() }),
+        Ok(Explained::NoPlan) => {
+            Ok(Compiled { error: None, checked: false, tables: Vec::new(), guarded: admitted.shown_text() })
+        }
         Ok(Explained::Plan(mut tables)) => {
             let proven = gateway.connection_of(call, admitted.connection.key.as_str()).await?;
             let shown = gateway.shown_to(call, &proven).await?;
             tables.retain(|(schema, relation)| {
                 shown.as_ref().is_some_and(|shown| shown.catalog.relation(schema, relation).is_some())
             });
-            Ok(Compiled { error: None, checked: true, tables })
+            Ok(Compiled { error: None, checked: true, tables, guarded: admitted.shown_text() })
         }
         Err(
             error @ (SourceError::Statement { .. }
@@ -59,5 +53,10 @@ async fn is_pushed(gateway: &Gateway, call: &Call, key: &str) -> Result<bool, Re
 }
 
 fn not_fine(refused: &Refused) -> Compiled {
-    Compiled { error: Some(refused.message.clone().into_owned()), checked: true, tables: Vec::new() }
+    Compiled {
+        error: Some(refused.message.clone().into_owned()),
+        checked: true,
+        tables: Vec::new(),
+        guarded: None,
+    }
 }

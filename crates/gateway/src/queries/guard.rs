@@ -7,39 +7,100 @@ use std::time::Duration;
 use ringfence_engine::{RunOptions, SourceError};
 use ringfence_guard::{GuardedPlan, GuardedQuery, Refusal};
 use ringfence_policy::document::Budget;
-use ringfence_policy::{Policy, RelationName, RunMode};
+use ringfence_policy::{ConnectionKind, Policy, RelationName, RunMode};
 use ringfence_store::connections::Connection;
 
 use super::QueryRequest;
-use super::judged::fingerprint;
-use crate::guarded::Seat;
-use crate::policies::LoadedPolicy;
+use crate::guarded::{Lens, Planned, Seat, Snapshot, shown};
+use crate::lifted::Found;
 use crate::{Call, Code, Gateway, Refused};
+
+/// What a statement became behind the fences of the caller's view.
+pub(super) struct Guarded {
+    pub(super) query: GuardedQuery,
+    /// Where literals were lifted: who asks, for the statement as it was written.
+    seat: Option<Arc<Seat>>,
+    /// Whether the caller may see what became of it.
+    pub(super) may_show: bool,
+}
+
+impl Guarded {
+    /// The statement with its literals in it, where they are not.
+    pub(super) fn as_written(
+        &self,
+        request: &QueryRequest,
+        kind: ConnectionKind,
+    ) -> Option<Result<GuardedQuery, Refusal>> {
+        let seat = self.seat.as_ref()?;
+        let plan = ringfence_guard::guard(&request.statement, kind, &seat.shape.view);
+        Some(plan.and_then(|plan| plan.bind(&seat.principal, &request.parameters)))
+    }
+}
 
 /// Guards and binds one statement, and narrows its limits to the policy's budgets.
 pub(super) async fn guard(
     gateway: &Gateway,
     call: &Call,
     connection: &Connection,
-    policy: Arc<LoadedPolicy>,
+    lens: Lens,
     (mode, request): (RunMode, &QueryRequest),
     options: &mut RunOptions,
-) -> Result<GuardedQuery, Refused> {
-    let kind = policy.policy.kind;
+) -> Result<Guarded, Refused> {
+    let kind = lens.policy.policy.kind;
+    let is_confined = lens.is_confined();
     // Names are looked up by the guard: the database hears no schema.
     let schema = options.current_schema.take();
-    let (snapshot, seat) = gateway.seat(call, connection, policy, schema.as_deref()).await?;
-    let plan = gateway.shared.plans.plan(&request.statement, kind, &seat.shape)?;
-    let query = plan.bind(&seat.principal, &parameters(&plan, &seat, mode, request))?;
-    let tables: Vec<String> = plan.relations().iter().map(shown).collect();
-    call.log().set_statement(&fingerprint(query.fingerprint_text()), &tables);
+    let (snapshot, seat) = gateway.seat(call, connection, lens, schema.as_deref()).await?;
+    let found = if mode == RunMode::Execute {
+        plan(gateway, call, connection, (&snapshot, &seat), &request.statement).await?
+    } else {
+        // What the database says of it is about the statement as it was written.
+        plan(gateway, call, connection, (&snapshot, &seat), &request.statement).await?;
+        let plan = ringfence_guard::guard(&request.statement, kind, &seat.shape.view)?;
+        Found { plan: Arc::new(Planned::of(plan)), values: Vec::new(), cached: false }
+    };
+    let query = found.bind(&seat.principal, &parameters(&found.plan.plan, mode, request))?;
+    let Planned { plan, fingerprint, tables } = &*found.plan;
+    call.log().set_statement(fingerprint, tables);
     let bypasses = plan.bypasses().iter().map(|(relation, policy)| format!("{}: {policy}", shown(relation)));
     call.log().set_bypasses(bypasses);
     if query.fence().is_none_or(|fence| fence.writes) {
-        check_write(connection, &plan, &seat, mode, request)?;
+        check_write(connection, plan, &seat, mode, request)?;
     }
-    narrow(options, &snapshot.policy.policy, &plan);
-    Ok(query)
+    narrow(options, &snapshot.policy.policy, plan);
+    let may_show = is_confined && names_nothing_hidden(&seat, plan);
+    let seat = (!found.values.is_empty()).then_some(seat);
+    Ok(Guarded { query, seat, may_show })
+}
+
+/// The statement behind the fences of the seat's view.
+pub(super) async fn plan(
+    gateway: &Gateway,
+    call: &Call,
+    connection: &Connection,
+    (snapshot, seat): (&Snapshot, &Seat),
+    statement: &str,
+) -> Result<Found<Planned>, Refused> {
+    let kind = snapshot.policy.policy.kind;
+    let found = gateway.shared.plans.plan(statement, kind, &seat.shape)?;
+    let named = found.plan.plan.named();
+    let reaching = gateway.reaching_beyond(call, connection, snapshot, seat, named).await?;
+    if reaching.is_empty() {
+        return Ok(found);
+    }
+    // As if they were not there, so that they are refused as what is not there.
+    let mut view = seat.shape.view.clone();
+    view.relations.retain(|name, _| !reaching.contains(name));
+    let plan = ringfence_guard::guard(statement, kind, &view)?;
+    Ok(Found { plan: Arc::new(Planned::of(plan)), values: Vec::new(), cached: false })
+}
+
+/// Whether the plan's text may be shown to its caller.
+fn names_nothing_hidden(seat: &Seat, plan: &GuardedPlan) -> bool {
+    // A relation that the view does not have is named by a rule's condition.
+    plan.relations().iter().all(|name| {
+        seat.shape.view.relations.get(name).is_some_and(|entitlement| entitlement.hidden.is_empty())
+    })
 }
 
 /// What is told of a database's error on a guarded connection. Its values are out already: see the engine.
@@ -92,14 +153,11 @@ fn missing_name<'m>(message: &'m str, sqlstate: Option<&str>) -> Option<(Noun, &
 /// The caller's values. To plan a statement without any, each placeholder is NULL.
 pub(super) fn parameters<'a>(
     plan: &GuardedPlan,
-    seat: &Seat,
     mode: RunMode,
     request: &'a QueryRequest,
 ) -> Cow<'a, [Option<String>]> {
-    if mode == RunMode::Explain
-        && let Err(Refusal::ParameterCount { expected, .. }) = plan.bind(&seat.principal, &[])
-    {
-        return Cow::Owned(vec![None; expected]);
+    if mode == RunMode::Explain && plan.placeholders() > 0 {
+        return Cow::Owned(vec![None; plan.placeholders()]);
     }
     Cow::Borrowed(&request.parameters)
 }
@@ -138,10 +196,6 @@ pub(super) fn narrow(options: &mut RunOptions, policy: &Policy, plan: &GuardedPl
 
 fn timeout_of(budget: &Budget) -> Duration {
     budget.timeout().unwrap_or(Duration::MAX)
-}
-
-pub(super) fn shown(relation: &RelationName) -> String {
-    format!("{}.{}", relation.schema, relation.name)
 }
 
 #[cfg(test)]

@@ -4,124 +4,108 @@
 //! ever being forgotten for a change. Each tenant has answers of its own: how quick an answer comes must not tell what
 //! others ask.
 
-use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
-use lru::LruCache;
-use parking_lot::Mutex;
-use ringfence_guard::{GuardedQuery, Refusal};
+use ringfence_guard::{OpenPlan, Refusal, open_lifted, open_plan, scan_open};
 use ringfence_policy::{ConnectionKind, OpenAccess, TenantId};
 use sha2::{Digest as _, Sha256};
 
-/// Locks, so that threads seldom wait for each other.
-const SHARDS: usize = 16;
-/// Statements behind each lock.
-const KEPT: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
-/// Longer statements are judged each time: together the kept ones take some megabytes.
-const LONGEST: usize = 4096;
+use crate::lifted::{Found, LiftedCache, Plan};
+
+/// Statements behind each lock of the cache.
+const KEPT: NonZeroUsize = NonZeroUsize::new(128).expect("128 is not zero");
 /// Relations of one statement that the audit record names.
 const MAX_TABLES: usize = 64;
 const FINGERPRINT_BYTES: usize = 16;
 
 /// A statement that may run, with what its records say of it.
 pub(super) struct Judged {
-    pub(super) query: GuardedQuery,
+    pub(super) plan: OpenPlan,
     pub(super) fingerprint: String,
     /// The relations it names.
     pub(super) tables: Vec<String>,
-    question: Question,
+}
+
+impl Plan for Judged {
+    fn lifted(&self) -> &[bool] {
+        self.plan.lifted()
+    }
 }
 
 /// What was asked beside the text.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Question {
     tenant: TenantId,
     kind: ConnectionKind,
-    access: OpenAccess,
+    read_only: bool,
+    lifts: bool,
 }
 
 /// Judged statements, bounded.
-pub(crate) struct JudgedStatements {
-    shards: [Mutex<LruCache<u64, Arc<Judged>>>; SHARDS],
-    hasher: RandomState,
-}
+pub(crate) struct JudgedStatements(LiftedCache<Question, Judged>);
 
 impl JudgedStatements {
     /// Nothing is kept yet.
     pub(crate) fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::new(LruCache::new(KEPT))), hasher: RandomState::new() }
+        Self(LiftedCache::new(KEPT))
     }
 
-    /// Has the guard judge a statement, unless it did.
+    /// Has the guard judge a statement, unless it did. `lifts`: literals may become parameters.
     pub(super) fn judge(
         &self,
         tenant: &TenantId,
         statement: &str,
         kind: ConnectionKind,
         access: OpenAccess,
-    ) -> Result<Arc<Judged>, Refusal> {
-        let question = Question { tenant: tenant.clone(), kind, access };
-        if statement.len() > LONGEST {
-            return Judged::by_guard(statement, question).map(Arc::new);
-        }
-        let place = self.hasher.hash_one((tenant, statement, access.read_only));
-        // INVARIANT: a kept answer counts for the very question it was given for, never for a hash of it. Held by the
-        // test `an_answer_counts_for_its_own_question`.
-        let answers = |kept: &&Arc<Judged>| kept.query.sql() == statement && kept.question == question;
-        if let Some(kept) = self.shard(place).lock().get(&place).filter(answers) {
-            return Ok(kept.clone());
-        }
-        let judged = Arc::new(Judged::by_guard(statement, question)?);
-        self.shard(place).lock().put(place, judged.clone());
-        Ok(judged)
-    }
-
-    fn shard(&self, place: u64) -> &Mutex<LruCache<u64, Arc<Judged>>> {
-        // Only the low bits count, so that a narrower usize changes nothing.
-        #[expect(clippy::cast_possible_truncation, reason = "the remainder is all that is used")]
-        let shard = place as usize % SHARDS;
-        &self.shards[shard]
-    }
-}
-
-impl Judged {
-    fn by_guard(statement: &str, question: Question) -> Result<Self, Refusal> {
-        let query = ringfence_guard::open(statement, question.kind, question.access)?;
-        let named = query.named_relations().relations.iter().take(MAX_TABLES);
-        let tables = named.map(|relation| match &relation.schema {
-            Some(schema) => format!("{schema}.{}", relation.name),
-            None => relation.name.clone(),
-        });
-        Ok(Self {
-            tables: tables.collect(),
-            fingerprint: fingerprint(query.fingerprint_text()),
-            query,
-            question,
+        lifts: bool,
+    ) -> Result<Found<Judged>, Refusal> {
+        let question = Question { tenant: tenant.clone(), kind, read_only: access.read_only, lifts };
+        let scan = || lifts.then(|| scan_open(statement, kind, access)).flatten();
+        self.0.find(&question, statement, scan, |scanned| {
+            let plan = match scanned {
+                Some(scanned) => open_lifted(scanned, kind, access),
+                None => open_plan(statement, kind, access),
+            };
+            plan.map(Judged::of)
         })
     }
 }
 
+impl Judged {
+    fn of(plan: OpenPlan) -> Self {
+        let named = plan.named_relations().iter().take(MAX_TABLES);
+        let tables = named.map(|relation| match &relation.schema {
+            Some(schema) => format!("{schema}.{}", relation.name),
+            None => relation.name.clone(),
+        });
+        Self { tables: tables.collect(), fingerprint: fingerprint(plan.fingerprint_text()), plan }
+    }
+}
+
 /// What alike statements have in common, without a literal in it.
-pub(super) fn fingerprint(text: &str) -> String {
+pub(crate) fn fingerprint(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     hex::encode(digest.iter().copied().take(FINGERPRINT_BYTES).collect::<Vec<u8>>())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use ringfence_guard::Parameter;
+
     use super::*;
 
     #[test]
     fn an_answer_counts_for_its_own_question() {
         let statements = JudgedStatements::new();
         let (ours, theirs) = (TenantId::new("ours").unwrap(), TenantId::new("theirs").unwrap());
-        let judge = |tenant, text, kind, read_only| {
-            statements.judge(tenant, text, kind, OpenAccess { read_only }).map_err(drop)
+        let judge = |tenant, text: &str, kind, read_only| {
+            statements.judge(tenant, text, kind, OpenAccess { read_only }, true).map_err(drop)
         };
         let first = judge(&ours, "SELECT 1", ConnectionKind::Postgresql, false).unwrap();
         let again = judge(&ours, "SELECT 1", ConnectionKind::Postgresql, false).unwrap();
-        assert!(Arc::ptr_eq(&first, &again));
+        assert!(Arc::ptr_eq(&first.plan, &again.plan) && !first.cached && again.cached);
         let others = [
             judge(&theirs, "SELECT 1", ConnectionKind::Postgresql, false),
             judge(&ours, "SELECT 2", ConnectionKind::Postgresql, false),
@@ -129,11 +113,41 @@ mod tests {
             judge(&ours, "SELECT 1", ConnectionKind::Postgresql, true),
         ];
         for other in others {
-            assert!(!Arc::ptr_eq(&first, &other.unwrap()));
+            assert!(!Arc::ptr_eq(&first.plan, &other.unwrap().plan));
         }
-        assert!(judge(&ours, "SELECT 1", ConnectionKind::Postgresql, true).unwrap().query.read_only());
+        let read_only = judge(&ours, "SELECT 1", ConnectionKind::Postgresql, true).unwrap();
+        assert!(read_only.plan.plan.bind(Vec::new()).read_only());
         assert!(judge(&ours, "SELECT lo_unlink(1)", ConnectionKind::Postgresql, false).is_ok());
         assert!(judge(&ours, "SELECT lo_unlink(1)", ConnectionKind::Postgresql, true).is_err());
         assert!(judge(&ours, "SELECT 1; SELECT 2", ConnectionKind::Postgresql, false).is_err());
+    }
+
+    #[test]
+    fn texts_that_differ_in_lifted_literals_share_an_answer() {
+        let statements = JudgedStatements::new();
+        let ours = TenantId::new("ours").unwrap();
+        let judge = |text: &str, read_only, lifts| {
+            let access = OpenAccess { read_only };
+            statements.judge(&ours, text, ConnectionKind::Postgresql, access, lifts).map_err(drop)
+        };
+        let sql = |found: &Found<Judged>| found.plan.plan.bind(found.values.clone()).sql().to_owned();
+        let first = judge("SELECT a FROM t WHERE b = 1", false, true).unwrap();
+        let other = judge("SELECT a FROM t WHERE b = 2", false, true).unwrap();
+        assert!(Arc::ptr_eq(&first.plan, &other.plan) && other.cached);
+        assert_eq!(sql(&other), "SELECT a FROM t WHERE b = ($1::integer)");
+        assert_eq!(other.values, [Parameter::Text("2".to_owned())]);
+        // Another type, another plan; and where literals stay, they count.
+        let big = judge("SELECT a FROM t WHERE b = 3000000000", false, true).unwrap();
+        assert_eq!(sql(&big), "SELECT a FROM t WHERE b = ($1::bigint)");
+        let as_written = judge("SELECT a FROM t WHERE b = 2", false, false).unwrap();
+        assert_eq!(sql(&as_written), "SELECT a FROM t WHERE b = 2");
+        let one = judge("SELECT a, 1 FROM t WHERE b = 'x'", false, true).unwrap();
+        let two = judge("SELECT a, 2 FROM t WHERE b = 'y'", false, true).unwrap();
+        let again = judge("SELECT a, 1 FROM t WHERE b = 'z'", false, true).unwrap();
+        assert_eq!(sql(&two), "SELECT a, 2 FROM t WHERE b = ($1)");
+        assert!(Arc::ptr_eq(&one.plan, &again.plan) && !Arc::ptr_eq(&one.plan, &two.plan));
+        // On a read-only connection each text is looked into.
+        assert!(judge("SELECT a FROM t WHERE b = 'x'", true, true).is_ok());
+        assert!(judge("SELECT a FROM t WHERE b = 'lo_unlink(1)'", true, true).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringfence_engine::{ResultColumn, RowStream, SourceError, Value};
-use ringfence_guard::StatementKind;
+use ringfence_guard::{GuardedQuery, StatementKind};
 use ringfence_policy::QueryId;
 
 use super::{Observation, Permit, QueryRequest};
@@ -52,7 +52,14 @@ async fn begin(
     let id = crate::call::new_query_id();
     gateway.remember(&id, &admitted, request);
     let (address, query, options) = (&admitted.address, admitted.query(), &admitted.options);
-    let rows = gateway.shared.engine.stream(address, query, options, permit.cancel.clone()).await;
+    let begin = async |query: &GuardedQuery| {
+        gateway.shared.engine.stream(address, query, options, permit.cancel.clone()).await
+    };
+    let rows = begin(query).await;
+    let rows = match admitted.as_written(request, rows.as_ref().err()) {
+        Some(query) => Box::pin(begin(&query)).await,
+        None => rows,
+    };
     let rows = rows.map_err(|error| admitted.told(error))?;
     Ok(StreamedQuery {
         id,

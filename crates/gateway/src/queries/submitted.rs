@@ -71,7 +71,7 @@ pub(super) async fn submit(
     gateway.shared.running.submitted.lock().queries.insert(id.clone(), submission);
     let (gateway, ended_id) = (gateway.clone(), id.clone());
     tokio::spawn(async move {
-        let outcome = gateway.execute(&admitted, &permit).await.map(Arc::new);
+        let outcome = gateway.execute(&admitted, &request, &permit).await.map(Arc::new);
         observation.end(outcome.as_ref().err());
         let kept = gateway.shared.running.submitted.lock().keep(&ended_id, &outcome);
         told.send_replace(Some(kept.map_or_else(Err, |()| outcome)));

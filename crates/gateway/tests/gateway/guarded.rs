@@ -1,9 +1,15 @@
 //! Guarded connections: two tenants in shared tables of a real PostgreSQL, and what each sees and changes.
 
 mod changes;
+mod drift;
+mod effects;
 mod escapes;
+mod native;
 mod policies;
 mod reads;
+mod removal;
+mod rules;
+mod trials;
 
 use ringfence_gateway::policies::{NewPolicy, PutPolicy};
 use ringfence_gateway::queries::QueryRequest;
@@ -63,8 +69,12 @@ impl Shop {
     }
 
     pub(crate) async fn open_in(world: World, name: &str) -> Self {
+        Self::open_with(world, name, SCHEMA).await
+    }
+
+    pub(crate) async fn open_with(world: World, name: &str, schema: &str) -> Self {
         let owner = format!("{name}_owner");
-        let spec = database(name, &owner, SCHEMA).await;
+        let spec = database(name, &owner, schema).await;
         let mut key = String::new();
         for user in ["a-boss", "a-ann", "a-abe"] {
             key = indexed(&world, user, &spec, Some(&password(&owner))).await;

@@ -8,7 +8,7 @@ use sqlparser::dialect::{Dialect as ParserDialect, MySqlDialect, Precedence};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-use super::{Dialect, word_after};
+use super::{Dialect, Steps, word_after};
 
 /// Callers' texts are read as the servers do by default: double quotes are texts, a backslash escapes. What is printed
 /// means the same in sessions with `ANSI_QUOTES` and `NO_BACKSLASH_ESCAPES`, because names are in backticks.
@@ -75,6 +75,7 @@ const FUNCTIONS: &[&str] = &[
 /// The parser's dialect, with the precedence of the manual, and without comments that some servers run.
 #[derive(Debug)]
 pub(super) struct Reader {
+    pub(super) steps: Steps,
     /// Whether a backslash escapes: in callers' texts it does, in printed ones not.
     pub(super) escapes: bool,
 }
@@ -162,6 +163,10 @@ impl ParserDialect for Reader {
 
     fn supports_double_ampersand_operator(&self) -> bool {
         true
+    }
+
+    fn parse_prefix(&self, _parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        self.steps.take()
     }
 
     fn prec_value(&self, precedence: Precedence) -> u8 {

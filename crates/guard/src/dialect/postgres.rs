@@ -8,7 +8,7 @@ use sqlparser::dialect::{Dialect as ParserDialect, PostgreSqlDialect, Precedence
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 
-use super::{Dialect, word_after};
+use super::{Dialect, Steps, word_after};
 
 pub(super) const DIALECT: Dialect = Dialect {
     kind: ConnectionKind::Postgresql,
@@ -96,86 +96,170 @@ const TYPES: &[&str] = &[
     "tsrange", "tstzrange", "tsvector", "uuid", "varbit", "varchar",
 ];
 
-/// The parser's dialect, with what it reads otherwise than PostgreSQL: how far `IS DISTINCT FROM` reaches, COLLATE behind any
-/// operand, and BETWEEN SYMMETRIC, whose lower bound is marked with [`SYMMETRIC`].
+/// The parser's own dialect, but for one thing: what an argument is called is a name, not any expression. The parser would
+/// read each argument twice to find that out, and so on within each. And it reads otherwise than PostgreSQL how far
+/// `IS DISTINCT FROM` reaches, COLLATE behind a cast, and BETWEEN SYMMETRIC, whose lower bound is marked here.
 #[derive(Debug)]
-pub(super) struct Reader;
+pub(super) struct Reader {
+    pub(super) steps: Steps,
+}
 
 /// Says of the lower bound of BETWEEN that either bound may be the greater: an operator that no version of ours has.
 pub(crate) const SYMMETRIC: UnaryOperator = UnaryOperator::PGPrefixFactorial;
 
-macro_rules! as_the_parser_has_it {
-    ($($name:ident),*) => { $(fn $name(&self) -> bool { PostgreSqlDialect {}.$name() })* };
-}
+const OWN: PostgreSqlDialect = PostgreSqlDialect {};
 
 impl ParserDialect for Reader {
-    as_the_parser_has_it!(
-        supports_unicode_string_literal,
-        supports_filter_during_aggregation,
-        supports_group_by_expr,
-        allow_extract_custom,
-        allow_extract_single_quotes,
-        supports_create_index_with_clause,
-        supports_explain_with_utility_options,
-        supports_listen_notify,
-        supports_factorial_operator,
-        supports_bitwise_shift_operators,
-        supports_comment_on,
-        supports_load_extension,
-        supports_named_fn_args_with_colon_operator,
-        supports_named_fn_args_with_expr_name,
-        supports_empty_projections,
-        supports_nested_comments,
-        supports_string_escape_constant,
-        supports_numeric_literal_underscores,
-        supports_array_typedef_with_brackets,
-        supports_geometric_types,
-        supports_set_names,
-        supports_alter_column_type_using,
-        supports_notnull_operator,
-        supports_interval_options,
-        supports_insert_table_alias,
-        supports_create_table_like_parenthesized,
-        supports_select_wildcard_with_alias,
-        supports_comma_separated_trim,
-        supports_xml_expressions,
-        supports_comment_optimizer_hint
-    );
-
     fn dialect(&self) -> TypeId {
-        PostgreSqlDialect {}.dialect()
+        TypeId::of::<PostgreSqlDialect>()
+    }
+
+    fn parse_prefix(&self, _parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        self.steps.take()
     }
 
     fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
-        PostgreSqlDialect {}.identifier_quote_style(identifier)
+        OWN.identifier_quote_style(identifier)
     }
 
     fn is_delimited_identifier_start(&self, ch: char) -> bool {
-        PostgreSqlDialect {}.is_delimited_identifier_start(ch)
+        OWN.is_delimited_identifier_start(ch)
     }
 
     fn is_identifier_start(&self, ch: char) -> bool {
-        PostgreSqlDialect {}.is_identifier_start(ch)
+        OWN.is_identifier_start(ch)
     }
 
     fn is_identifier_part(&self, ch: char) -> bool {
-        PostgreSqlDialect {}.is_identifier_part(ch)
-    }
-
-    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
-        PostgreSqlDialect {}.is_reserved_for_identifier(keyword)
+        OWN.is_identifier_part(ch)
     }
 
     fn is_custom_operator_part(&self, ch: char) -> bool {
-        PostgreSqlDialect {}.is_custom_operator_part(ch)
+        OWN.is_custom_operator_part(ch)
     }
 
-    fn prec_value(&self, precedence: Precedence) -> u8 {
-        PostgreSqlDialect {}.prec_value(precedence)
+    fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
+        OWN.is_reserved_for_identifier(keyword)
     }
 
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
-        PostgreSqlDialect {}.get_next_precedence(parser)
+        OWN.get_next_precedence(parser)
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        OWN.prec_value(precedence)
+    }
+
+    fn supports_unicode_string_literal(&self) -> bool {
+        OWN.supports_unicode_string_literal()
+    }
+
+    fn supports_filter_during_aggregation(&self) -> bool {
+        OWN.supports_filter_during_aggregation()
+    }
+
+    fn supports_group_by_expr(&self) -> bool {
+        OWN.supports_group_by_expr()
+    }
+
+    fn allow_extract_custom(&self) -> bool {
+        OWN.allow_extract_custom()
+    }
+
+    fn allow_extract_single_quotes(&self) -> bool {
+        OWN.allow_extract_single_quotes()
+    }
+
+    fn supports_factorial_operator(&self) -> bool {
+        OWN.supports_factorial_operator()
+    }
+
+    fn supports_bitwise_shift_operators(&self) -> bool {
+        OWN.supports_bitwise_shift_operators()
+    }
+
+    fn supports_named_fn_args_with_colon_operator(&self) -> bool {
+        OWN.supports_named_fn_args_with_colon_operator()
+    }
+
+    fn supports_empty_projections(&self) -> bool {
+        OWN.supports_empty_projections()
+    }
+
+    fn supports_nested_comments(&self) -> bool {
+        OWN.supports_nested_comments()
+    }
+
+    fn supports_string_escape_constant(&self) -> bool {
+        OWN.supports_string_escape_constant()
+    }
+
+    fn supports_numeric_literal_underscores(&self) -> bool {
+        OWN.supports_numeric_literal_underscores()
+    }
+
+    fn supports_array_typedef_with_brackets(&self) -> bool {
+        OWN.supports_array_typedef_with_brackets()
+    }
+
+    fn supports_geometric_types(&self) -> bool {
+        OWN.supports_geometric_types()
+    }
+
+    fn supports_notnull_operator(&self) -> bool {
+        OWN.supports_notnull_operator()
+    }
+
+    fn supports_interval_options(&self) -> bool {
+        OWN.supports_interval_options()
+    }
+
+    fn supports_insert_table_alias(&self) -> bool {
+        OWN.supports_insert_table_alias()
+    }
+
+    fn supports_select_wildcard_with_alias(&self) -> bool {
+        OWN.supports_select_wildcard_with_alias()
+    }
+
+    fn supports_comma_separated_trim(&self) -> bool {
+        OWN.supports_comma_separated_trim()
+    }
+
+    fn supports_xml_expressions(&self) -> bool {
+        OWN.supports_xml_expressions()
+    }
+
+    fn supports_explain_with_utility_options(&self) -> bool {
+        OWN.supports_explain_with_utility_options()
+    }
+
+    fn supports_create_index_with_clause(&self) -> bool {
+        OWN.supports_create_index_with_clause()
+    }
+
+    fn supports_listen_notify(&self) -> bool {
+        OWN.supports_listen_notify()
+    }
+
+    fn supports_comment_on(&self) -> bool {
+        OWN.supports_comment_on()
+    }
+
+    fn supports_load_extension(&self) -> bool {
+        OWN.supports_load_extension()
+    }
+
+    fn supports_set_names(&self) -> bool {
+        OWN.supports_set_names()
+    }
+
+    fn supports_alter_column_type_using(&self) -> bool {
+        OWN.supports_alter_column_type_using()
+    }
+
+    fn supports_create_table_like_parenthesized(&self) -> bool {
+        OWN.supports_create_table_like_parenthesized()
     }
 
     fn parse_infix(

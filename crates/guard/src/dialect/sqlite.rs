@@ -9,7 +9,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
-use super::{Dialect, word_after};
+use super::{Dialect, Steps, word_after};
 
 /// Quoted with backticks: between double quotes, a name that SQLite does not find becomes a text.
 pub(super) const DIALECT: Dialect = Dialect {
@@ -51,7 +51,9 @@ const FUNCTIONS: &[&str] = &[
 
 /// The parser's dialect, with the precedence that SQLite's manual gives, `GLOB`, and `IS` between any two values.
 #[derive(Debug)]
-pub(super) struct Reader;
+pub(super) struct Reader {
+    pub(super) steps: Steps,
+}
 
 const LIKE_EQUAL: u8 = 17;
 const LESS: u8 = 18;
@@ -107,6 +109,10 @@ impl ParserDialect for Reader {
 
     fn supports_comma_separated_trim(&self) -> bool {
         true
+    }
+
+    fn parse_prefix(&self, _parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        self.steps.take()
     }
 
     fn parse_statement(&self, parser: &mut Parser) -> Option<Result<Statement, ParserError>> {

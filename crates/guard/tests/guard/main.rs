@@ -1,11 +1,14 @@
 //! The guard's answers, case by case: `cases/guard`.
 
+mod mutated;
+mod nasty;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ringfence_guard::{GuardedPlan, Refusal, guard};
+use ringfence_guard::{GuardedPlan, Parameter, Refusal, guard, guard_lifted, scan};
 use ringfence_policy::{
     Catalog, ConnectionKind, OrgId, Permissions, Policy, Principal, Question, TenantId, UserId, View, view,
 };
@@ -132,6 +135,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("Unsupported", "of the open road: src/statement.rs"),
     ("MoreThanReading", "of the open road: src/statement.rs"),
     ("LargeObjectOnReadOnly", "of the open road: src/statement.rs"),
+    ("Suspended", "of a database that changed: tests/gateway/guarded/drift.rs of the gateway"),
     ("NotVerified", "an error of ours, which no statement should cause: src/verify.rs"),
 ];
 
@@ -241,6 +245,100 @@ fn a_missing_relation_and_a_hidden_one_are_refused_alike() {
     assert_eq!(hidden.replace("api_tokens", "x"), missing.replace("api_tokenz", "x"));
 }
 
+/// What the caller's own part of the statement became, with the literals that were lifted out of it.
+fn lifted(sql: &str) -> (String, Vec<Parameter>) {
+    let scanned = scan(sql, KIND).expect("literals");
+    let plan =
+        guard_lifted(&scanned, KIND, &view_of(&ann())).unwrap_or_else(|refusal| panic!("{sql}: {refusal}"));
+    let values = scanned.values(plan.lifted());
+    let query = plan.bind_lifted(&ann(), &[], &values).expect("bound");
+    // What a fence binds comes before or after, and is the same without lifting.
+    let unlifted = guard(sql, KIND, &view_of(&ann())).expect("admitted").bind(&ann(), &[]).expect("bound");
+    assert_eq!(query.parameters().len(), unlifted.parameters().len() + values.len(), "{sql}");
+    (query.sql().to_owned(), values)
+}
+
+#[test]
+fn literals_are_lifted_where_they_may_be() {
+    for (sql, part, count) in [
+        ("SELECT note FROM orders WHERE id = 5", "(\"id\" = ($3::integer))", 1),
+        ("SELECT note FROM orders WHERE 5 < id", "(($3::integer) < \"id\")", 1),
+        ("SELECT note FROM orders WHERE id = 5000000000", "($3::bigint)", 1),
+        ("SELECT note FROM orders WHERE total > 1.5", "($3::numeric)", 1),
+        ("SELECT id FROM orders o WHERE o.note = 'it''s'", "(\"o\".\"note\" = ($3))", 1),
+        ("SELECT id FROM orders WHERE id IN (1, 2)", "IN (($3::integer), ($4::integer))", 2),
+        ("SELECT id FROM orders WHERE id BETWEEN 1 AND 2", "BETWEEN ($3::integer) AND ($4::integer)", 2),
+        ("SELECT id FROM orders WHERE NOT (id <> 1 OR note >= 'a')", "<> ($3::integer)", 2),
+        ("SELECT o.id FROM orders o JOIN users u ON u.id = o.user_id AND u.id = 3", "($3::integer)", 1),
+        ("SELECT id FROM (SELECT id FROM orders WHERE id = 1) s WHERE s.id = 2", "($4::integer)", 2),
+        ("WITH w AS (SELECT id FROM orders WHERE id = 1) SELECT id FROM w", "($3::integer)", 1),
+        ("SELECT id FROM users WHERE id IN (SELECT user_id FROM orders WHERE id = 4)", "($3::integer)", 1),
+        ("SELECT id FROM orders WHERE id = 1 UNION SELECT id FROM orders WHERE id = 2", "($4::integer)", 2),
+    ] {
+        let (text, values) = lifted(sql);
+        assert!(text.contains(part), "{sql}: {text}");
+        assert_eq!(values.len(), count, "{sql}: {text}");
+    }
+}
+
+#[test]
+fn literals_stay_where_they_could_mean_something_else() {
+    for sql in [
+        // Compared with other parts of the statement, or naming what they are.
+        "SELECT 1, 'a', id = 5 FROM orders",
+        "SELECT id = 5, count(*) FROM orders GROUP BY id = 5 HAVING count(*) > 1",
+        "SELECT id FROM orders GROUP BY id HAVING id = 5",
+        "SELECT id FROM orders ORDER BY id = 5, 1",
+        "SELECT (SELECT o.id FROM orders o WHERE o.id = 5) FROM users",
+        "SELECT count(*) FILTER (WHERE id = 5) FROM orders",
+        "SELECT DISTINCT ON (id = 5) id FROM orders",
+        "SELECT sum(id) OVER w FROM orders WINDOW w AS (PARTITION BY id = 5)",
+        // Not beside a column, or not of a type that a text is known to be read as.
+        "SELECT id FROM orders WHERE id + 1 = 5",
+        "SELECT id FROM orders WHERE id = 5 + 1",
+        "SELECT id FROM orders WHERE id = -5",
+        "SELECT id FROM orders WHERE status = 'draft'",
+        "SELECT id FROM orders WHERE note LIKE 'a%'",
+        "SELECT id FROM orders WHERE note = 'a' || 'b'",
+        "SELECT id FROM orders WHERE note = CAST('a' AS text)",
+        "SELECT id FROM orders WHERE now() > DATE '2020-01-01'",
+        "SELECT id FROM orders WHERE coalesce(id, 5) = 5",
+        "SELECT id FROM orders WHERE 5 = 5",
+        // Planners read them.
+        "SELECT id FROM orders LIMIT 5 OFFSET 5",
+        // Changes keep theirs.
+        "UPDATE orders SET note = 'a' WHERE id = 5",
+        "DELETE FROM orders WHERE id = 5",
+        "INSERT INTO orders (id, note) VALUES (5, 'a')",
+    ] {
+        let (text, values) = lifted(sql);
+        assert!(values.is_empty() && text == guarded(sql).expect("admitted").sql(), "{sql}: {text}");
+    }
+}
+
+#[test]
+fn a_plan_serves_all_texts_of_its_key() {
+    let view = view_of(&ann());
+    let plan = |sql| {
+        let scanned = scan(sql, KIND).expect("literals");
+        let plan = guard_lifted(&scanned, KIND, &view).expect("admitted");
+        (scanned.key(plan.lifted()), plan)
+    };
+    let first = plan("SELECT id, 1 FROM orders WHERE note = 'a' AND id > 7 LIMIT 3");
+    assert_eq!(first, plan("SELECT id, 1 FROM orders WHERE note = 'b''c' AND id > 8 LIMIT 3"));
+    for other in [
+        "SELECT id, 2 FROM orders WHERE note = 'a' AND id > 7 LIMIT 3",
+        "SELECT id, 1 FROM orders WHERE note = 'a' AND id > 7 LIMIT 4",
+        "SELECT id, 1 FROM orders WHERE note = 'a' AND id > 3000000000 LIMIT 3",
+        "SELECT id, 1 FROM orders WHERE note = 'a' AND id > 7.5 LIMIT 3",
+    ] {
+        let other = plan(other);
+        assert!(first.0 != other.0 && first.1 != other.1);
+    }
+    // Without its values it can't be bound.
+    assert_eq!(first.1.bind(&ann(), &[]), Err(Refusal::NotVerified));
+}
+
 #[test]
 fn tenants_share_a_plan_and_bind_their_own_values() {
     let other = principal(json!({ "tenant_id": 2, "tenant_ids": [2], "user_id": 9 }));
@@ -265,7 +363,7 @@ fn who_lacks_the_attribute_is_told_which() {
     let insert = "INSERT INTO orders (id, note) VALUES (1, 'x') ON CONFLICT DO NOTHING";
     let plan = guard(insert, KIND, &view_of(&nothing)).expect("no rows");
     assert!(
-        plan.sql().contains("(FALSE AND") && plan.sql().contains(ringfence_guard::REFUSED),
+        plan.sql().contains("(FALSE") && plan.sql().contains(ringfence_guard::REFUSED),
         "{}",
         plan.sql()
     );
@@ -286,4 +384,152 @@ fn a_barrier_stands_only_where_something_may_raise() {
     ] {
         assert_eq!(guarded(sql).expect("admitted").has_barrier(), has, "{sql}");
     }
+}
+
+/// The document of a system relation, as it is bound.
+fn told(statement: &str, kind: ConnectionKind, view: &View) -> serde_json::Value {
+    let plan = guard(statement, kind, view).expect("admitted");
+    assert!(plan.is_large());
+    let query = plan.bind(&ann(), &[]).expect("bound");
+    let [Parameter::Text(document)] = query.parameters() else { panic!("{:?}", query.parameters()) };
+    serde_json::from_str(document).expect("JSON")
+}
+
+const SYSTEM: [(ConnectionKind, &[&str]); 3] = [
+    (
+        ConnectionKind::Postgresql,
+        &[
+            "information_schema.schemata",
+            "information_schema.tables",
+            "information_schema.columns",
+            "information_schema.views",
+            "information_schema.table_constraints",
+            "information_schema.key_column_usage",
+            "information_schema.referential_constraints",
+            "information_schema.constraint_column_usage",
+            "pg_namespace",
+            "pg_class",
+            "pg_attribute",
+            "pg_type",
+            "pg_index",
+            "pg_constraint",
+            "pg_description",
+            "pg_attrdef",
+            "pg_inherits",
+            "pg_tables",
+            "pg_views",
+        ],
+    ),
+    (ConnectionKind::Sqlite, &["sqlite_master", "sqlite_schema", "main.sqlite_master"]),
+    (
+        ConnectionKind::Mysql,
+        &[
+            "information_schema.schemata",
+            "information_schema.tables",
+            "information_schema.columns",
+            "information_schema.views",
+            "information_schema.table_constraints",
+            "information_schema.key_column_usage",
+            "information_schema.referential_constraints",
+        ],
+    ),
+];
+
+#[test]
+fn system_relations_tell_the_view_alone() {
+    for (kind, relations) in SYSTEM {
+        let view = view_in(kind, &ann());
+        for relation in relations {
+            let document = told(&format!("SELECT * FROM {relation}"), kind, &view).to_string();
+            for hidden in ["api_tokens", "token", "password_hash"] {
+                assert!(!document.contains(hidden), "{relation}: {document}");
+            }
+        }
+    }
+}
+
+/// INVARIANT: two worlds that differ in what is hidden tell the same, numbers and places included.
+#[test]
+fn system_relations_are_the_same_in_two_worlds() {
+    let world = |catalog: &str| {
+        let catalog: Catalog = serde_json::from_str(catalog).expect("a catalog");
+        let policy = Policy::load("policy.yaml", &read("policy.yaml"), KIND).expect("a policy");
+        let who = ann();
+        view(Question {
+            policy: &policy,
+            catalog: &catalog,
+            unfiltered: &catalog,
+            rules: &[],
+            principal: &who,
+        })
+    };
+    let text = read("catalog.json");
+    let without = text
+        .replace(",\n        { \"name\": \"api_tokens\", \"kind\": \"table\", \"columns\": [{ \"name\": \"token\", \"data_type\": \"text\" }] }", "")
+        .replace(",\n            { \"name\": \"password_hash\", \"data_type\": \"text\", \"nullable\": true }", "");
+    let more = text.replace(
+        "\"relations\": [",
+        "\"relations\": [{ \"name\": \"aaa_hidden\", \"kind\": \"table\", \"columns\": [{ \"name\": \"a\", \"data_type\": \"text\" }] },",
+    ).replace("{ \"name\": \"name\", \"data_type\": \"text\" }, { \"name\": \"email\"", "{ \"name\": \"password_hash\", \"data_type\": \"text\" }, { \"name\": \"name\", \"data_type\": \"text\" }, { \"name\": \"email\"");
+    assert!(
+        !without.contains("api_tokens") && !without.contains("password_hash") && more.contains("aaa_hidden")
+    );
+    for relation in SYSTEM[0].1 {
+        let statement = format!("SELECT * FROM {relation}");
+        let here = told(&statement, KIND, &world(&text));
+        assert_eq!(here, told(&statement, KIND, &world(&without)), "{relation}");
+        assert_eq!(here, told(&statement, KIND, &world(&more)), "{relation}");
+    }
+}
+
+#[test]
+fn system_relations_describe_what_is_there() {
+    let view = view_of(&ann());
+    let rows = |relation: &str, keys: &[&str]| -> Vec<String> {
+        let document = told(&format!("SELECT * FROM {relation}"), KIND, &view);
+        let row = |row: &serde_json::Value| {
+            keys.iter().map(|key| row[key].to_string().replace('"', "")).collect::<Vec<_>>().join(" ")
+        };
+        document.as_array().expect("rows").iter().map(row).collect()
+    };
+    assert_eq!(rows("information_schema.schemata", &["schema_name"]), ["public"]);
+    assert_eq!(
+        rows("information_schema.tables", &["table_schema", "table_name", "table_type"]),
+        ["countries", "order_lines", "orders", "users"].map(|name| format!("public {name} BASE TABLE"))
+    );
+    let columns = rows(
+        "information_schema.columns",
+        &["table_name", "column_name", "ordinal_position", "is_nullable", "data_type", "udt_name"],
+    );
+    // Masked columns are there, with their type.
+    assert!(columns.contains(&"users email 4 NO text text".to_owned()), "{columns:?}");
+    assert!(columns.contains(&"orders note 6 YES text text".to_owned()), "{columns:?}");
+    assert!(
+        columns.contains(&"orders status 4 NO USER-DEFINED public.order_status".to_owned()),
+        "{columns:?}"
+    );
+    assert!(columns.contains(&"users id 1 NO integer int4".to_owned()), "{columns:?}");
+    assert_eq!(
+        rows(
+            "information_schema.key_column_usage",
+            &["constraint_name", "column_name", "ordinal_position", "position_in_unique_constraint"]
+        ),
+        [
+            "order_lines_pkey order_id 1 null",
+            "order_lines_pkey line_no 2 null",
+            "order_lines_order_id_fkey order_id 1 1",
+            "orders_pkey id 1 null",
+            "orders_user_id_fkey user_id 1 1",
+            "users_pkey id 1 null",
+        ]
+    );
+    assert_eq!(
+        rows("information_schema.constraint_column_usage", &["constraint_name", "table_name", "column_name"])
+            [2],
+        "order_lines_order_id_fkey orders id"
+    );
+    let classes = rows("pg_class", &["oid", "relname", "relkind", "relnatts", "reltuples"]);
+    assert_eq!(classes[3], "100003 users r 4 null");
+    let keys = rows("pg_constraint", &["conname", "contype", "conrelid", "confrelid", "conkey", "confkey"]);
+    assert!(keys.contains(&"orders_user_id_fkey f 100002 100003 [3] [1]".to_owned()), "{keys:?}");
 }

@@ -40,13 +40,14 @@ impl Decision<'_> {
     }
 
     fn target_rows(&mut self, target: &RelationName) -> Result<Expression, Denial> {
-        if self.question.catalog.relation(&target.schema, &target.name).is_none() {
+        let is_gone = self.question.policy.drift.gone().contains(target);
+        if !is_gone && self.question.catalog.relation(&target.schema, &target.name).is_none() {
             return Ok(Expression::truth(false));
         }
         match self.visible(target) {
             Ok(model) => self.rows(target, model).map(|rows| rows.condition),
             Err(Denial::Invisible(_)) => Ok(Expression::truth(false)),
-            Err(denial @ Denial::ScopeRequired { .. }) => Err(denial),
+            Err(denial @ (Denial::ScopeRequired { .. } | Denial::Suspended)) => Err(denial),
         }
     }
 }

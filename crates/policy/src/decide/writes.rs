@@ -10,6 +10,10 @@ use crate::resolve::{resolve, resolve_filter};
 impl Decision<'_> {
     /// The first write policy for the principal's roles; nothing may be changed without one.
     pub(super) fn writes(&mut self, model: Option<&Model>) -> WriteRules {
+        if model.is_none() && self.question.policy.open_writes {
+            let allow = Permit::Allow;
+            return WriteRules { create: allow, update: allow, delete: allow, ..WriteRules::default() };
+        }
         let Some(rule) =
             model.and_then(|model| model.writes.iter().find(|rule| rule.gate.admits(&self.roles)))
         else {

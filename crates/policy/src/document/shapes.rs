@@ -44,7 +44,7 @@ impl<'de, T, M: Deserialize<'de>, F: FnOnce(String) -> T, G: FnOnce(M) -> T> Vis
     }
 }
 
-fn scalar_or_map<'de, D: Deserializer<'de>, T, M: Deserialize<'de>>(
+pub(crate) fn scalar_or_map<'de, D: Deserializer<'de>, T, M: Deserialize<'de>>(
     deserializer: D,
     expected: &'static str,
     scalar: impl FnOnce(String) -> T,

@@ -8,20 +8,27 @@ use crate::expression::PrincipalPath;
 /// Attributes under this name are the server's own (keys of hashes): no policy may name them, so none can show them.
 pub const RESERVED_ATTRIBUTE: &str = "ringfence";
 
+/// How a rule's variable `{name}` is marked on its way through the SQL parser: no text is read as a name quoted so.
+pub(super) const VARIABLE_QUOTE: char = '{';
+
 /// The path that the names say; `None` when they do not begin with `principal`.
 pub(super) fn path(names: &[Ident]) -> Result<Option<PrincipalPath>, ParseInvalid> {
     let Some((first, rest)) = names.split_first() else { return Ok(None) };
     if first.quote_style.is_some() || !first.value.eq_ignore_ascii_case("principal") {
         return Ok(None);
     }
+    if let [name] = rest
+        && name.quote_style == Some(VARIABLE_QUOTE)
+    {
+        if name.value == RESERVED_ATTRIBUTE {
+            return Err(ParseInvalid::of_names(names, "these attributes are the server's own"));
+        }
+        return Ok(Some(PrincipalPath::Variable(name.value.clone())));
+    }
     let parts: Vec<&str> = rest.iter().map(|part| part.value.as_str()).collect();
     let known = ["org_id", "tenant_id", "user_id", "roles", "permissions", "attributes", "metadata"];
     let path = match parts.as_slice() {
-        ["org_id"] => PrincipalPath::OrgId,
-        ["tenant_id"] => PrincipalPath::TenantId,
-        ["user_id"] => PrincipalPath::UserId,
-        ["roles"] => PrincipalPath::Roles,
-        ["permissions"] => PrincipalPath::Permissions,
+        [name] if PrincipalPath::built_in(name).is_some() => return Ok(PrincipalPath::built_in(name)),
         ["attributes" | "metadata", attribute, ..] if *attribute == RESERVED_ATTRIBUTE => {
             return Err(ParseInvalid::of_names(names, "these attributes are the server's own"));
         }

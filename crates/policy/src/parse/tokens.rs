@@ -2,8 +2,9 @@
 
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
+use super::principal::VARIABLE_QUOTE;
 use super::{MAX_EXPRESSION_DEPTH, ParseInvalid};
 
 /// Most operators in an expression: the parser builds a chain of them without counting its depth.
@@ -12,13 +13,17 @@ const MAX_OPERATORS: usize = 256;
 /// Reads the tokens, without white space and comments.
 ///
 /// `x IN principal.attributes.a` is not SQL: a list stands in parentheses. They are added here.
-pub(super) fn prepare(text: &str) -> Result<Vec<TokenWithSpan>, ParseInvalid> {
+///
+/// With `variables`, `{name}` is one of the principal's, as access rules write them; a brace in a string is part of it.
+pub(super) fn prepare(text: &str, variables: bool) -> Result<Vec<TokenWithSpan>, ParseInvalid> {
     let dialect = PostgreSqlDialect {};
     let all = Tokenizer::new(&dialect, text)
         .tokenize_with_location()
         .map_err(|error| ParseInvalid::at(error.location, error.message))?;
     let mut prepared: Vec<TokenWithSpan> = Vec::with_capacity(all.len());
-    let mut tokens = all.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).peekable();
+    let all = all.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    let all = if variables { with_variables(all)? } else { all.collect() };
+    let mut tokens = all.into_iter().peekable();
     let (mut open, mut operators) = (0_usize, 0_usize);
     while let Some(token) = tokens.next() {
         open = match token.token {
@@ -55,6 +60,33 @@ pub(super) fn prepare(text: &str) -> Result<Vec<TokenWithSpan>, ParseInvalid> {
         prepared.push(TokenWithSpan { token: Token::RParen, span });
     }
     Ok(prepared)
+}
+
+/// `{name}` as `principal.name`, the name marked as a variable's.
+fn with_variables(
+    mut tokens: impl Iterator<Item = TokenWithSpan>,
+) -> Result<Vec<TokenWithSpan>, ParseInvalid> {
+    let word = |value: &str, quote_style| {
+        Token::Word(Word { value: value.to_owned(), quote_style, keyword: Keyword::NoKeyword })
+    };
+    let mut read = Vec::new();
+    while let Some(TokenWithSpan { token, span }) = tokens.next() {
+        if token != Token::LBrace {
+            read.push(TokenWithSpan { token, span });
+            continue;
+        }
+        let (name, end) = (tokens.next(), tokens.next());
+        let (Some(Token::Word(Word { value, quote_style: None, .. })), Some(Token::RBrace)) =
+            (name.map(|token| token.token), end.map(|token| token.token))
+        else {
+            return Err(ParseInvalid::at(span.start, "a variable is written `{name}`"));
+        };
+        let marked = word(&value, Some(VARIABLE_QUOTE));
+        read.extend(
+            [word("principal", None), Token::Period, marked].map(|token| TokenWithSpan { token, span }),
+        );
+    }
+    Ok(read)
 }
 
 /// Whatever is neither a name, a constant nor punctuation.

@@ -1,6 +1,6 @@
 //! Documents: what is read, and what an author hears about the rest.
 
-use ringfence_policy::{ConnectionKind, Policy, json_schema};
+use ringfence_policy::{ConnectionKind, Expectations, Policy, expectations_schema, json_schema};
 
 fn problems(text: &str, kind: ConnectionKind) -> Vec<String> {
     let invalid = Policy::load("p.yaml", text, kind).expect_err(text);
@@ -164,11 +164,57 @@ fn the_published_schema_is_current() {
     assert!(published == current, "docs/policy.schema.json is out of date: run with UPDATE=1");
 }
 
+/// The same of files of expectations.
+#[test]
+fn the_published_schema_of_expectations_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policy-expectations.schema.json");
+    let current = serde_json::to_string_pretty(&expectations_schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &current).unwrap();
+    }
+    let published = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(published == current, "docs/policy-expectations.schema.json is out of date: run with UPDATE=1");
+}
+
+#[test]
+fn expectations_are_read_strictly() {
+    let told = |test: &str| match Expectations::read("t.yaml", &format!("tests:\n  - name: n\n    {test}\n"))
+    {
+        Ok(read) => format!("ok {}", read.tests.len()),
+        Err(invalid) => invalid.to_string(),
+    };
+    for fine in [
+        "as: ann\n    query: SELECT 1\n    expect: { count: 1 }",
+        "as: { tenant: a, roles: [api-user], data_roles: [R], attributes: { region: eu } }\n    query: SELECT 1\n    expect: { rows: [[1, null]], in_order: true }",
+        "as: ann\n    query: DELETE FROM x\n    expect: { admitted: false, refused: WRITE_DENIED }",
+        "as: ann\n    relation: x\n    expect: { hides: [a], shows: [b], masks: [c], visible: true }",
+    ] {
+        assert_eq!(told(fine), "ok 1", "{fine}");
+    }
+    for (wrong, words) in [
+        ("as: ann\n    expect: { count: 1 }", "t.yaml:2:11: a test has either"),
+        ("as: ann\n    query: x\n    relation: y\n    expect: { count: 1 }", "a test has either"),
+        ("as: ann\n    query: x\n    expect: {}", "say what is expected of the query"),
+        ("as: ann\n    relation: x\n    expect: {}", "say what is expected of the relation"),
+        ("as: ann\n    query: x\n    expect: { count: 1, hides: [a] }", "belong to a `relation`"),
+        ("as: ann\n    relation: x\n    expect: { visible: true, refused: X }", "belongs to a `query`"),
+        ("as: ann\n    query: x\n    expect: { count: 1, refused: X }", "has no rows"),
+        (
+            "as: ann\n    query: x\n    expect: { cuont: 1 }",
+            "t.yaml:5:15: unknown key `cuont` (did you mean `count`?)",
+        ),
+        ("as: { tenantt: a }\n    query: x\n    expect: { count: 1 }", "unknown key `tenantt`"),
+        ("query: x\n    expect: { count: 1 }", "the key `as` is missing"),
+    ] {
+        assert!(told(wrong).contains(words), "{wrong}: {}", told(wrong));
+    }
+}
+
 #[test]
 fn names_that_are_not_there_are_told() {
     let told = |text: &str| {
         let problems = crate::world::load(text).check(&crate::world::catalog());
-        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        problems.iter().map(|warning| warning.problem.to_string()).collect::<Vec<_>>().join("\n")
     };
     let cases = [
         (

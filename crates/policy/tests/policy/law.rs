@@ -3,8 +3,8 @@
 use ringfence_policy::evaluate::Datum;
 use ringfence_policy::parse::{Scope, parse_condition};
 use ringfence_policy::{
-    AccessRule, Catalog, ConnectionKind, Denial, Entitlement, Expression, OrgId, Permit, Principal, Question,
-    RuleKind, TenantId, UserId, decide, decide_with_reasons, view,
+    AccessRule, Catalog, ConnectionKind, Denial, Entitlement, Expression, OrgId, Permit, Policy, Principal,
+    Question, RuleKind, TenantId, UserId, decide, decide_with_reasons, view,
 };
 use serde_json::{Value, json};
 
@@ -260,6 +260,90 @@ fn the_tightest_rule_counts() {
     for (rules, expected) in cases {
         assert_eq!(seen(&policy, &rules, &who, "sales"), expected, "{rules:?}");
     }
+}
+
+#[test]
+fn variables_of_rules_are_values_of_the_principal() {
+    let policy = load("default: allow\n");
+    let check = |text: &str, attributes, expected: Result<&[i128], &str>| {
+        let kind = RuleKind::filter(text, &name("sales"), ConnectionKind::Postgresql);
+        let rule = AccessRule { kind: kind.unwrap(), ..rule("sales", None, None, None) };
+        let decided = seen(&policy, &[rule], &of("a", &[], attributes), "sales");
+        let expected = expected
+            .map(<[_]>::to_vec)
+            .map_err(|attribute| Denial::ScopeRequired { attribute: attribute.to_owned() });
+        assert_eq!(decided, expected, "{text}");
+    };
+    let own = || check_attributes();
+    check("id = {least} OR '{least}' = status", own(), Ok(&[2]));
+    check("id IN ({few})", own(), Ok(&[1, 3]));
+    check("id IN ({few}, 2)", own(), Ok(&[1, 2, 3]));
+    check("id NOT IN ({few}, {least})", own(), Ok(&[4, 5, 6]));
+    check("id > {least} OR id IN ( {none} )", own(), Ok(&[3, 4, 5, 6]));
+    // An empty list is NULL: neither in it nor not in it.
+    check("id IN ({none})", own(), Ok(&[]));
+    check("id NOT IN ({none})", own(), Ok(&[]));
+    check("'usage:api' IN ({permissions}) AND {tenant_id} = 'a' AND {org_id} <> {user_id}", own(), Ok(ALL));
+    check("{user_id} = 'me'", json!({}), Ok(&[]));
+    // An own variable goes before what everybody has.
+    check("{user_id} = 'me'", json!({"user_id": "me"}), Ok(ALL));
+    check("{user_id} = 'me'", json!({"user_id": null}), Ok(&[]));
+    check("id > {nobody} OR id < 9", json!({}), Err("{nobody}"));
+    check("id NOT IN ({nobody})", json!({}), Err("{nobody}"));
+}
+
+fn check_attributes() -> Value {
+    json!({"least": 2, "few": [1, 3], "none": []})
+}
+
+#[test]
+fn a_rule_is_one_condition() {
+    for text in [
+        "",
+        " ",
+        "id > 1; DROP TABLE sales",
+        "id > 1) OR (1 = 1",
+        "id > 1 --",
+        "{}",
+        "{ user id }",
+        "{\"user_id\"} = 1",
+        "{ringfence} = 1",
+        "{user_id}.x = 'a'",
+        "x.{user_id} = 'a'",
+        "id = {user_id",
+        "id = user_id}",
+        "{roles} = 'a' OR 1",
+        "id IN (SELECT id FROM {sales})(",
+        "{user_id}(1) = 1",
+        "pg_sleep(1) IS NULL",
+        "(SELECT id FROM sales) = 1",
+    ] {
+        let kind = RuleKind::filter(text, &name("sales"), ConnectionKind::Postgresql);
+        // A comment ends with the text, so that it eats nothing.
+        assert_eq!(kind.is_ok(), text == "id > 1 --", "{text}: {kind:?}");
+    }
+    let policy =
+        "models: { Sale: { table: sales, row_policies: [ { name: x, condition: \"owner = {user_id}\" } ] } }";
+    assert!(Policy::load("p", policy, ConnectionKind::Postgresql).is_err(), "braces are for access rules");
+}
+
+#[test]
+fn what_binds_is_told() {
+    let user = rule("sales", Some("a"), Some("u"), Some("id > 3"));
+    let tenant = rule("sales", Some("a"), None, Some("id > 2"));
+    let other = rule("sales", Some("b"), None, Some("id > 4"));
+    let block = rule("sales", None, None, None);
+    let who = of("a", &[], json!({}));
+    let rules = [tenant.clone(), user.clone(), other.clone()];
+    let ids = |rules: &[AccessRule]| -> Vec<String> {
+        AccessRule::binding(rules, &name("sales"), &who).iter().map(|rule| rule.id.clone()).collect()
+    };
+    assert_eq!(ids(&rules), ["id > 3"]);
+    assert_eq!(ids(&[rules.to_vec(), vec![block.clone()]].concat()), ["block"]);
+    assert_eq!(ids(&[other.clone()]), [""; 0]);
+    assert!(user.overrides(&tenant) && !tenant.overrides(&user) && !user.overrides(&other));
+    assert!(!user.overrides(&block) && !user.overrides(&user));
+    assert_eq!(RuleKind::Block.own_variables(), [""; 0]);
 }
 
 fn decided(policy: &str, who: &Principal, table: &str) -> Result<Entitlement, Denial> {

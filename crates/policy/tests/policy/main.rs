@@ -2,8 +2,10 @@
 
 mod corpus;
 mod documents;
+mod drift;
 mod expressions;
 mod law;
+mod lints;
 mod masks;
 mod properties;
 mod reference;

@@ -275,6 +275,11 @@ proptest! {
             // A filter rule takes the place of a wider one, so it narrows only what no rule filters yet.
             let unruled = shown(&before, &[], &who, table);
             prop_assert!(subset(&shown(&before, std::slice::from_ref(&filter), &who, table), &unruled));
+            // Beside others too, unless it takes the place of one: writing such a rule is for whoever wrote the wider one.
+            if !rules.iter().any(|wider| filter.overrides(wider)) {
+                let both = [rules.clone(), vec![filter.clone()]].concat();
+                prop_assert!(subset(&shown(&before, &both, &who, table), &more));
+            }
         }
     }
 

@@ -67,8 +67,21 @@ pub(crate) const POLICY: &str = "\
 EXAMPLES
   ringfence policy check shop.yaml
   ringfence policy check report.yaml --kind sqlite
+  ringfence policy check shop.yaml --connection postgresql://app@db/shop --user ada --data-dir ./data
+
+  What would it change, for whom, in rows and columns?
+    ringfence policy diff shop.yaml --connection postgresql://app@db/shop --user ada --data-dir ./data
+
+  Do the expectations hold, before it is put?
+    ringfence policy test shop.tests.yaml --policy shop.yaml --connection postgresql://app@db/shop --user ada --data-dir ./data
+
   ringfence policy apply shop.yaml --connection postgresql://app@db/shop --user ada --data-dir ./data
   ringfence policy get --connection postgresql://app@db/shop --user ada --data-dir ./data > shop.yaml";
+
+pub(crate) const DOCTOR: &str = "\
+EXAMPLES
+  ringfence doctor --user ada --data-dir ./data
+  ringfence doctor --user ada --strict --format json --data-dir ./data | jq '.findings[] | select(.state != \"good\")'";
 
 pub(crate) const AUDIT: &str = "\
 EXAMPLES

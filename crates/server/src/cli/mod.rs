@@ -6,6 +6,7 @@ mod checks;
 mod completions;
 mod config;
 mod demo;
+mod doctor;
 mod failure;
 mod help;
 mod listening;
@@ -45,6 +46,7 @@ enum Command {
     Config(config::ConfigCommand),
     Admin(admin::Admin),
     Policy(policy::PolicyCommand),
+    Doctor(doctor::Doctor),
     Audit(audit::Audit),
     Completions(completions::Completions),
 }
@@ -58,6 +60,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(command) => command.run(),
         Command::Admin(command) => command.run(),
         Command::Policy(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Completions(command) => Ok(command.run::<Cli>()),
     };

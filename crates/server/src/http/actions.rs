@@ -23,7 +23,7 @@ const API: [(&str, &str); 12] = [
 ];
 
 /// Every operation of `/v1/`.
-const V1: [(&str, &str); 48] = [
+const V1: [(&str, &str); 52] = [
     ("GET /v1/me", "get-user-info"),
     ("GET /v1/keys", "list-access-keys"),
     ("POST /v1/keys", "create-key"),
@@ -58,6 +58,10 @@ const V1: [(&str, &str); 48] = [
     ("PUT /v1/connections/{key}/catalog/{schema}/{table}", "describe-relation"),
     ("GET /v1/policies/{key}", "get-policy"),
     ("PUT /v1/policies/{key}", "put-policy"),
+    ("DELETE /v1/policies/{key}", "remove-policy"),
+    ("POST /v1/policies/{key}/check", "check-policy"),
+    ("POST /v1/policies/{key}/diff", "diff-policy"),
+    ("POST /v1/policies/{key}/test", "test-policy"),
     ("GET /v1/policies/{key}/history", "get-policy-history"),
     ("POST /v1/policies/{key}/roll-back", "roll-back-policy"),
     ("POST /v1/connections/{key}/query", "run-query"),

@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::call::RefusedCode;
+use crate::reports::DocumentProblem;
 
 /// The media type of problem details.
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
@@ -26,28 +27,6 @@ pub(crate) struct Problem {
     pointer: Option<String>,
     problems: Box<[DocumentProblem]>,
     trace_id: Option<String>,
-}
-
-/// One fault of a document that was sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub(crate) struct DocumentProblem {
-    /// Counted from 1; 0 when it is about no line.
-    pub(crate) line: usize,
-    /// In characters, counted from 1.
-    pub(crate) column: usize,
-    /// What is wrong.
-    pub(crate) message: String,
-    /// What may have been meant.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String, required = false)]
-    pub(crate) suggestion: Option<String>,
-}
-
-impl From<ringfence_policy::Problem> for DocumentProblem {
-    fn from(problem: ringfence_policy::Problem) -> Self {
-        let ringfence_policy::Problem { line, column, message, suggestion, .. } = problem;
-        Self { line, column, message, suggestion }
-    }
 }
 
 /// Problem details as RFC 9457 has them. Clients decide by `code`, which is stable; people read `detail` and `hint`.
@@ -228,6 +207,9 @@ pub(crate) const fn standing_hint(code: Code) -> Option<&'static str> {
         Code::CatalogNotReady => "wait until the connection's status is `completed`",
         Code::PolicyInvalid => "nothing was changed: mend what `problems` lists",
         Code::PreconditionFailed => "read it again, then repeat the change with its `ETag`",
+        Code::RelationSuspended => {
+            "an administrator of the organization sees why at /v1/policies, and puts the policy again"
+        }
         Code::PolicyUnusable => "an administrator of the organization can put another policy",
         Code::QueryTimedOut => "narrow the query, or ask for more time with `timeout_ms`",
         Code::ResultTooLarge => "select fewer columns or rows, or stream with `Accept: application/x-ndjson`",

@@ -119,6 +119,9 @@ impl Scene {
         if let Some(accept) = case["accept"].as_str() {
             request = request.header("accept", accept);
         }
+        if let Some(tag) = case["if_match"].as_str() {
+            request = request.header("if-match", tag);
+        }
         if !body.is_null() {
             let text = body.to_string().replace("$theirs", &self.connection).replace("$scope", scope);
             let text = text.replace("$query", &self.query);

@@ -116,6 +116,112 @@ async fn all_that_is_wrong_with_a_policy_is_told() {
     assert_eq!(read(odd).await.status, 400);
 }
 
+impl Shop<'_> {
+    async fn send(&self, verb: &str, what: &str, document: &str, headers: &[(&str, &str)]) -> Answer {
+        let path = format!("{}{what}", self.path);
+        let mut request = self.v1.request(&self.boss, verb, &path).header("content-type", "application/yaml");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        read(request.body(document.to_owned())).await
+    }
+}
+
+#[tokio::test]
+async fn a_document_is_looked_at_before_it_counts() {
+    let server = Server::start().await;
+    let shop = Shop::open(&server, "v1_policy_looks").await;
+    let checked =
+        shop.send("POST", "/check", "models:\n  Movie: { table: public.movies, roles: [] }\n", &[]).await;
+    assert_eq!(checked.status, 200, "{}", checked.text);
+    let warning = &checked.json()["warnings"][0];
+    assert_eq!(
+        (checked.json()["valid"].clone(), checked.json()["indexed"].clone()),
+        (json!(true), json!(true))
+    );
+    assert_eq!(
+        (&warning["code"], &warning["line"], &warning["relation"]),
+        (&json!("RULE_EMPTY"), &json!(2), &json!("public.movies")),
+        "{warning}"
+    );
+    let checked = shop.send("POST", "/check", "modles: {}\n", &[]).await.json();
+    assert_eq!((&checked["valid"], &checked["problems"][0]["line"]), (&json!(false), &json!(1)), "{checked}");
+    shop.v1.refused(&shop.boss, "GET", &shop.path, Value::Null, 404, "NOT_FOUND").await;
+
+    let effect = shop.send("POST", "/diff?users=banana-user", DOCUMENT, &[]).await;
+    assert_eq!(effect.status, 200, "{}", effect.text);
+    let effect = effect.json();
+    assert_eq!((&effect["version"], &effect["users"]), (&Value::Null, &json!(1)));
+    let movies = &effect["groups"][0]["relations"][1];
+    assert_eq!(
+        (&movies["relation"], &movies["after"]),
+        (&json!("public.movies"), &json!("visible")),
+        "{effect}"
+    );
+    let rows = &movies["rows"][0];
+    assert_eq!(
+        (&rows["before"], &rows["after"], &rows["lost"]),
+        (&json!(3), &json!(1), &json!(2)),
+        "{effect}"
+    );
+    let uncounted = shop.send("POST", "/diff?users=banana-user&count=false", DOCUMENT, &[]).await.json();
+    assert_eq!(
+        (&uncounted["counts"], &uncounted["groups"][0]["relations"][1]["rows"]),
+        (&json!(0), &json!([]))
+    );
+    let odd = shop.send("POST", "/diff?user=banana-user", DOCUMENT, &[]).await;
+    assert_eq!(odd.status, 400, "{}", odd.text);
+    let invalid = shop.send("POST", "/diff", "modles: {}", &[]).await;
+    assert_eq!((invalid.status.as_u16(), &invalid.json()["code"]), (422, &json!("POLICY_INVALID")));
+
+    let test = "tests:\n  - { name: old films, as: banana-user, query: SELECT title FROM movies, expect: { rows: [[Alien]] } }\n";
+    let nothing = shop.send("POST", "/test", test, &[]).await;
+    assert_eq!(nothing.status, 404, "there is no policy: {}", nothing.text);
+    let body = json!({"policy": DOCUMENT, "tests": [
+        {"name": "old films", "as": "banana-user", "query": "SELECT title FROM movies", "expect": {"rows": [["Alien"]]}},
+        {"name": "all films", "as": "banana-user", "query": "SELECT title FROM movies", "expect": {"count": 3}},
+    ]});
+    let report = shop.v1.expect(&shop.boss, "POST", &format!("{}/test", shop.path), body, 200).await.json();
+    assert_eq!(
+        (&report["passed"], &report["failed"], &report["version"]),
+        (&json!(1), &json!(1), &Value::Null)
+    );
+    assert_eq!(report["tests"][1]["failures"], json!(["expected 3 rows, got 1"]), "{report}");
+    // Nothing of all that is in force; what is looked at is for administrators.
+    assert_eq!(shop.titles().await, json!([["Alien"], ["Brazil"], ["Heat"]]));
+    for what in ["/check", "/diff", "/test"] {
+        let path = format!("{}{what}", shop.path);
+        shop.v1.refused(&shop.banana, "POST", &path, json!({"tests": []}), 403, "NOT_PERMITTED").await;
+    }
+}
+
+#[tokio::test]
+async fn a_policy_is_removed_on_purpose_only() {
+    let server = Server::start().await;
+    let shop = Shop::open(&server, "v1_policy_removed").await;
+    shop.put(DOCUMENT, &[]).await;
+    assert_eq!(shop.titles().await, json!([["Alien"]]));
+    for (headers, status, code) in [
+        (&[][..], 400, "INVALID_REQUEST"),
+        (&[("if-none-match", "*")], 400, "INVALID_REQUEST"),
+        (&[("if-match", "\"2\"")], 412, "PRECONDITION_FAILED"),
+        (&[("if-match", "*")], 412, "PRECONDITION_FAILED"),
+    ] {
+        let refused = shop.send("DELETE", "", "", headers).await;
+        assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (status, &json!(code)), "{headers:?}");
+    }
+    assert_eq!(shop.titles().await, json!([["Alien"]]));
+    let removed = shop.send("DELETE", "?comment=moved", "", &[("if-match", "\"1\"")]).await;
+    assert_eq!((removed.status.as_u16(), removed.header("etag")), (200, "\"2\""), "{}", removed.text);
+    assert_eq!((&removed.json()["removed"], &removed.json()["comment"]), (&json!(true), &json!("moved")));
+    assert_eq!(shop.titles().await, json!([["Alien"], ["Brazil"], ["Heat"]]));
+    shop.v1.refused(&shop.boss, "GET", &shop.path, Value::Null, 404, "NOT_FOUND").await;
+    let back = format!("{}/roll-back", shop.path);
+    shop.v1.refused(&shop.boss, "POST", &back, json!({"version": 2}), 400, "INVALID_REQUEST").await;
+    shop.v1.expect(&shop.boss, "POST", &back, json!({"version": 1}), 200).await;
+    assert_eq!(shop.titles().await, json!([["Alien"]]));
+}
+
 #[tokio::test]
 async fn data_roles_are_set_with_the_user() {
     let server = Server::start().await;

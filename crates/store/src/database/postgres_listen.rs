@@ -14,6 +14,7 @@ use super::postgres::CHANNEL;
 use super::postgres_tls::Target;
 use super::publish;
 use crate::access_keys::KeyHash;
+use crate::access_rules::RulePlace;
 use crate::changes::Change;
 use crate::policies::PolicyId;
 use crate::sources::SourceId;
@@ -76,6 +77,7 @@ pub(super) fn encode(node: &str, change: &Change) -> String {
         Change::Key(hash) => ("key", hex::encode(hash.0)),
         Change::Source(source) => ("source", source.0.to_string()),
         Change::Policy(policy) => ("policy", policy.0.clone()),
+        Change::AccessRules(place) => ("rules", place.0.clone()),
         Change::Everything => ("everything", String::new()),
     };
     format!("{node} {kind} {id}")
@@ -94,6 +96,7 @@ fn decode(own_node: &str, payload: &str) -> Option<Change> {
             let mut hash = [0; 32];
             hex::decode_to_slice(id, &mut hash).ok().map(|()| Change::Key(KeyHash(hash)))
         }
+        (Some("rules"), Some(id)) => Some(Change::AccessRules(RulePlace(id.to_owned()))),
         (Some("policy"), Some(id)) => Some(Change::Policy(PolicyId(id.to_owned()))),
         (Some("source"), Some(id)) => id.parse().ok().map(|id| Change::Source(SourceId(id))),
         _ => None,
@@ -113,6 +116,7 @@ mod tests {
             Change::Key(KeyHash([7; 32])),
             Change::Source(SourceId(42)),
             Change::Policy(PolicyId("ab12".to_owned())),
+            Change::AccessRules(RulePlace("cd34".to_owned())),
             Change::Everything,
         ];
         for change in changes {

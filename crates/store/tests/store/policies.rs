@@ -16,6 +16,8 @@ fn draft(text: &str) -> PolicyDraft {
         author: user_id("ann"),
         comment: (text == "two").then(|| "why not".to_owned()),
         created_at: 17,
+        footprint: (text == "two").then(|| "{}".to_owned()),
+        removed: text.is_empty(),
     }
 }
 
@@ -74,6 +76,28 @@ pub(crate) async fn a_lost_version_is_not_an_open_place(world: World) {
     store.policies().put(&place("acme", "shop"), Expected::None, &draft("one")).await.unwrap();
     world.raw("DELETE FROM policies").await;
     assert_eq!(store.policies().current(&place("acme", "shop")).await.unwrap(), Guarding::Lost);
+}
+
+pub(crate) async fn a_removed_policy_leaves_its_history(world: World) {
+    let store = world.open().await;
+    two_organizations(&store).await;
+    let (shop, policies) = (place("acme", "shop"), store.policies());
+    policies.put(&shop, Expected::None, &draft("two")).await.unwrap();
+    assert_eq!(policies.put(&shop, Expected::Version(1), &draft("")).await.unwrap(), 2);
+    assert_eq!(policies.current(&shop).await.unwrap(), Guarding::Open);
+    let history = policies.history(&shop).await.unwrap();
+    let told: Vec<_> = history.iter().map(|entry| (entry.version, entry.removed)).collect();
+    assert_eq!(told, [(2, true), (1, false)]);
+    assert_eq!(history[1].footprint.as_deref(), Some("{}"));
+    // There is none, and the versions go on.
+    let stale = policies.put(&shop, Expected::Version(1), &draft("one")).await;
+    assert!(matches!(stale, Err(StoreError::Conflict { .. })), "{stale:?}");
+    assert_eq!(policies.put(&shop, Expected::None, &draft("one")).await.unwrap(), 3);
+    assert_eq!(current(&store, &shop).await, Some((3, "one".to_owned())));
+    // The version that counts being lost is not its having been removed.
+    policies.put(&shop, Expected::Any, &draft("")).await.unwrap();
+    world.raw("DELETE FROM policies WHERE version = 4").await;
+    assert_eq!(policies.current(&shop).await.unwrap(), Guarding::Lost);
 }
 
 pub(crate) async fn concurrent_versions_have_one_winner(world: World) {

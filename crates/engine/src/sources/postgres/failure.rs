@@ -72,6 +72,11 @@ pub(super) fn is_stale_statement(error: &tokio_postgres::Error) -> bool {
     })
 }
 
+/// Class 42: what the statement names or compares is not there, or not in this way.
+pub(super) fn is_misread(error: &tokio_postgres::Error) -> bool {
+    code(error).is_some_and(|code| code.starts_with("42"))
+}
+
 /// A statement that wanted to write in a read-only transaction.
 pub(super) fn is_write_in_read(error: &tokio_postgres::Error) -> bool {
     code(error) == Some("25006")

@@ -63,6 +63,23 @@ LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE k.conrelid = ANY ($1) AND k.contype IN ('p', 'u', 'f')
 ORDER BY k.conrelid, k.contype = 'p' DESC, k.conname";
 
+/// Unique indexes beside the constraints, with the columns that they name: those of expressions and of conditions tell of
+/// rows as well. An index over expressions alone has no columns.
+const UNIQUE_INDEXES: &str = "
+SELECT i.indrelid,
+  ARRAY(SELECT DISTINCT a.attname::text FROM pg_attribute a
+        WHERE a.attrelid = i.indrelid AND a.attnum > 0
+          AND (a.attnum = ANY (i.indkey::int2[])
+            OR a.attnum IN (SELECT d.refobjsubid FROM pg_depend d
+                            WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
+                              AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid
+                              AND i.indexprs IS NOT NULL))
+        ORDER BY 1)
+FROM pg_index i
+WHERE i.indrelid = ANY ($1) AND i.indisunique AND i.indislive
+  AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u'))
+ORDER BY i.indrelid, i.indexrelid";
+
 pub(super) async fn introspect(
     pools: &Arc<Pools>,
     closing: CancellationToken,
@@ -101,6 +118,10 @@ async fn read(
     let oids = relations.iter().map(|row| row.try_get(0)).collect::<Result<Vec<u32>, _>>()?;
     let mut columns = columns(&client.query(COLUMNS, &[&oids]).await?)?;
     let mut constraints = constraints(&client.query(CONSTRAINTS, &[&oids]).await?)?;
+    let mut indexes: HashMap<u32, Vec<Vec<String>>> = HashMap::new();
+    for row in client.query(UNIQUE_INDEXES, &[&oids]).await? {
+        indexes.entry(row.try_get(0)?).or_default().push(row.try_get(1)?);
+    }
     let mut schemas: Vec<Schema> = Vec::new();
     for (done, (row, oid)) in relations.iter().zip(oids).enumerate() {
         let schema: &str = row.try_get(1)?;
@@ -116,12 +137,16 @@ async fn read(
         constraints.retain(|constraint| {
             own_columns(constraint).iter().all(|name| columns.iter().any(|it| it.name == *name))
         });
+        let mut unique_indexes = indexes.remove(&oid).unwrap_or_default();
+        unique_indexes
+            .retain(|names| names.iter().all(|name| columns.iter().any(|column| column.name == *name)));
         let relation = Relation {
             name: row.try_get(2)?,
             kind: kind(row.try_get(3)?),
             comment: row.try_get(4)?,
             columns,
             constraints,
+            unique_indexes,
             ddl: None,
         };
         if let Some(schema) = schemas.last_mut() {

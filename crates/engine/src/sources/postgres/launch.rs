@@ -14,7 +14,7 @@ use super::failure;
 use super::parameter::{Bound, literals, refuse_nul};
 use super::prepared::{Prepared, Shape};
 use super::rows::Rows;
-use super::session::{NAMED, Session};
+use super::session::{END_READ, NAMED, Session};
 use super::transaction::{Failure, Opening, Transaction, wants_text};
 use crate::RunOptions;
 
@@ -57,7 +57,7 @@ pub(super) async fn launch(
             if *open == Transaction::AssumedReadOnly && failure::is_write_in_read(&error) =>
         {
             session.note_write(text);
-            session.client.batch_execute("ROLLBACK").await.map_err(Failure::Database)?;
+            roll_back(session).await?;
             *open = Transaction::of(query, options, true);
             Attempt { transaction: *open, ..attempt }.make(session).await
         }
@@ -76,8 +76,13 @@ impl Attempt<'_> {
         match (kept, in_one_trip) {
             (Some(prepared), Some(opening)) => {
                 prepared.match_parameters(self.parameters.len()).map_err(Failure::Refused)?;
-                let running = session.client.query_raw(&prepared.statement, self.bound());
-                let (begun, rows) = join(opening.begin(&session.client), running).await;
+                // Beginning, the statement, and the end, in one round trip. Rolled back it is in any case, and the
+                // database does that the moment its last row is sent.
+                let client = &session.client;
+                let running = client.query_raw(&prepared.statement, self.bound());
+                let begun = join(opening.begin(client), running);
+                let ((begun, rows), ending) = join(begun, client.simple_query_raw(END_READ)).await;
+                session.ending = ending.ok().map(Box::pin);
                 begun.map_err(Failure::unwrapped)?;
                 match rows {
                     Ok(rows) => self.launched(rows, prepared.shape.clone()).await,
@@ -166,16 +171,20 @@ impl Attempt<'_> {
         session: &mut Session,
         error: tokio_postgres::Error,
     ) -> Result<Launched, Failure> {
-        if !failure::is_stale_statement(&error) {
-            return Err(Failure::Database(error));
+        if failure::is_stale_statement(&error) {
+            session.forget_statement(self.sql);
+            return self.anew(session).await;
         }
-        session.forget_statement(self.sql);
-        self.anew(session).await
+        if failure::is_misread(&error) {
+            // The types of its parameters may be those of columns that were changed since.
+            session.forget_statement(self.sql);
+        }
+        Err(Failure::Database(error))
     }
 
     async fn anew(self, session: &mut Session) -> Result<Launched, Failure> {
         if self.transaction != Transaction::None {
-            session.client.batch_execute("ROLLBACK").await.map_err(Failure::Database)?;
+            roll_back(session).await?;
         }
         Box::pin(self.make(session)).await
     }
@@ -198,6 +207,14 @@ impl Attempt<'_> {
             None => Ok(Launched { rows: Rows::Empty, shape }),
         }
     }
+}
+
+/// Ends a transaction that came to nothing, unless its end was sent along.
+async fn roll_back(session: &mut Session) -> Result<(), Failure> {
+    if !session.see_ending().await.map_err(Failure::Database)? {
+        session.client.batch_execute("ROLLBACK").await.map_err(Failure::Database)?;
+    }
+    Ok(())
 }
 
 /// The first message that says that something has run.

@@ -11,6 +11,7 @@ mod connect;
 mod explain;
 mod failure;
 mod form;
+mod examine;
 mod introspect;
 mod launch;
 pub(super) mod number;
@@ -91,6 +92,10 @@ impl Postgres {
         progress: &(dyn Fn(&str, usize, usize) + Send + Sync),
     ) -> Result<Catalog, SourceError> {
         introspect::introspect(&self.pools, self.closing.clone(), address, progress).await
+    }
+
+    pub(crate) async fn examine(&self, address: &SourceAddress) -> Result<crate::Examined, SourceError> {
+        examine::examine(&self.pools, self.closing.clone(), address).await
     }
 
     pub(crate) fn evict(&self, address: &SourceAddress) {

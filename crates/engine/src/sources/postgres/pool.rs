@@ -211,8 +211,9 @@ async fn sweep(pools: Weak<Pools>, idle_timeout: Duration) {
 
 impl Pool {
     fn is_of(&self, address: &SourceAddress, purpose: Purpose) -> bool {
-        let password =
-            |address: &SourceAddress| address.password.as_ref().map(|it| it.expose_secret().to_owned());
+        fn password(address: &SourceAddress) -> Option<&str> {
+            address.password.as_ref().map(ExposeSecret::expose_secret)
+        }
         let own = &self.address;
         self.purpose == purpose
             && (&own.pool_scope, &own.host, own.port, &own.database)

@@ -1,14 +1,16 @@
 //! One session with a PostgreSQL backend, and what it takes to hand it on clean.
 
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use lru::LruCache;
 use ringfence_guard::GuardedQuery;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryStream};
 
 use super::prepared::Prepared;
 use super::transaction::Transaction;
@@ -26,7 +28,7 @@ const CLEAN: &str = "CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; RESET A
 
 /// The same after a read-only transaction of ours: rolled back, it leaves no setting, role, cursor or listener, and it
 /// could make no temporary table and draw from no sequence. Advisory locks of the session outlive it.
-const END_READ: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()";
+pub(super) const END_READ: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unlock_all()";
 
 /// A statement with parameters whose rows only PostgreSQL can put into words is prepared in SQL, because the driver
 /// asks for words only of what has none.
@@ -47,6 +49,8 @@ pub(super) struct Session {
     pub(super) looked_up_types: bool,
     /// A statement was prepared by name, in SQL.
     pub(super) named_statement: bool,
+    /// What ends a read-only transaction was sent along with its statement: what is answered to that.
+    pub(super) ending: Option<Pin<Box<SimpleQueryStream>>>,
     /// Something was sent whose end was not seen.
     pub(super) in_flight: bool,
     pub(super) idle_since: Instant,
@@ -112,6 +116,7 @@ impl Session {
             writing: LruCache::new(WRITING),
             looked_up_types: false,
             named_statement: false,
+            ending: None,
             in_flight: false,
             idle_since: Instant::now(),
         }
@@ -128,6 +133,7 @@ impl Session {
     pub(super) fn keep_statement(&mut self, sql: &str, prepared: &Arc<Prepared>) {
         self.looked_up_types |= prepared.shape.looked_up_types;
         if sql.len() <= LONGEST_KEPT
+            && !reads_clock_once(sql)
             && !prepared.shape.is_foreign()
             && let Some(statements) = &mut self.statements
         {
@@ -154,6 +160,13 @@ impl Session {
         self.statements.as_ref().map_or(0, LruCache::len)
     }
 
+    /// Waits for the end of a transaction whose end was sent along. `false` when none was.
+    pub(super) async fn see_ending(&mut self) -> Result<bool, tokio_postgres::Error> {
+        let Some(mut ending) = self.ending.take() else { return Ok(false) };
+        while ending.next().await.transpose()?.is_some() {}
+        Ok(true)
+    }
+
     /// Brings the session back to how it was after signing in. `false`: close it.
     //
     // INVARIANT: what a statement left in a session is gone before the next borrower; tests/engine/hygiene.rs holds it.
@@ -163,6 +176,7 @@ impl Session {
         }
         let named_statement = std::mem::take(&mut self.named_statement);
         let tidying = async {
+            let has_ended = self.see_ending().await?;
             if named_statement {
                 // First of all, the transaction that it may have failed in.
                 self.client.batch_execute("ROLLBACK").await?;
@@ -170,6 +184,9 @@ impl Session {
                 let _ = self.client.batch_execute(DROP_NAMED).await;
             }
             if !tidy.discard && tidy.transaction.is_read_only() {
+                if has_ended && !named_statement {
+                    return Ok(());
+                }
                 return self.client.batch_execute(END_READ).await;
             }
             if tidy.transaction != Transaction::None {
@@ -185,6 +202,15 @@ impl Session {
         };
         matches!(timeout(TIDY_LIMIT, tidying).await, Ok(Ok(()))) && self.is_usable()
     }
+}
+
+/// Whether the text may have a constant such as 'now', which PostgreSQL reads when it prepares the statement, and never
+/// again.
+fn reads_clock_once(sql: &str) -> bool {
+    const WORDS: [&[u8]; 5] = [b"'now", b"now'", b"today", b"tomorrow", b"yesterday"];
+    let contains =
+        |word: &[u8]| sql.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+    WORDS.into_iter().any(contains)
 }
 
 impl Drop for Session {

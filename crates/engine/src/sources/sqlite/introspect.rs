@@ -15,7 +15,7 @@ const COLUMNS: &str =
     "SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1) WHERE hidden <> 1 ORDER BY cid";
 const FOREIGN: &str =
     "SELECT id, \"table\", \"from\", \"to\" FROM pragma_foreign_key_list(?1) ORDER BY id DESC, seq";
-const UNIQUE: &str = "SELECT l.name, i.name FROM pragma_index_list(?1) AS l, pragma_index_info(l.name) AS i WHERE l.origin = 'u' ORDER BY l.seq DESC, i.seqno";
+const UNIQUE: &str = "SELECT l.name, i.name FROM pragma_index_list(?1) AS l, pragma_index_info(l.name) AS i WHERE l.origin = ?2 AND l.\"unique\" ORDER BY l.seq DESC, i.seqno";
 
 pub(super) fn introspect(
     path: &Path,
@@ -42,7 +42,9 @@ fn relations(connection: &Connection) -> Result<Vec<Relation>> {
             }
             let (columns, primary) = columns(connection, &name)?;
             let constraints = constraints(connection, &name, primary)?;
-            Ok(relation(name, RelationKind::Table, columns, constraints))
+            let unique_indexes = unique(connection, &name, "c")?;
+            let table = relation(name, RelationKind::Table, columns, constraints);
+            Ok(Relation { unique_indexes, ..table })
         })
         .collect()
 }
@@ -79,8 +81,17 @@ fn constraints(connection: &Connection, table: &str, primary: Vec<String>) -> Re
     if !primary.is_empty() {
         constraints.push(Constraint::Primary { columns: primary });
     }
+    let unique = unique(connection, table, "u")?.into_iter();
+    constraints.extend(unique.map(|columns| Constraint::Unique { columns }));
+    constraints.extend(foreign(connection, table)?);
+    Ok(constraints)
+}
+
+/// Columns of the unique indexes of that origin: `u` for those of constraints, `c` for those that were made for themselves.
+/// An expression of an index has no name.
+fn unique(connection: &Connection, table: &str, origin: &str) -> Result<Vec<Vec<String>>> {
     let mut statement = connection.prepare(UNIQUE)?;
-    let mut rows = statement.query([table])?;
+    let mut rows = statement.query([table, origin])?;
     let mut unique: Vec<(String, Vec<String>)> = Vec::new();
     while let Some(row) = rows.next()? {
         let (index, column): (String, Option<String>) = (row.get(0)?, row.get(1)?);
@@ -89,9 +100,7 @@ fn constraints(connection: &Connection, table: &str, primary: Vec<String>) -> Re
             _ => unique.push((index, column.into_iter().collect())),
         }
     }
-    constraints.extend(unique.into_iter().map(|(_, columns)| Constraint::Unique { columns }));
-    constraints.extend(foreign(connection, table)?);
-    Ok(constraints)
+    Ok(unique.into_iter().map(|(_, columns)| columns).collect())
 }
 
 /// Its number, the table referred to, own columns, and theirs where the key names them.

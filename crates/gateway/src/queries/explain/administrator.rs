@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ringfence_engine::{RunOptions, SourceAddress, SourceError, Value};
-use ringfence_guard::{GuardedPlan, PlanParameter};
+use ringfence_guard::{GuardedPlan, Parameter, PlanParameter};
 use ringfence_policy::expression::PrincipalPath;
 use ringfence_policy::mask::HASH_KEY_ATTRIBUTE;
 use ringfence_policy::{
@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 use super::{AdministratorsView, ExplainRequest, Sent, SentParameter, asked, limits, reasons};
 use crate::catalog::find_relation;
 use crate::connections::address_of;
-use crate::guarded::{Seat, Snapshot};
-use crate::policies::LoadedPolicy;
+use crate::guarded::{Lens, Planned, Seat, Snapshot};
+use crate::lifted::Found;
 use crate::queries::{guard, options};
 use crate::{Call, Gateway, Refused};
 
@@ -48,12 +48,12 @@ pub(super) async fn view(
     let (connection, has_connection) = gateway.connection_asked(call, &target, &request.key).await?;
     let org = &target.principal().org;
     let address = address_of(&connection, org)?;
-    let policy = gateway.policy_on(org, &address).await?;
+    let lens = gateway.lens(target.principal(), &connection, &address).await?;
     let options = options::options(&gateway.shared.config, &request.query)?;
     let source = gateway.shared.store.sources().get(connection.source).await?;
     let view = AdministratorsView {
         asked: asked(target.principal(), has_connection),
-        policy_version: policy.as_ref().map(|policy| policy.version),
+        policy_version: lens.as_ref().filter(|lens| !lens.is_confined()).map(|lens| lens.policy.version),
         catalog_version: source.filter(|source| source.org == *org).map(|source| source.generation),
         refusal: None,
         sent: None,
@@ -64,8 +64,8 @@ pub(super) async fn view(
     };
     let cancel = permit.cancel.clone();
     let trial = Trial { gateway, call: &target, connection: &connection, request, address, options, cancel };
-    match policy {
-        Some(policy) => trial.guarded(view, policy).await,
+    match lens {
+        Some(lens) => trial.guarded(view, lens).await,
         None => Ok(trial.open(view)),
     }
 }
@@ -96,32 +96,35 @@ impl Trial<'_> {
     async fn guarded(
         mut self,
         mut view: AdministratorsView,
-        policy: Arc<LoadedPolicy>,
+        lens: Lens,
     ) -> Result<AdministratorsView, Refused> {
-        let kind = policy.policy.kind;
+        let kind = lens.policy.policy.kind;
         let schema = self.options.current_schema.take();
-        let seated = self.gateway.seat(self.call, self.connection, policy, schema.as_deref()).await?;
+        let seated = self.gateway.seat(self.call, self.connection, lens, schema.as_deref()).await?;
         let (snapshot, seat) = seated;
-        let plans = &self.gateway.shared.plans;
         let statement = &self.request.query.statement;
-        let cached = plans.keeps(statement, &seat.shape);
-        let plan = match plans.plan(statement, kind, &seat.shape) {
-            Ok(plan) => plan,
-            Err(refusal) => {
-                view.refusal = Some(refusal.into());
+        let found = match guard::plan(self.gateway, self.call, self.connection, (&snapshot, &seat), statement)
+            .await
+        {
+            Ok(found) => found,
+            Err(refused) => {
+                view.refusal = Some(refused);
                 let named = named(&snapshot, &seat, statement, kind);
                 let question = snapshot.question(&seat);
                 view.relations = named.iter().map(|name| reasons::relation(question, name)).collect();
                 return Ok(view);
             }
         };
-        guard::narrow(&mut self.options, &snapshot.policy.policy, &plan);
+        let plan = &found.plan.plan;
+        guard::narrow(&mut self.options, &snapshot.policy.policy, plan);
         view.limits = limits(&self.options);
         let question = snapshot.question(&seat);
         view.relations = plan.named().iter().map(|name| reasons::relation(question, name)).collect();
         let only_policy = plan.relations().iter().filter(|relation| !plan.named().contains(relation));
         view.read_by_policy = only_policy.cloned().collect();
-        view.sent = Some(sent(&plan, &seat, cached));
+        view.sent = Some(sent(&found, &seat));
+        // What the database says of it is about the statement as it was written.
+        let plan = ringfence_guard::guard(statement, kind, &seat.shape.view)?;
         view.refusal = self.refusal(&plan, &seat).await.err();
         if self.request.plan && view.refusal.is_none() {
             view.plan = self.plan(&plan, &seat, kind).await?;
@@ -133,7 +136,7 @@ impl Trial<'_> {
     async fn refusal(&self, plan: &GuardedPlan, seat: &Seat) -> Result<(), Refused> {
         self.call.needs(Permission::ReadDatabases)?;
         let request = &self.request.query;
-        let parameters = guard::parameters(plan, seat, RunMode::Explain, request);
+        let parameters = guard::parameters(plan, RunMode::Explain, request);
         let query = plan.bind(&seat.principal, &parameters)?;
         if plan.writes() {
             guard::check_write(self.connection, plan, seat, RunMode::Execute, request)?;
@@ -158,7 +161,7 @@ impl Trial<'_> {
             return Ok(None);
         }
         let request = &self.request.query;
-        let parameters = guard::parameters(plan, seat, RunMode::Explain, request);
+        let parameters = guard::parameters(plan, RunMode::Explain, request);
         let query = plan.bind_to_explain(kind, &without_secrets(&seat.principal), &parameters)?;
         let options = RunOptions { max_rows: MOST_LINES, ..self.options.clone() };
         let engine = &self.gateway.shared.engine;
@@ -186,7 +189,7 @@ fn named(snapshot: &Snapshot, seat: &Seat, statement: &str, kind: ConnectionKind
         found.next().unwrap_or_else(|| RelationName::new(first, &relation.name))
     };
     let mut all: Vec<RelationName> = Vec::new();
-    for relation in named.relations.iter().take(MOST_RELATIONS).map(stored) {
+    for relation in named.iter().take(MOST_RELATIONS).map(stored) {
         if !all.contains(&relation) {
             all.push(relation);
         }
@@ -194,16 +197,30 @@ fn named(snapshot: &Snapshot, seat: &Seat, statement: &str, kind: ConnectionKind
     all
 }
 
-fn sent(plan: &GuardedPlan, seat: &Seat, cached: bool) -> Sent {
+fn sent(found: &Found<Planned>, seat: &Seat) -> Sent {
+    let plan = &found.plan.plan;
+    let described = |parameter: PlanParameter| match parameter {
+        PlanParameter::Lifted(number) => literal(number, &found.values),
+        other => described(&other, &seat.principal),
+    };
     Sent {
         sql: plan.sql().to_owned(),
-        parameters: plan.parameters().map(|parameter| described(&parameter, &seat.principal)).collect(),
+        parameters: plan.parameters().map(described).collect(),
         barrier: plan.has_barrier(),
-        cached,
+        cached: found.cached,
         changes: plan.writes(),
         max_changes: plan.max_changes(),
         bypasses: plan.bypasses().to_vec(),
     }
+}
+
+/// A literal that the statement has, and its plan has not.
+fn literal(number: usize, values: &[Parameter]) -> SentParameter {
+    let value = values.get(number).and_then(|value| match value {
+        Parameter::Text(text) => Some(text.as_str().into()),
+        _ => None,
+    });
+    SentParameter { is: "a literal of the statement".to_owned(), value }
 }
 
 fn described(parameter: &PlanParameter, principal: &Principal) -> SentParameter {
@@ -211,6 +228,7 @@ fn described(parameter: &PlanParameter, principal: &Principal) -> SentParameter 
         PlanParameter::Caller(number) => {
             SentParameter { is: format!("parameter {number} of the caller"), value: None }
         }
+        PlanParameter::Lifted(number) => literal(*number, &[]),
         PlanParameter::Principal(value) if is_secret(&value.path) => {
             SentParameter { is: "the tenant's key for hashes".to_owned(), value: None }
         }
@@ -221,6 +239,9 @@ fn described(parameter: &PlanParameter, principal: &Principal) -> SentParameter 
             let whole = principal.value(&value.path);
             let item = value.item.and_then(|item| whole.as_ref()?.get(item).cloned());
             SentParameter { is: value.to_string(), value: item.or(whole) }
+        }
+        PlanParameter::System => {
+            SentParameter { is: "the system catalog as the principal sees it".to_owned(), value: None }
         }
         PlanParameter::PrincipalList(path) => {
             SentParameter { is: path.to_string(), value: principal.value(path) }

@@ -11,7 +11,7 @@ use ringfence_policy::{Expression, RelationName, RunMode};
 
 use super::{CallersView, SeenRelation, limits};
 use crate::guarded::Seat;
-use crate::queries::{QueryRequest, confine, guard};
+use crate::queries::{QueryRequest, guard};
 use crate::{Call, Gateway, Refused};
 
 /// INVARIANT: what running the statement would be refused with is what this is refused with. Held by the test
@@ -24,9 +24,6 @@ pub(super) async fn view(
 ) -> Result<CallersView, Refused> {
     let permit = gateway.enter(call).await?;
     let admitted = gateway.admit_to(RunMode::Explain, call, key, request).await?;
-    if !admitted.is_guarded() {
-        confine::confine(gateway, call, &admitted).await?;
-    }
     // The guard leaves the names of columns to the database: it finds the hidden ones missing.
     let engine = &gateway.shared.engine;
     let planned = tokio::select! {
@@ -40,13 +37,14 @@ pub(super) async fn view(
         relations: Vec::new(),
         limits: limits(&admitted.options),
     };
-    let Some(policy) = gateway.policy_of(call, &admitted.connection).await? else { return Ok(view) };
-    let kind = policy.policy.kind;
+    let Some(lens) = gateway.lens_on(call, &admitted.connection).await? else { return Ok(view) };
+    let kind = lens.policy.policy.kind;
     let schema = request.current_schema.as_deref().filter(|schema| !schema.is_empty());
-    let (_, seat) = gateway.seat(call, &admitted.connection, policy, schema).await?;
-    let plan = gateway.shared.plans.plan(&request.statement, kind, &seat.shape)?;
+    let (_, seat) = gateway.seat(call, &admitted.connection, lens, schema).await?;
+    let found = gateway.shared.plans.plan(&request.statement, kind, &seat.shape)?;
+    let plan = &found.plan.plan;
     if plan.writes() {
-        guard::check_write(&admitted.connection, &plan, &seat, RunMode::Execute, request)?;
+        guard::check_write(&admitted.connection, plan, &seat, RunMode::Execute, request)?;
     }
     view.relations = plan.named().iter().filter_map(|relation| seen(&seat, relation)).collect();
     Ok(view)

@@ -51,14 +51,14 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
     let (connection, has_connection) = gateway.connection_asked(call, &target, &request.key).await?;
     let org = &target.principal().org;
     let address = address_of(&connection, org)?;
-    let policy = gateway.policy_on(org, &address).await?;
-    let policy =
-        policy.ok_or_else(|| Refused::invalid("this connection is open: no policy hides rows of it"))?;
-    let (policy_version, kind) = (policy.version, policy.policy.kind);
-    let (snapshot, seat) = gateway.seat(&target, &connection, policy, None).await?;
+    let lens = gateway.lens(target.principal(), &connection, &address).await?;
+    let lens = lens
+        .ok_or_else(|| Refused::invalid("this connection is open: no policy and no rule hides rows of it"))?;
+    let (policy_version, kind) = (lens.policy.version, lens.policy.policy.kind);
+    let (snapshot, seat) = gateway.seat(&target, &connection, lens, None).await?;
     let (name, relation) = find(&snapshot.shown.unfiltered, &request.relation)?;
     let (key, parameters) = key_of(relation, request)?;
-    call.log().set_statement("the policy's conditions on one row", &[guard::shown(&name)]);
+    call.log().set_statement("the policy's conditions on one row", &[crate::guarded::shown(&name)]);
 
     let (decided, told) = decide_with_reasons(snapshot.question(&seat), &name);
     let clauses: Vec<(&Reason, &Expression)> =
@@ -68,7 +68,7 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
     conditions.extend(decided.as_ref().ok().map(|entitlement| &entitlement.rows));
     let read = columns_of(&clauses, relation);
     // As the one who asks sees the relation: a column that is hidden from them stays so.
-    let asking = snapshot.seat(call.principal(), None, &gateway.shared.store);
+    let asking = snapshot.seat(call.principal(), None, &seat.rules, &gateway.shared.store);
     let clear = |column: &String| is_clear(&asking, &name, column);
     let shown: Vec<String> = read.iter().filter(|column| clear(column)).cloned().collect();
     let options = options::options(&gateway.shared.config, &QueryRequest::default())?;

@@ -35,7 +35,8 @@ async fn what_is_hidden_is_answered_like_what_is_missing() {
         ("SELECT tell()", Code::FunctionNotAllowed),
         ("SELECT pg_read_file('/etc/passwd')", Code::FunctionNotAllowed),
         ("SELECT 'secrets'::regclass", Code::TypeNotAllowed),
-        ("SELECT * FROM pg_catalog.pg_class", Code::RelationUnknown),
+        ("SELECT * FROM pg_catalog.pg_stats", Code::RelationUnknown),
+        ("SELECT * FROM pg_proc", Code::RelationUnknown),
         ("EXPLAIN SELECT * FROM orders", Code::StatementNotAdmitted),
         ("CREATE TABLE mine (a int)", Code::StatementNotAdmitted),
         ("DROP TABLE orders", Code::StatementNotAdmitted),
@@ -44,6 +45,10 @@ async fn what_is_hidden_is_answered_like_what_is_missing() {
     ] {
         shop.refused("a-ann", statement, code).await;
     }
+    // What may be asked of the catalog is about what is there for her.
+    shop.rows("a-ann", "SELECT relname FROM pg_catalog.pg_class", r#"[["orders"]]"#).await;
+    let columns = "SELECT column_name FROM information_schema.columns ORDER BY ordinal_position";
+    shop.rows("a-ann", columns, r#"[["id"],["tenant_id"],["status"],["card"]]"#).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! One file per noun. A handler reads its request, calls the gateway, and writes the reply in the SDK's words.
 
 mod access_keys;
+mod access_rules;
 mod catalog;
 mod connections;
 mod constraints;
@@ -86,6 +87,7 @@ pub(super) fn router() -> Router<AppState> {
         .merge(constraints::router())
         .merge(pushes::router())
         .merge(queries::router())
+        .merge(access_rules::router())
         .merge(parameters::router())
         .merge(likes::router())
         .merge(history::router())

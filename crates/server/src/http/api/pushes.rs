@@ -76,6 +76,7 @@ fn read_table(table: TableDefinition) -> Result<PushedRelation, Refused> {
         comment: table.comment,
         columns: columns.into_iter().map(read_column).collect(),
         constraints: read_pushed(&table.name, table.constraints.unwrap_or_default())?,
+        unique_indexes: Vec::new(),
         ddl: given(table.ddl),
     };
     Ok(PushedRelation {

@@ -154,7 +154,7 @@ async fn compile_query(
         should_compile: compiled.error.is_none(),
         tables: style.tables(&compiled.tables),
         explain_error_msg: ExplainMessage::of(&compiled),
-        enforce_table_access_rules_response: Protection::of(request.query.clone(), compiled.error),
+        enforce_table_access_rules_response: Protection::of(request.query.clone(), &compiled),
         query: request.query,
     }))
 }
@@ -165,7 +165,7 @@ async fn apply_access_rules(
     Scoped(key, request): Scoped<ApplyRequest>,
 ) -> Reply<Protection> {
     let compiled = gateway.compile_query(&caller.call, &key, &request.query, &[]).await?;
-    Ok(Json(Protection::of(request.query, compiled.error)))
+    Ok(Json(Protection::of(request.query, &compiled)))
 }
 
 impl ExplainMessage {
@@ -179,11 +179,12 @@ impl ExplainMessage {
 }
 
 impl Protection {
-    /// No rule can be written yet, so none applies; and where none applies, a statement that compiles counts as
-    /// protected as it is.
-    fn of(query: String, error: Option<String>) -> Self {
-        let state = if error.is_none() { "protected" } else { "uncompilable" };
-        Self { query, status: ProtectionStatus { state, msg: error } }
+    /// What compiles is protected: as it is where nothing has to be held, else as the guard writes it. What does not
+    /// compile stays as it was sent; a blocked table and one that is not there are told alike.
+    fn of(query: String, compiled: &Compiled) -> Self {
+        let state = if compiled.error.is_none() { "protected" } else { "uncompilable" };
+        let query = compiled.guarded.clone().unwrap_or(query);
+        Self { query, status: ProtectionStatus { state, msg: compiled.error.clone() } }
     }
 }
 
@@ -218,7 +219,7 @@ mod tests {
     fn what_was_not_checked_is_neither_fine_nor_an_error() {
         let check = |error: Option<&str>, checked, expected: (u8, Option<&str>)| {
             let error = error.map(str::to_owned);
-            let message = ExplainMessage::of(&Compiled { error, checked, tables: Vec::new() });
+            let message = ExplainMessage::of(&Compiled { error, checked, tables: Vec::new(), guarded: None });
             assert_eq!((message.state, message.msg.as_deref()), expected);
         };
         check(None, false, (0, Some(UNCHECKED)));

@@ -6,10 +6,6 @@ use ringfence_gateway::{Code, Refused};
 
 use super::{ApiCaller, ApiRefused, AppState};
 
-/// These arrive with the guard.
-const ACCESS_RULES: [&str; 3] =
-    ["update-table-access-rules", "remove-table-access-rules", "list-table-access-rules"];
-
 /// What needs a language model.
 const OUT_OF_SCOPE: [&str; 28] = [
     "generate-query",
@@ -46,12 +42,9 @@ const OUT_OF_SCOPE: [&str; 28] = [
 const NEWER: [&str; 3] = ["research-template", "semantic-layer", "knowledge-graph"];
 
 pub(super) fn router() -> Router<AppState> {
-    let router = ACCESS_RULES
-        .iter()
-        .fold(Router::new(), |router, endpoint| router.route(&path(endpoint), post(refuse_access_rules)));
     OUT_OF_SCOPE
         .iter()
-        .fold(router, |router, endpoint| router.route(&path(endpoint), post(refuse_out_of_scope)))
+        .fold(Router::new(), |router, endpoint| router.route(&path(endpoint), post(refuse_out_of_scope)))
 }
 
 /// Whether it is one of those that only newer SDKs know.
@@ -61,11 +54,6 @@ pub(super) fn is_known_to_newer_clients(endpoint: &str) -> bool {
 
 fn path(endpoint: &str) -> String {
     format!("/api/{endpoint}")
-}
-
-async fn refuse_access_rules(_caller: ApiCaller) -> ApiRefused {
-    let message = "table access rules are not implemented in this version: they arrive with the guard";
-    Refused::new(Code::NotImplemented, message).into()
 }
 
 pub(super) async fn refuse_out_of_scope(_caller: ApiCaller) -> ApiRefused {

@@ -62,6 +62,13 @@ refusals! {
     Legislating = [
         NotFound, BodyTooLarge, UnsupportedMediaType, PolicyInvalid, PreconditionFailed, Conflict, SourceNotAllowed
     ];
+    /// A policy is removed.
+    Repealing = [NotFound, PreconditionFailed, Conflict, PolicyUnusable, SourceNotAllowed];
+    /// A document is tried on the data.
+    Trying = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, PolicyInvalid, CatalogNotReady, PolicyUnusable, TooManyQueries,
+        SourceNotAllowed
+    ];
     /// A statement is compiled.
     Compiling = [
         NotFound, BodyTooLarge, UnsupportedMediaType, QueryRefused, CatalogNotReady, PolicyUnusable, QueryFailed,
@@ -71,7 +78,7 @@ refusals! {
     Running = [
         NotFound, BodyTooLarge, UnsupportedMediaType, NotAcceptable, QueryRefused, StatementUnreadable, StatementNotAdmitted, FunctionNotAllowed,
         TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, FieldRequired,
-        ReasonRequired, ApprovalRequired, RowRefused, TooManyRows, ConstraintViolated, CatalogNotReady, PolicyUnusable, QueryFailed, QueryTimedOut,
+        ReasonRequired, ApprovalRequired, RowRefused, TooManyRows, ConstraintViolated, CatalogNotReady, PolicyUnusable, RelationSuspended, QueryFailed, QueryTimedOut,
         QueryCancelled, ResultTooLarge, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed,
         SourceBusy, SourceLost
     ];

@@ -1,11 +1,13 @@
 //! `/v1/policies`: what guards a connection, for administrators of the organization.
 
+mod looking;
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ringfence_gateway::policies::{NewPolicy, PutPolicy};
+use ringfence_gateway::policies::{NewPolicy, PolicyStatus, PutPolicy};
 use ringfence_gateway::{Code, Refused};
 use ringfence_policy::ConnectionKey;
 use ringfence_store::policies::{Expected, PolicyVersion};
@@ -14,12 +16,17 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use looking::{
+    __path_check_policy, __path_diff_policy, __path_test_policy, check_policy, diff_policy, test_policy,
+};
+
 use super::extract::{Body, Named, NoParams, Params};
-use super::refusals::{Governing, Legislating};
+use super::refusals::{Governing, Legislating, Repealing};
 use super::{List, timestamp};
 use crate::http::AppState;
 use crate::http::call::Caller;
-use crate::http::problem::{DocumentProblem, Problem};
+use crate::http::problem::Problem;
+use crate::reports::{DocumentProblem, Finding, SuspendedRelation};
 
 /// What documents are sent as. Nobody registered all of them, and clients send what they know.
 const MEDIA_TYPES: [&str; 6] =
@@ -27,9 +34,12 @@ const MEDIA_TYPES: [&str; 6] =
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(get_policy, put_policy))
+        .routes(routes!(get_policy, put_policy, remove_policy))
         .routes(routes!(get_policy_history))
         .routes(routes!(roll_back_policy))
+        .routes(routes!(check_policy))
+        .routes(routes!(diff_policy))
+        .routes(routes!(test_policy))
 }
 
 /// A policy with its document.
@@ -40,7 +50,9 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     "comment": null,
     "created_at": "2026-11-20T08:00:00Z",
     "document": "models:\n  Order:\n    table: public.orders\n    scoping: { tenant_id: principal.tenant_id }\n",
+    "removed": false,
     "warnings": [],
+    "suspended": [],
 }))]
 struct PolicyAnswer {
     version: i64,
@@ -50,8 +62,17 @@ struct PolicyAnswer {
     created_at: String,
     /// As it was put, to the letter.
     document: String,
-    /// What the document names and the indexed catalog does not have, when it was put just now.
-    warnings: Vec<DocumentProblem>,
+    /// Whether this version took the policy away. Its document is empty.
+    removed: bool,
+    /// Why the document can't be used any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    problems: Vec<DocumentProblem>,
+    /// What there is to look at in it; empty in the history.
+    warnings: Vec<Finding>,
+    /// Relations that nobody has access to, because the database changed under the policy; empty in the history, and when
+    /// it was put just now.
+    suspended: Vec<SuspendedRelation>,
 }
 
 /// Which version is to be in force again.
@@ -73,21 +94,25 @@ struct PutParams {
 }
 
 impl PolicyAnswer {
-    fn of(version: PolicyVersion, warnings: Vec<DocumentProblem>) -> Self {
+    fn of(version: PolicyVersion) -> Self {
         Self {
             version: version.version,
             author: version.author.to_string(),
             comment: version.comment,
             created_at: timestamp(version.created_at),
             document: version.document,
-            warnings,
+            removed: version.removed,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            suspended: Vec::new(),
         }
     }
 }
 
 /// Read a policy
 ///
-/// The one in force on the connection's data source. Needs `publish:access-rules` and the rank of `org-admin-user`.
+/// The one in force on the connection's data source, with what there is to look at in it, and the relations whose access is
+/// suspended because the database changed since. Needs `publish:access-rules` and the rank of `org-admin-user`.
 #[utoipa::path(
     get, path = "/policies/{key}", tag = "Policies",
     params(("key" = String, Path, description = "The key of one of your connections, percent-encoded.")),
@@ -102,17 +127,23 @@ async fn get_policy(
     Named(key): Named<ConnectionKey>,
     _: NoParams,
 ) -> Result<impl IntoResponse, Problem> {
-    let version = app.gateway.get_policy(&call, key.as_str()).await?;
-    Ok((tag(version.version), Json(PolicyAnswer::of(version, Vec::new()))))
+    let PolicyStatus { version, problems, warnings, suspended } =
+        app.gateway.get_policy(&call, key.as_str()).await?;
+    let answer = PolicyAnswer {
+        problems: problems.into_iter().map(DocumentProblem::from).collect(),
+        warnings: warnings.into_iter().map(Finding::from).collect(),
+        suspended: suspended.into_iter().map(SuspendedRelation::from).collect(),
+        ..PolicyAnswer::of(version)
+    };
+    Ok((tag(answer.version), Json(answer)))
 }
 
 /// Put a policy
 ///
 /// The body is the document itself, YAML or JSON. It is in force for everybody of your organization when this answers, on
 /// every connection to the same data source, whatever its key, alias or user. What can't be used is refused with all that
-/// is wrong in `problems`; what the indexed catalog does not have is warned of. With `If-Match` only in place of that
-/// version, with `If-None-Match: *` only where there is none. A guarded connection stays guarded: a policy can be
-/// replaced, not removed. Needs `publish:access-rules` and the rank of `org-admin-user`.
+/// is wrong in `problems`; what there is to look at is warned of. With `If-Match` only in place of that
+/// version, with `If-None-Match: *` only where there is none. Needs `publish:access-rules` and the rank of `org-admin-user`.
 #[utoipa::path(
     put, path = "/policies/{key}", tag = "Policies",
     params(
@@ -147,6 +178,42 @@ async fn put_policy(
     answer_put(app.gateway.put_policy(&call, key.as_str(), new).await?)
 }
 
+/// Remove a policy
+///
+/// **Opens the data source**: whoever of your organization has a connection to it runs any statement there from now on, with the
+/// rights of the database's own user. The version that is meant must be named with `If-Match`. The history stays, and
+/// roll-back puts the policy in force again. Nodes that have not heard of it go on guarding, for a second at most. Needs
+/// `publish:access-rules` and the rank of `org-admin-user`.
+#[utoipa::path(
+    delete, path = "/policies/{key}", tag = "Policies",
+    params(
+        ("key" = String, Path, description = "The key of one of your connections, percent-encoded."),
+        PutParams,
+        ("If-Match" = String, Header, description = "The ETag of the version that is to be removed. Required."),
+    ),
+    responses(
+        (status = 200, description = "The version that says so.", body = PolicyAnswer, headers(("ETag" = String, description = "Its version."))),
+        Repealing,
+    ),
+)]
+async fn remove_policy(
+    State(app): State<AppState>,
+    Caller { call, .. }: Caller<Problem>,
+    Named(key): Named<ConnectionKey>,
+    Params(params): Params<PutParams>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Expected::Version(version) = expected(&headers)? else {
+        let refused = Problem::new(
+            Code::InvalidRequest,
+            "removing a policy opens its data source to everybody who has a connection to it",
+        );
+        return Err(refused.with_hint("name the version that you mean: `If-Match` with its ETag"));
+    };
+    let removed = app.gateway.remove_policy(&call, key.as_str(), version, params.comment).await?;
+    Ok((tag(removed.version), Json(PolicyAnswer::of(removed))).into_response())
+}
+
 /// List a policy's versions
 ///
 /// The newest first, each with its document. Needs `publish:access-rules` and the rank of `org-admin-user`.
@@ -162,8 +229,7 @@ async fn get_policy_history(
     _: NoParams,
 ) -> Result<Json<List<PolicyAnswer>>, Problem> {
     let history = app.gateway.policy_history(&call, key.as_str()).await?;
-    let items = history.into_iter().map(|version| PolicyAnswer::of(version, Vec::new()));
-    Ok(Json(List { items: items.collect() }))
+    Ok(Json(List { items: history.into_iter().map(PolicyAnswer::of).collect() }))
 }
 
 /// Roll a policy back
@@ -198,15 +264,18 @@ fn answer_put(put: PutPolicy) -> Result<Response, Problem> {
     match put {
         PutPolicy::Stored { version, warnings } => {
             let status = if version.version == 1 { StatusCode::CREATED } else { StatusCode::OK };
-            let warnings = warnings.into_iter().map(DocumentProblem::from).collect();
-            let tag = tag(version.version);
-            Ok((status, tag, Json(PolicyAnswer::of(version, warnings))).into_response())
+            let warnings = warnings.into_iter().map(Finding::from).collect();
+            let answer = PolicyAnswer { warnings, ..PolicyAnswer::of(version) };
+            Ok((status, tag(answer.version), Json(answer)).into_response())
         }
-        PutPolicy::Invalid(problems) => {
-            let refused = Problem::new(Code::PolicyInvalid, "the policy can't be used: see `problems`");
-            Err(refused.with_problems(problems.into_iter().map(DocumentProblem::from).collect()))
-        }
+        PutPolicy::Invalid(problems) => Err(invalid(Code::PolicyInvalid, problems)),
     }
+}
+
+/// All that is wrong with a document.
+fn invalid(code: Code, problems: Vec<ringfence_policy::Problem>) -> Problem {
+    let refused = Problem::new(code, "the document can't be used: see `problems`");
+    refused.with_problems(problems.into_iter().map(DocumentProblem::from).collect())
 }
 
 fn tag(version: i64) -> [(HeaderName, String); 1] {
@@ -249,7 +318,7 @@ impl<S: Send + Sync> FromRequest<S> for Document {
             .with_hint("send it with the header `Content-Type: application/yaml`"));
         }
         let bytes = Bytes::from_request(request, state).await;
-        let bytes = bytes.map_err(|rejection| super::extract::unreadable(&rejection))?;
+        let bytes = bytes.map_err(|rejection| crate::http::v1::extract::unreadable(&rejection))?;
         let text = String::from_utf8(bytes.into());
         text.map(Self).map_err(|_| Problem::new(Code::InvalidRequest, "the document is not in UTF-8"))
     }

@@ -1,0 +1,243 @@
+//! The effect of a document that is not in force, measured on the data: who gains and loses what by it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use ringfence_policy::{Entitlement, Policy, Principal, Problem, RelationName, View};
+use ringfence_store::connections::{Connection, Proof};
+use ringfence_store::policies::{Guarding, PolicyPlace};
+
+use super::cache::{Guard, LoadedPolicy};
+use super::effect::{GroupEffect, PolicyEffect, RelationEffect, RowsEffect, differences};
+use super::unusable;
+use crate::catalog::Shown;
+use crate::guarded::{Breadth, Seat, Snapshot, not_ready};
+use crate::queries::Trials;
+use crate::{Call, Gateway, Refused};
+
+/// Groups that one answer tells of.
+const MOST_GROUPS: usize = 100;
+/// Statements that count rows for one answer.
+const MOST_COUNTS: usize = 300;
+/// Users of a group whose rows are counted, unless the caller says.
+const SAMPLE: usize = 3;
+const LARGEST_SAMPLE: usize = 50;
+
+/// A document, and through whose eyes it is looked at.
+#[derive(Debug, Clone, Default)]
+pub struct DiffRequest {
+    /// YAML or JSON.
+    pub document: String,
+    /// Ids of users of the organization; all of them when empty.
+    pub users: Vec<String>,
+    /// Whether rows are counted.
+    pub counting: bool,
+    /// For how many users of each group, of different tenants as far as there are.
+    pub sample: Option<usize>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub enum Diff {
+    /// What the document changes.
+    Effect(PolicyEffect),
+    /// It can't be used, for these reasons.
+    Invalid(Vec<Problem>),
+}
+
+/// A principal before both policies.
+struct Pair {
+    principal: Principal,
+    before: Arc<Seat>,
+    after: Arc<Seat>,
+}
+
+impl Gateway {
+    /// Says what a document would change, for whom, and counts the rows gained and lost as those users. Nothing is put.
+    pub async fn diff_policy(&self, call: &Call, key: &str, request: DiffRequest) -> Result<Diff, Refused> {
+        call.log().set_action("diff-policy");
+        let (connection, place) = self.governed(call, key).await?;
+        let weighed = match self.weigh(call, &connection, &request.document).await? {
+            Ok(weighed) => weighed,
+            Err(problems) => return Ok(Diff::Invalid(problems)),
+        };
+        let shown = self.shown_to_governor(call, &connection).await?;
+        let (version, before) = self.snapshot_in_force(&place, weighed.policy.kind, &shown).await?;
+        let rules = self.rules_on(&call.principal().org, &place, weighed.policy.kind).await?;
+        let after =
+            Snapshot::of(Arc::new(LoadedPolicy::draft(place, weighed.policy)), shown, Breadth::Policy);
+        let (people, users_left_out) = self.people(call, &request.users).await?;
+        let seat =
+            |snapshot: &Snapshot, principal: &Principal| snapshot.seat(principal, None, &rules, &self.shared.store);
+        let pairs = people.into_iter().map(|principal| Pair {
+            before: seat(&before, &principal),
+            after: seat(&after, &principal),
+            principal,
+        });
+        let mut effect = PolicyEffect { version, users_left_out, ..PolicyEffect::default() };
+        let groups = grouped(pairs.collect(), &mut effect);
+        let sample = request.sample.unwrap_or(SAMPLE).min(LARGEST_SAMPLE);
+        let mut counter = Counter { trials: None, left: if request.counting { MOST_COUNTS } else { 0 } };
+        for (pairs, relations) in groups {
+            let mut group = GroupEffect {
+                users: pairs.iter().map(|pair| pair.principal.user.to_string()).collect(),
+                roles: common_roles(&pairs),
+                relations,
+            };
+            if request.counting {
+                counter.count(self, call, &connection, &pairs, sample, &mut group.relations).await?;
+            }
+            effect.groups.push(group);
+        }
+        effect.counts_left_out = request.counting && counter.left == 0;
+        effect.counts = if request.counting { MOST_COUNTS - counter.left } else { 0 };
+        call.log().set_object(&format!("{} users", effect.users));
+        Ok(Diff::Effect(effect))
+    }
+
+    /// The catalog behind the caller's connection, whose credentials were seen to work.
+    pub(super) async fn shown_to_governor(
+        &self,
+        call: &Call,
+        connection: &Connection,
+    ) -> Result<Arc<Shown>, Refused> {
+        self.ask_for_proof(call, connection);
+        if connection.proof != Proof::Proven {
+            return Err(not_ready());
+        }
+        let source = self.shared.store.sources().get(connection.source).await?;
+        let source = source.filter(|source| source.org == call.principal().org).ok_or_else(not_ready)?;
+        self.shared.catalogs.shown(&self.shared.store, source).await?.ok_or_else(not_ready)
+    }
+
+    /// The policy in force on this catalog, or what an open connection is.
+    pub(super) async fn snapshot_in_force(
+        &self,
+        place: &PolicyPlace,
+        kind: ringfence_policy::ConnectionKind,
+        shown: &Arc<Shown>,
+    ) -> Result<(Option<i64>, Snapshot), Refused> {
+        let store = &self.shared.store;
+        let version = match store.policies().current(place).await? {
+            Guarding::Guarded(version) => Some(version.version),
+            Guarding::Open | Guarding::Lost => None,
+        };
+        let policy = match self.shared.policies.of(store, place.clone(), kind).await? {
+            Guard::Policy(policy) => policy,
+            Guard::Unusable => return Err(unusable()),
+            Guard::Open => Arc::new(LoadedPolicy::draft(place.clone(), Policy::open(kind, Vec::new()))),
+        };
+        Ok((version, Snapshot::of(policy, shown.clone(), Breadth::Policy)))
+    }
+}
+
+/// Those for whom something changes, by the views that they had and get.
+fn grouped(pairs: Vec<Pair>, effect: &mut PolicyEffect) -> Vec<(Vec<Pair>, Vec<RelationEffect>)> {
+    effect.users = pairs.len();
+    let mut groups: BTreeMap<(u64, u64), Vec<Pair>> = BTreeMap::new();
+    for pair in pairs {
+        groups.entry((pair.before.shape.number, pair.after.shape.number)).or_default().push(pair);
+    }
+    let mut told = Vec::new();
+    for pairs in groups.into_values() {
+        let relations =
+            pairs.first().map(|pair| differences(&pair.before.shape.view, &pair.after.shape.view));
+        let relations = relations.unwrap_or_default();
+        if relations.is_empty() {
+            effect.unchanged += pairs.len();
+        } else if told.len() < MOST_GROUPS {
+            told.push((pairs, relations));
+        } else {
+            effect.groups_left_out += 1;
+        }
+    }
+    told
+}
+
+fn common_roles(pairs: &[Pair]) -> Vec<String> {
+    let of = |principal: &Principal| -> Vec<String> {
+        let product = principal.roles.iter().map(|role| role.name().to_owned());
+        product.chain(principal.data_roles.iter().cloned()).collect()
+    };
+    let mut common = pairs.first().map(|pair| of(&pair.principal)).unwrap_or_default();
+    for pair in pairs {
+        let held = of(&pair.principal);
+        common.retain(|role| held.contains(role));
+    }
+    common
+}
+
+/// Counts rows with the guard's own statements, up to a bound.
+struct Counter<'a> {
+    trials: Option<Trials<'a>>,
+    left: usize,
+}
+
+impl<'a> Counter<'a> {
+    async fn count(
+        &mut self,
+        gateway: &'a Gateway,
+        call: &'a Call,
+        connection: &'a Connection,
+        pairs: &[Pair],
+        sample: usize,
+        relations: &mut [RelationEffect],
+    ) -> Result<(), Refused> {
+        let trials = match self.trials.take() {
+            Some(trials) => trials,
+            None => Trials::begin(gateway, call, connection).await?,
+        };
+        let trials = self.trials.insert(trials);
+        let chosen = chosen(pairs, sample);
+        for effect in relations.iter_mut().filter(|effect| effect.rows_change) {
+            for pair in &chosen {
+                // Three statements at most count the rows of one.
+                if self.left < 3 {
+                    self.left = 0;
+                    return Ok(());
+                }
+                let counted = rows(trials, pair, &effect.relation, &mut self.left).await;
+                effect.rows.push(counted);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of as many tenants as there are.
+fn chosen(pairs: &[Pair], sample: usize) -> Vec<&Pair> {
+    let mut tenants = HashSet::new();
+    let (first, others): (Vec<&Pair>, Vec<&Pair>) =
+        pairs.iter().partition(|pair| tenants.insert(pair.principal.tenant.clone()));
+    first.into_iter().chain(others).take(sample).collect()
+}
+
+async fn rows(trials: &Trials<'_>, pair: &Pair, relation: &RelationName, left: &mut usize) -> RowsEffect {
+    let of = |view: &View| view.relations.get(relation).cloned();
+    let (before, after) = (of(&pair.before.shape.view), of(&pair.after.shape.view));
+    // A row is in both when both predicates are TRUE of it.
+    let both = before.as_ref().zip(after.as_ref()).map(|(before, after)| {
+        let rows = before.rows.clone().and(after.rows.clone());
+        Arc::new(Entitlement { rows, ..Entitlement::clone(after) })
+    });
+    let mut counts = [0_u64; 3];
+    let mut problem = None;
+    for (count, entitlement) in counts.iter_mut().zip([before, after, both]) {
+        let Some(entitlement) = entitlement else { continue };
+        *left = left.saturating_sub(1);
+        match trials.count(&pair.after.principal, entitlement).await {
+            Ok(counted) => *count = counted,
+            Err(refused) => problem = Some(refused.to_string()),
+        }
+    }
+    let [before, after, both] = counts;
+    RowsEffect {
+        user: pair.principal.user.to_string(),
+        tenant: pair.principal.tenant.to_string(),
+        before,
+        after,
+        gained: after.saturating_sub(both),
+        lost: before.saturating_sub(both),
+        problem,
+    }
+}

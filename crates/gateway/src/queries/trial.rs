@@ -1,0 +1,120 @@
+//! Statements that an administrator of policies tries as somebody else: through the guard, on the administrator's own
+//! connection, reading only.
+
+use std::sync::Arc;
+
+use ringfence_engine::{ResultSet, RunOptions, SourceAddress, Value};
+use ringfence_policy::{ConnectionKind, Entitlement, Principal, RunMode, View};
+use ringfence_store::connections::Connection;
+
+use super::running::Permit;
+use super::{QueryRequest, guard, options};
+use crate::access_rules::RuleSet;
+use crate::catalog::find_schema;
+use crate::connections::address_of;
+use crate::guarded::{Seat, Snapshot};
+use crate::{Call, Gateway, Refused};
+
+/// What came of a statement.
+pub(crate) enum Trial {
+    /// Its rows.
+    Answered(ResultSet),
+    /// The guard lets it through, and it was not run: it changes data.
+    NotRun,
+}
+
+/// Statements tried one after the other, which are one query of the administrator's among those that may run at once.
+pub(crate) struct Trials<'a> {
+    gateway: &'a Gateway,
+    connection: &'a Connection,
+    address: SourceAddress,
+    permit: Permit,
+}
+
+impl<'a> Trials<'a> {
+    pub(crate) async fn begin(
+        gateway: &'a Gateway,
+        call: &'a Call,
+        connection: &'a Connection,
+    ) -> Result<Self, Refused> {
+        let permit = gateway.enter(call).await?;
+        // What is read as others is on record, like every query.
+        gateway.shared.audit.ready().await?;
+        let address = address_of(connection, &call.principal().org)?;
+        Ok(Self { gateway, connection, address, permit })
+    }
+
+    /// The principal before the snapshot; names without a schema are looked up in `schema` first.
+    pub(crate) fn seat(
+        &self,
+        snapshot: &Snapshot,
+        rules: &Arc<RuleSet>,
+        principal: &Principal,
+        schema: Option<&str>,
+    ) -> Arc<Seat> {
+        let schema = schema.and_then(|name| find_schema(&snapshot.shown.catalog, name));
+        let stored = schema.map(|schema| schema.name.as_str());
+        snapshot.seat(principal, stored, rules, &self.gateway.shared.store)
+    }
+
+    /// Runs a statement that reads, as the seat's principal would.
+    //
+    // INVARIANT: nothing that changes data is run. Held by the test `tests_change_nothing`.
+    pub(crate) async fn run(
+        &self,
+        snapshot: &Snapshot,
+        seat: &Seat,
+        request: &QueryRequest,
+    ) -> Result<Trial, Refused> {
+        let policy = &snapshot.policy.policy;
+        let plan = ringfence_guard::guard(&request.statement, policy.kind, &seat.shape.view)?;
+        let query = plan.bind(&seat.principal, &request.parameters)?;
+        if query.fence().is_none_or(|fence| fence.writes) {
+            guard::check_write(self.connection, &plan, seat, RunMode::Execute, request)?;
+            return Ok(Trial::NotRun);
+        }
+        let mut options = self.options()?;
+        guard::narrow(&mut options, policy, &plan);
+        let cancel = self.permit.cancel.clone();
+        let ran = self.gateway.shared.engine.run(&self.address, &query, &options, cancel).await;
+        ran.map(Trial::Answered).map_err(|error| guard::told(error, &request.statement))
+    }
+
+    /// How many rows the entitlement shows to the principal.
+    pub(crate) async fn count(
+        &self,
+        principal: &Principal,
+        entitlement: Arc<Entitlement>,
+    ) -> Result<u64, Refused> {
+        let kind = self.address.kind;
+        let relation = &entitlement.relation;
+        let statement = format!(
+            "SELECT count(*) FROM {}.{}",
+            quoted(&relation.schema, kind),
+            quoted(&relation.name, kind)
+        );
+        let view =
+            View { relations: [(relation.clone(), entitlement)].into_iter().collect(), ..View::default() };
+        let query = ringfence_guard::guard(&statement, kind, &view)?.bind(principal, &[])?;
+        let cancel = self.permit.cancel.clone();
+        let ran = self.gateway.shared.engine.run(&self.address, &query, &self.options()?, cancel).await;
+        let result = ran.map_err(|error| guard::told(error, &statement))?;
+        match result.rows.first().and_then(|row| row.first()) {
+            Some(Value::Integer(count)) => Ok(u64::try_from(*count).unwrap_or(0)),
+            _ => Err(Refused::internal(&"a count that is no number")),
+        }
+    }
+
+    fn options(&self) -> Result<RunOptions, Refused> {
+        options::options(&self.gateway.shared.config, &QueryRequest::default())
+    }
+}
+
+fn quoted(name: &str, kind: ConnectionKind) -> String {
+    match kind {
+        ConnectionKind::Mysql => format!("`{}`", name.replace('`', "``")),
+        ConnectionKind::Postgresql | ConnectionKind::Sqlite | ConnectionKind::Push => {
+            format!("\"{}\"", name.replace('"', "\"\""))
+        }
+    }
+}

@@ -1,0 +1,1 @@
+"""What the guard prints, read by PostgreSQL's own parser."""
