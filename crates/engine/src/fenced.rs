@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ringfence_guard::{Fence, GuardedQuery};
+use ringfence_guard::{Fence, GuardedQuery, REFUSED};
 
 use crate::result::Row;
 use crate::value::Value;
@@ -122,6 +122,10 @@ pub(crate) fn options<'a>(
 /// What a database's error on a rewritten statement may say. Class 22 and 23 print values, perhaps another's; a missing
 /// privilege prints a relation that perhaps only the policy names; and internal failures print files.
 pub(crate) fn sanitised(message: &str, sqlstate: &str) -> SourceError {
+    // What the guard has a proposed row raise that may not be written.
+    if message.contains(REFUSED) {
+        return SourceError::RowRefused;
+    }
     let text = match sqlstate {
         // A reference to a hidden row and to none look the same, and like a row outside the policy.
         "23503" | "44000" => return SourceError::RowRefused,

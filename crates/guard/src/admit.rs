@@ -28,8 +28,19 @@ const FEWEST_STEPS: usize = 1000;
 /// Highest number of a placeholder.
 const MAX_PLACEHOLDER: usize = 1000;
 
-/// How an argument behind VARIADIC is named for the parser, which does not know the word.
+// Names that stand for what the parser does not know. Nobody else may use them.
+/// Of an argument: VARIADIC.
 pub(crate) const VARIADIC: &str = "_rf_variadic";
+/// The schema of a schema or relation: ONLY.
+pub(crate) const ONLY: &str = "_rf_only";
+/// A function: ROWS FROM.
+pub(crate) const ROWS_FROM: &str = "_rf_rows_from";
+/// The first of what is grouped by: DISTINCT.
+pub(crate) const DISTINCT: &str = "_rf_distinct";
+/// The column that a clause of MERGE sets: DO NOTHING.
+pub(crate) const NOTHING: &str = "_rf_nothing";
+/// Begins the name of a window that is taken up: EXCLUDE and the rest of the name.
+pub(crate) const EXCLUDE: &str = "_rf_exclude_";
 
 /// A statement that was read.
 pub(crate) struct Read {
@@ -171,6 +182,10 @@ fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
             Token::Whitespace(Whitespace::SingleLineComment { comment, .. }) if comment.contains('\r') => {
                 return Err(Refusal::NotAdmitted { what: "a carriage return in a comment".to_owned() });
             }
+            // It is a mark of our own for what the parser has no word for.
+            Token::DoubleExclamationMark => {
+                return Err(Refusal::NotAdmitted { what: "the operator !!".to_owned() });
+            }
             Token::Whitespace(_) => continue,
             Token::LParen | Token::LBracket | Token::LBrace => depth = depth.saturating_add(1),
             Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
@@ -232,8 +247,8 @@ fn placeholder(name: &str, so_far: usize) -> Result<usize, Refusal> {
     Ok(number.max(so_far))
 }
 
-/// `x ISNULL` and `x NOTNULL` as PostgreSQL reads them, `top.x` as a column, `TRIM(LEADING FROM x)`,
-/// VARIADIC, `TABLE x`, and locks by their other names.
+/// `x ISNULL` and `x NOTNULL` as PostgreSQL reads them, `top.x` as a column, `TRIM(LEADING FROM x)`, `TABLE x`, locks by
+/// their other names, and what has a name of ours above.
 fn corrected(tokens: Vec<Token>) -> Vec<Token> {
     let mut corrected: Vec<Token> = Vec::with_capacity(tokens.len());
     let mut rest = tokens.into_iter().peekable();
@@ -261,6 +276,32 @@ fn corrected(tokens: Vec<Token>) -> Vec<Token> {
             {
                 corrected.extend([Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")]);
             }
+            Token::Word(word) if is_plain(&word, "only") && corrected.last().is_some_and(begins_relation) => {
+                corrected.extend([Token::make_word(ONLY, Some('"')), Token::Period]);
+                without_parentheses(&mut rest, &mut corrected);
+            }
+            Token::Word(word)
+                if is_plain(&word, "rows")
+                    && begins_rows_from(&corrected)
+                    && matches!(rest.peek(), Some(Token::Word(from)) if from.keyword == Keyword::FROM) =>
+            {
+                rest.next();
+                corrected.push(Token::make_word(ROWS_FROM, Some('"')));
+            }
+            Token::Word(word) if is_plain(&word, "distinct") && ends_with(&corrected, &["group", "by"]) => {
+                corrected.extend([Token::make_word(DISTINCT, Some('"')), Token::Comma]);
+            }
+            Token::Word(word)
+                if is_plain(&word, "do")
+                    && ends_with(&corrected, &["then"])
+                    && matches!(rest.peek(), Some(Token::Word(next)) if is_plain(next, "nothing")) =>
+            {
+                rest.next();
+                corrected.extend(nothing(&corrected));
+            }
+            Token::Word(word) if is_plain(&word, "exclude") && corrected.last().is_some_and(ends_frame) => {
+                exclude(&mut rest, &mut corrected);
+            }
             Token::Word(word) if word.quote_style.is_none() && is(&word, "variadic") => {
                 corrected.extend([Token::make_word(VARIADIC, Some('"')), Token::RArrow]);
             }
@@ -280,6 +321,83 @@ fn corrected(tokens: Vec<Token>) -> Vec<Token> {
         }
     }
     corrected
+}
+
+type Rest = std::iter::Peekable<std::vec::IntoIter<Token>>;
+
+/// Whether ROWS FROM may follow, and not a column of that name and FROM.
+fn begins_rows_from(tokens: &[Token]) -> bool {
+    let outer =
+        tokens.iter().rposition(|token| *token != Token::LParen).map_or(0, |last| last.saturating_add(1));
+    let before = tokens.get(..outer).unwrap_or_default();
+    ["from", "join", "lateral"].iter().any(|word| ends_with(before, &[word]))
+}
+
+/// Whether a relation may follow.
+fn begins_relation(token: &Token) -> bool {
+    match token {
+        Token::Comma | Token::LParen => true,
+        Token::Word(word) => {
+            word.quote_style.is_none()
+                && ["from", "join", "update", "into", "using"].iter().any(|text| is(word, text))
+        }
+        _ => false,
+    }
+}
+
+/// `ONLY (t)` is `ONLY t`.
+fn without_parentheses(rest: &mut Rest, corrected: &mut Vec<Token>) {
+    if rest.next_if_eq(&Token::LParen).is_none() {
+        return;
+    }
+    corrected
+        .extend(std::iter::from_fn(|| rest.next_if(|token| matches!(token, Token::Word(_) | Token::Period))));
+    let _ = rest.next_if_eq(&Token::RParen);
+}
+
+/// What says DO NOTHING behind THEN: each kind of clause has its own.
+fn nothing(before: &[Token]) -> Vec<Token> {
+    let matched =
+        before.iter().rposition(|token| matches!(token, Token::Word(word) if is_plain(word, "matched")));
+    let is_not = matched.is_some_and(|place| ends_with(before.get(..place).unwrap_or_default(), &["not"]));
+    // No literal, because literals are counted.
+    let (name, null) = (Token::make_word(NOTHING, Some('"')), Token::make_keyword("NULL"));
+    if is_not {
+        let [insert, values] = ["INSERT", "VALUES"].map(Token::make_keyword);
+        vec![insert, Token::LParen, name, Token::RParen, values, Token::LParen, null, Token::RParen]
+    } else {
+        let [update, set] = ["UPDATE", "SET"].map(Token::make_keyword);
+        vec![update, set, name, Token::Eq, null]
+    }
+}
+
+fn ends_frame(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if ["row", "preceding", "following"].iter().any(|text| is_plain(word, text)))
+}
+
+/// Puts what is excluded where the parser expects the window that is taken up, unless there is one.
+fn exclude(rest: &mut Rest, corrected: &mut Vec<Token>) {
+    let mut name = EXCLUDE.to_owned();
+    while let Some(Token::Word(word)) = rest.next_if(|token| matches!(token, Token::Word(_))) {
+        name.push_str(&word.value.to_ascii_lowercase());
+        name.push('_');
+    }
+    let mut depth = 0_i32;
+    let open = corrected.iter().rposition(|token| {
+        depth = depth.saturating_add(match token {
+            Token::RParen => 1,
+            Token::LParen => -1,
+            _ => 0,
+        });
+        depth < 0
+    });
+    if let Some(open) = open {
+        corrected.insert(open.saturating_add(1), Token::make_word(&name, Some('"')));
+    }
+}
+
+fn is_plain(word: &Word, text: &str) -> bool {
+    word.quote_style.is_none() && is(word, text)
 }
 
 /// Whether a query may begin behind these.

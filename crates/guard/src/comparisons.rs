@@ -2,6 +2,7 @@
 
 use sqlparser::ast::{BinaryOperator, DataType, Expr, Query, Value, ValueWithSpan};
 
+use crate::dialect::SYMMETRIC;
 use crate::expressions::{is_constant, is_text};
 use crate::lift::LiteralKind;
 use crate::refusal::Refusal;
@@ -94,10 +95,15 @@ impl Writer<'_> {
         low: &Expr,
         high: &Expr,
     ) -> Result<(), Refusal> {
+        let (low, is_symmetric) = match low {
+            Expr::UnaryOp { op: SYMMETRIC, expr: low } => (low.as_ref(), true),
+            low => (low, false),
+        };
         self.compared(operand, &[low.clone(), high.clone()]);
         self.text("(");
         self.expression(operand)?;
         self.text(either(negated, " NOT BETWEEN ", " BETWEEN "));
+        self.text(if is_symmetric { "SYMMETRIC " } else { "" });
         self.beside(operand, low)?;
         self.text(" AND ");
         self.beside(operand, high)?;

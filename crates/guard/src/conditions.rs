@@ -3,8 +3,6 @@
 use ringfence_policy::Reference;
 use ringfence_policy::expression::{BinaryOperator, Expression, IsTest, Literal, SubQuery};
 
-use crate::expressions::TARGET;
-
 /// Whether the condition reads any of these columns of its relation.
 pub(crate) fn names_any(expression: &Expression, columns: &[String]) -> bool {
     let any = |inner: &Expression| names_any(inner, columns);
@@ -58,9 +56,9 @@ fn query_names(query: &SubQuery, columns: &[String]) -> bool {
     names_any(select, columns) || condition.as_ref().is_some_and(|condition| names_any(condition, columns))
 }
 
-/// The columns of a foreign key are null, or refer to a row for which the condition holds.
-pub(crate) fn refers(reference: &Reference, rows: &Expression, alias: &str) -> Expression {
-    let own = |name: &String| Expression::Column { qualifier: Some(TARGET.to_owned()), name: name.clone() };
+/// The columns of a foreign key are null in the row, or refer to a row for which the condition holds.
+pub(crate) fn refers(reference: &Reference, row: &str, rows: &Expression, alias: &str) -> Expression {
+    let own = |name: &String| Expression::Column { qualifier: Some(row.to_owned()), name: name.clone() };
     let is_null =
         |name: &String| Expression::Is { operand: Box::new(own(name)), test: IsTest::Null, negated: false };
     let nothing = reference.columns.iter().map(is_null).fold(Expression::truth(false), Expression::or);

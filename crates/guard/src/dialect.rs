@@ -12,6 +12,8 @@ use sqlparser::dialect::Dialect as ParserDialect;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
+pub(crate) use postgres::SYMMETRIC;
+
 /// A kind of SQL.
 #[derive(Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one fact of a kind of SQL")]

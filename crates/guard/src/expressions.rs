@@ -112,9 +112,10 @@ impl Writer<'_> {
                 self.special_call("overlay", &arguments)
             }
             Expr::Collate { expr, collation } => {
-                self.text("(");
+                // The parser takes it for a part of a qualified function's name otherwise.
+                self.text("((");
                 self.expression(expr)?;
-                self.text(" COLLATE ");
+                self.text(") COLLATE ");
                 self.collation(collation)?;
                 self.text(")");
                 Ok(())
@@ -176,6 +177,7 @@ impl Writer<'_> {
             {
                 Err(Refusal::UnknownColumn { name })
             }
+            Meaning::WholeRow if self.is_renamed(&name) => self.renamed_row(&name),
             Meaning::Visible(_) | Meaning::WholeRow => {
                 if let Some(alias) = &alias {
                     self.name(alias);

@@ -16,7 +16,7 @@ pub(crate) const RAW: &str = "_rf_r";
 
 impl Writer<'_> {
     /// `(SELECT columns, masked FROM relation WHERE rows)`.
-    pub(crate) fn fence(&mut self, entitlement: &Entitlement) -> Result<(), Refusal> {
+    pub(crate) fn fence(&mut self, entitlement: &Entitlement, only: bool) -> Result<(), Refusal> {
         self.note_relation(entitlement);
         self.broad.push(entitlement.relation.clone());
         self.text("(SELECT ");
@@ -34,7 +34,7 @@ impl Writer<'_> {
             }
             Ok(())
         })?;
-        self.text(" FROM ");
+        self.text(if only { " FROM ONLY " } else { " FROM " });
         self.relation_name(&entitlement.relation);
         self.text(" AS ");
         self.name(RAW);

@@ -6,7 +6,7 @@ use sqlparser::ast::{
     WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 
-use crate::admit::VARIADIC;
+use crate::admit::{EXCLUDE, VARIADIC};
 use crate::refusal::Refusal;
 use crate::rewrite::{Writer, not_admitted};
 
@@ -151,6 +151,7 @@ impl Writer<'_> {
                 self.name(schema);
                 self.text(".");
                 self.name(function);
+                self.functions.push(format!("{schema}.{function}"));
                 return Ok(function.clone());
             }
             _ => return Err(not_allowed()),
@@ -221,6 +222,9 @@ impl Writer<'_> {
             }
             FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(name)) => {
                 let alias = self.wildcard_alias(&self.parts(name)?)?;
+                if self.is_renamed(&alias) {
+                    return self.renamed_row(&alias);
+                }
                 self.name(&alias);
                 self.text(".*");
                 Ok(())
@@ -300,7 +304,8 @@ impl Writer<'_> {
     pub(crate) fn window_specification(&mut self, specification: &WindowSpec) -> Result<(), Refusal> {
         let WindowSpec { window_name, partition_by, order_by, window_frame } = specification;
         self.text("(");
-        if let Some(name) = window_name {
+        let excluded = window_name.as_ref().and_then(|name| name.value.strip_prefix(EXCLUDE));
+        if let Some(name) = window_name.as_ref().filter(|_| excluded.is_none()) {
             self.identifier(name)?;
             self.text(" ");
         }
@@ -327,6 +332,14 @@ impl Writer<'_> {
             } else {
                 self.frame_bound(start_bound)?;
             }
+        }
+        match excluded {
+            None => {}
+            Some("current_row_") => self.text(" EXCLUDE CURRENT ROW"),
+            Some("group_") => self.text(" EXCLUDE GROUP"),
+            Some("ties_") => self.text(" EXCLUDE TIES"),
+            Some("no_others_") => self.text(" EXCLUDE NO OTHERS"),
+            Some(_) => return Err(not_admitted("this clause of a window")),
         }
         self.text(")");
         Ok(())

@@ -4,22 +4,31 @@ use std::sync::Arc;
 
 use ringfence_policy::{Entitlement, Expression, Permit};
 use sqlparser::ast::{
-    ConflictTarget, DoUpdate, Expr, Insert, Merge, MergeAction, MergeClause, MergeClauseKind,
-    MergeInsertExpr, MergeInsertKind, MergeUpdateExpr, ObjectName, OnConflict, OnConflictAction, OnInsert,
-    TableAliasWithoutColumns, TableObject, Values,
+    Assignment, AssignmentTarget, ConflictTarget, DoUpdate, Expr, Insert, Merge, MergeAction, MergeClause,
+    MergeClauseKind, MergeInsertExpr, MergeInsertKind, MergeUpdateExpr, ObjectName, ObjectNamePart,
+    OnConflict, OnConflictAction, OnInsert, TableAliasWithoutColumns, TableObject, Values,
 };
 
+use crate::admit::NOTHING;
 use crate::expressions::TARGET;
+use crate::proposed::{Proposal, QUERY};
 use crate::refusal::Refusal;
 use crate::relations::{Outputs, Scope, Source};
 use crate::rewrite::{Writer, not_admitted};
 use crate::writes::{Target, is_default, plain_values, target_name, writable_rows};
 
 /// The columns of an INSERT: those that the statement names, and those that the policy adds.
-struct Columns {
-    given: Vec<String>,
+pub(crate) struct Columns {
+    pub(crate) given: Vec<String>,
     /// Places in `auto_set` of the target.
     added: Vec<usize>,
+}
+
+impl Columns {
+    pub(crate) fn added_names(&self, target: &Entitlement) -> Vec<String> {
+        let added = self.added.iter().filter_map(|index| target.writes.auto_set.get(*index));
+        added.map(|(name, _)| name.clone()).collect()
+    }
 }
 
 impl Writer<'_> {
@@ -64,6 +73,9 @@ impl Writer<'_> {
         }
         let alias = table_alias.as_ref().map(|TableAliasWithoutColumns { explicit: _, alias }| alias);
         let target = self.target(name, alias, |entitled| entitled.writes.create, "INSERT")?;
+        if target.only {
+            return Err(not_admitted("ONLY in INSERT"));
+        }
         if self.dialect.is_mysql() {
             let plain = returning.is_none().then_some(source.as_deref()).flatten().and_then(plain_values);
             let values = plain.ok_or_else(|| not_admitted("this form of INSERT: use VALUES"))?;
@@ -78,9 +90,18 @@ impl Writer<'_> {
             .and_then(|values| values.rows.first())
             .map(|row| row.content.len());
         let columns = self.insert_columns(columns, &target.entitlement, source.is_some(), width)?;
-        self.insert_source(&columns, source.as_deref(), &target.entitlement)?;
+        let proposal = match source.as_deref().map(|query| (query, plain_values(query))) {
+            None => Proposal::default(),
+            Some((_, Some(values))) => self.proposal_of_rows(values, &columns, &target.entitlement),
+            Some((_, None)) => {
+                let mut told = columns.given.clone();
+                told.extend(columns.added_names(&target.entitlement));
+                self.proposal(&target.entitlement, &columns.given, &told)
+            }
+        };
+        self.insert_source(&columns, source.as_deref(), &target.entitlement, &proposal)?;
         self.names.scopes.push(scope);
-        self.on_conflict(on.as_ref(), &target)?;
+        self.on_conflict(on.as_ref(), &target, &proposal.left)?;
         let check = self.check_of_insert(&target.entitlement, &columns);
         let outputs = self.returning(returning.as_deref(), &target, check.as_deref())?;
         self.names.scopes.pop();
@@ -119,6 +140,7 @@ impl Writer<'_> {
         columns: &Columns,
         source: Option<&sqlparser::ast::Query>,
         target: &Entitlement,
+        proposal: &Proposal,
     ) -> Result<(), Refusal> {
         let added: Vec<_> =
             columns.added.iter().filter_map(|index| target.writes.auto_set.get(*index)).collect();
@@ -141,8 +163,9 @@ impl Writer<'_> {
                 Ok(())
             }
             Some(query) => match plain_values(query) {
-                Some(values) => self.inserted_rows(values, columns, target),
-                None => self.inserted_query(query, &added),
+                Some(values) => self.inserted_rows(values, columns, target, proposal),
+                None if proposal.is_empty() => self.inserted_query(query, &added),
+                None => self.checked_query(query, &names, &added, target, proposal),
             },
         }
     }
@@ -152,25 +175,35 @@ impl Writer<'_> {
         values: &Values,
         columns: &Columns,
         target: &Entitlement,
+        proposal: &Proposal,
     ) -> Result<(), Refusal> {
         let Values { explicit_row: false, value_keyword: false, rows } = values else {
             return Err(not_admitted("this form of VALUES"));
         };
+        if rows.iter().any(|row| row.content.len() != columns.given.len()) {
+            return Err(not_admitted("a row with another number of values than columns"));
+        }
         let rules = &target.writes.auto_set;
+        // The first row's first value checks them all.
+        let mut is_unchecked = !proposal.is_empty();
         self.text("VALUES ");
         self.list(rows, |writer, row| {
-            if row.content.len() != columns.given.len() {
-                return Err(not_admitted("a row with another number of values than columns"));
-            }
             writer.text("(");
             let pairs: Vec<_> = row.content.iter().zip(&columns.given).collect();
             writer.list(&pairs, |writer, (value, column)| {
                 let set = rules.iter().find(|(name, _)| name == *column).filter(|_| is_default(value));
                 match set {
                     Some((_, set)) => writer.policy(&set.value, TARGET),
+                    None if is_unchecked && !is_default(value) => {
+                        is_unchecked = false;
+                        writer.value_that_checks(value, column, proposal, (values, columns, target))
+                    }
                     None => writer.value_or_default(value),
                 }
             })?;
+            if is_unchecked {
+                return Err(not_admitted("a first row of nothing but DEFAULT: send it after another"));
+            }
             for (index, (_, set)) in columns.added.iter().filter_map(|index| rules.get(*index)).enumerate() {
                 writer.text(if index > 0 || !pairs.is_empty() { ", " } else { "" });
                 writer.policy(&set.value, TARGET)?;
@@ -188,9 +221,10 @@ impl Writer<'_> {
         if added.is_empty() {
             return self.query(query).map(drop);
         }
-        if query.with.is_none() && matches!(query.body.as_ref(), sqlparser::ast::SetExpr::Select(_)) {
+        if matches!(query.body.as_ref(), sqlparser::ast::SetExpr::Select(_)) {
             // In its own list, so that constants there still take the types of the columns.
-            self.added_items = added.iter().map(|(_, set)| set.value.clone()).collect();
+            self.added_items.values =
+                added.iter().map(|(column, set)| (column.clone(), set.value.clone())).collect();
             return self.query(query).map(drop);
         }
         let alias = self.fresh_alias();
@@ -207,7 +241,45 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn on_conflict(&mut self, on: Option<&OnInsert>, target: &Target) -> Result<(), Refusal> {
+    /// A query whose rows are checked one by one, before each is put in.
+    fn checked_query(
+        &mut self,
+        query: &sqlparser::ast::Query,
+        names: &[&String],
+        added: &[&(String, ringfence_policy::AutoSet)],
+        target: &Entitlement,
+        proposal: &Proposal,
+    ) -> Result<(), Refusal> {
+        self.text("WITH ");
+        self.name(QUERY);
+        self.text(" (");
+        self.list(names, |writer, name| {
+            writer.name(name);
+            Ok(())
+        })?;
+        // A barrier, so that the check is not computed on rows that the query leaves out.
+        let is_sqlite = self.dialect.is_sqlite();
+        self.text(if is_sqlite { ") AS (SELECT * FROM (" } else { ") AS MATERIALIZED (" });
+        if self.dialect.is_postgres() && matches!(query.body.as_ref(), sqlparser::ast::SetExpr::Select(_)) {
+            let columns = names.iter().map(|name| (*name).clone()).collect();
+            self.added_items.typed = Some((columns, Arc::new(target.clone())));
+        }
+        self.inserted_query(query, added)?;
+        if is_sqlite {
+            self.text(")");
+            self.text(self.dialect.barrier);
+        }
+        self.text(") SELECT * FROM ");
+        self.name(QUERY);
+        self.rows_that_check(proposal, target)
+    }
+
+    fn on_conflict(
+        &mut self,
+        on: Option<&OnInsert>,
+        target: &Target,
+        left: &[Expression],
+    ) -> Result<(), Refusal> {
         let (conflict_target, action) = match on {
             None => return Ok(()),
             Some(OnInsert::OnConflict(OnConflict { conflict_target, action })) => (conflict_target, action),
@@ -235,12 +307,16 @@ impl Writer<'_> {
             }
         }
         match action {
+            // It would tell whether there is a row with that key, and nothing would look at what is proposed.
+            OnConflictAction::DoNothing if !left.is_empty() => Err(not_admitted(
+                "DO NOTHING where a column that the policy looks at is left to its default: give it a value",
+            )),
             OnConflictAction::DoNothing => {
                 self.text(" DO NOTHING");
                 Ok(())
             }
             OnConflictAction::DoUpdate(DoUpdate { assignments, selection }) => {
-                self.conflict_update(assignments, selection.as_ref(), target)
+                self.conflict_update(assignments, selection.as_ref(), target, left)
             }
         }
     }
@@ -249,9 +325,10 @@ impl Writer<'_> {
     /// it is set to what it is, which the check of the new row finds, so that all is undone as for a key that is taken.
     fn conflict_update(
         &mut self,
-        assignments: &[sqlparser::ast::Assignment],
+        assignments: &[Assignment],
         selection: Option<&Expr>,
         target: &Target,
+        left: &[Expression],
     ) -> Result<(), Refusal> {
         let entitlement = Arc::clone(&target.entitlement);
         match entitlement.writes.update {
@@ -271,7 +348,7 @@ impl Writer<'_> {
         let mut scope = Scope::default();
         scope.sources.push(Self::target_source(&target.alias, None, &entitlement));
         // Its columns are never found by a name alone: those are the changed relation's.
-        self.names.scopes.push(Scope { sources: vec![excluded] });
+        self.names.scopes.push(Scope { sources: vec![excluded], ..Scope::default() });
         self.names.scopes.push(scope);
         self.text(" DO UPDATE SET ");
         let is_scoped = entitlement.rows != Expression::truth(true);
@@ -279,19 +356,35 @@ impl Writer<'_> {
         let assigned = self.assignments(assignments, &entitlement);
         self.conflict_rows = None;
         assigned?;
-        self.conflict_condition(selection, &entitlement)?;
+        self.conflict_condition(selection, &entitlement, left)?;
         self.names.scopes.pop();
         self.names.scopes.pop();
         Ok(())
     }
 
-    /// Rows that may be read and not changed are skipped.
-    fn conflict_condition(&mut self, selection: Option<&Expr>, target: &Entitlement) -> Result<(), Refusal> {
+    /// Rows that may be read and not changed are skipped. What of the proposed row was left to defaults is known here.
+    fn conflict_condition(
+        &mut self,
+        selection: Option<&Expr>,
+        target: &Entitlement,
+        left: &[Expression],
+    ) -> Result<(), Refusal> {
         let narrower = target.writes.rows.as_ref();
-        if selection.is_none() && narrower.is_none() {
+        if selection.is_none() && narrower.is_none() && left.is_empty() {
             return Ok(());
         }
-        self.text(" WHERE CASE WHEN ");
+        self.text(" WHERE CASE");
+        if !left.is_empty() {
+            self.text(" WHEN ");
+            self.fails(left, "excluded")?;
+            self.text(" THEN ");
+            self.refuse();
+            if selection.is_none() && narrower.is_none() {
+                self.text(" ELSE TRUE END");
+                return Ok(());
+            }
+        }
+        self.text(" WHEN ");
         self.policy(&target.rows, TARGET)?;
         self.text(" THEN ");
         if let Some(narrower) = narrower {
@@ -321,7 +414,9 @@ impl Writer<'_> {
             }
         }
         let auto: Vec<String> = target.writes.auto_set.iter().map(|(column, _)| column.clone()).collect();
-        check.extend(self.references(target, |columns| !columns.iter().all(|column| auto.contains(column))));
+        check.extend(
+            self.references(target, TARGET, |columns| !columns.iter().all(|column| auto.contains(column))),
+        );
         (!check.is_empty()).then_some(check)
     }
 
@@ -390,6 +485,10 @@ impl Writer<'_> {
         }
         self.text(" THEN ");
         let entitlement = Arc::clone(&target.entitlement);
+        if is_nothing(action) {
+            self.text("DO NOTHING");
+            return Ok(());
+        }
         match action {
             MergeAction::Delete { delete_token: _ } => {
                 permitted(entitlement.writes.delete, "DELETE", &entitlement)?;
@@ -407,7 +506,9 @@ impl Writer<'_> {
                 let assigned = self.assignments(assignments, &entitlement)?;
                 let matters = crate::conditions::names_any(rows, &assigned)
                     || !self
-                        .references(&entitlement, |columns| columns.iter().any(|c| assigned.contains(c)))
+                        .references(&entitlement, TARGET, |columns| {
+                            columns.iter().any(|c| assigned.contains(c))
+                        })
                         .is_empty();
                 if matters {
                     return Err(not_admitted("changing such a column by MERGE: use UPDATE"));
@@ -454,7 +555,7 @@ impl Writer<'_> {
         let auto: Vec<String> = target.writes.auto_set.iter().map(|(column, _)| column.clone()).collect();
         let is_implied = crate::conditions::names_only(rows, &auto)
             && self
-                .references(target, |columns| !columns.iter().all(|column| auto.contains(column)))
+                .references(target, TARGET, |columns| !columns.iter().all(|column| auto.contains(column)))
                 .is_empty();
         if is_implied { Ok(()) } else { Err(not_admitted("inserting such a row in this way")) }
     }
@@ -542,7 +643,7 @@ impl Writer<'_> {
     /// of all, and the statement fails as for a key that is taken.
     fn duplicate_update(
         &mut self,
-        assignments: &[sqlparser::ast::Assignment],
+        assignments: &[Assignment],
         target: &Target,
         columns: &Columns,
     ) -> Result<(), Refusal> {
@@ -572,6 +673,19 @@ impl Writer<'_> {
             return Err(not_admitted("changing such a column by ON DUPLICATE KEY UPDATE"));
         }
         Ok(())
+    }
+}
+
+/// Whether a clause of MERGE says DO NOTHING.
+fn is_nothing(action: &MergeAction) -> bool {
+    let is_mark = |name: &ObjectName| matches!(name.0.as_slice(), [ObjectNamePart::Identifier(mark)] if mark.value == NOTHING);
+    match action {
+        MergeAction::Insert(insert) => matches!(insert.columns.as_slice(), [name] if is_mark(name)),
+        MergeAction::Update(update) => matches!(
+            update.assignments.as_slice(),
+            [Assignment { target: AssignmentTarget::ColumnName(name), value: _ }] if is_mark(name)
+        ),
+        MergeAction::Delete { .. } => false,
     }
 }
 

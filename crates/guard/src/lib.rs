@@ -16,7 +16,8 @@
 //!    principal, masked, with the rows that exist for it. So a hidden column or row is not there for any clause to name.
 //! 3. A relation that is changed stands raw ([`writes`], [`inserts`]): every one of its columns is looked up and refused or
 //!    replaced by its mask, its rows are narrowed by the policy first, and what a new row must fulfil comes back as a last
-//!    column, which the engine checks before it commits.
+//!    column, which the engine checks before it commits. Rows that an INSERT proposes are checked before that as well
+//!    ([`proposed`]), so that no key of a row that the principal could not have written is ever compared with others.
 //! 4. What may raise an error is computed on rows that the principal sees, and on no other: fences get the dialect's
 //!    optimization fence where a planner could run it earlier, and conditions of a change stand behind CASE.
 //! 5. The principal's values are parameters. A plan holds none, so that everybody with an equal view shares it.
@@ -28,7 +29,7 @@
 //! same writer and verified in the same way. No caller's text is in it.
 //!
 //! Reading order: `refusal`, `dialect`, `admit`, `rewrite`, `relations`, `fence`, `queries`, `sources`, `expressions`,
-//! `functions`, `system`, `writes`, `inserts`, `verify`, `guarded`, `sealed`.
+//! `functions`, `system`, `writes`, `inserts`, `proposed`, `verify`, `guarded`, `sealed`.
 //!
 //! # Looking at one row: [`inspect_row`]
 //! For those who rule over a policy, and for nobody else: the gateway asks for their rank. It holds what the policy and the
@@ -71,6 +72,7 @@ mod lift;
 mod liftable;
 mod named;
 mod operators;
+mod proposed;
 mod queries;
 mod refusal;
 mod relations;
@@ -90,6 +92,7 @@ pub use guarded::{GuardedPlan, PlanParameter, attribute_query, guard, guard_lift
 pub use inspect::Inspection;
 pub use lift::{Scanned, scan};
 pub use named::NamedRelation;
+pub use proposed::REFUSED;
 pub use refusal::Refusal;
 pub use sealed::{Fence, GuardedQuery, Parameter, StatementKind};
 pub use statement::MAX_STATEMENT_BYTES;

@@ -1,6 +1,8 @@
 //! Queries: WITH, SELECT, set operations, FROM and what may stand there.
 
-use ringfence_policy::Permit;
+use std::sync::Arc;
+
+use ringfence_policy::{Entitlement, Permit};
 use sqlparser::ast::{
     Cte, CteAsMaterialized, Distinct, Expr, Fetch, GroupByExpr, GroupByWithModifier, Join, JoinConstraint,
     JoinOperator, LimitClause, LockClause, LockType, NamedWindowDefinition, NamedWindowExpr, NonBlock,
@@ -9,8 +11,9 @@ use sqlparser::ast::{
     WildcardAdditionalOptions, With,
 };
 
+use crate::admit::DISTINCT;
 use crate::refusal::Refusal;
-use crate::relations::{CommonTable, Output, Outputs, Scope};
+use crate::relations::{CommonTable, Output, Outputs, Scope, Source};
 use crate::rewrite::{Writer, not_admitted};
 
 impl Writer<'_> {
@@ -49,7 +52,9 @@ impl Writer<'_> {
         }
         let broad_before = self.broad.len();
         if let Some(with) = with {
+            let added = std::mem::take(&mut self.added_items);
             self.with(with)?;
+            self.added_items = added;
         }
         let mut has_condition = false;
         let relations_before = self.relations.len();
@@ -94,7 +99,7 @@ impl Writer<'_> {
         if *recursive || self.dialect.always_recursive {
             for Cte { alias, .. } in cte_tables {
                 let name = self.folded(&alias.name)?;
-                self.names.common.push(CommonTable { name, columns: None });
+                self.names.common.push(CommonTable { name, columns: None, has_check: false });
             }
         }
         self.list(cte_tables, Self::common_table)?;
@@ -118,16 +123,16 @@ impl Writer<'_> {
             Some(CteAsMaterialized::NotMaterialized) => " AS NOT MATERIALIZED (",
         });
         // A common table stands alone: it sees no FROM around it, but the planner may inline it anywhere.
-        let outputs = match query.body.as_ref() {
+        let (outputs, has_check) = match query.body.as_ref() {
             SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) => {
                 self.changing_common_table(query, statement)?
             }
-            _ => self.early(|writer| writer.query(query))?,
+            _ => (self.early(|writer| writer.query(query))?, false),
         };
         self.text(")");
         let columns = self.renamed(outputs, columns)?;
         let name = self.folded(name)?;
-        self.names.common.push(CommonTable { name, columns });
+        self.names.common.push(CommonTable { name, columns, has_check });
         Ok(())
     }
 
@@ -256,11 +261,16 @@ impl Writer<'_> {
         let labels = self.labels.get(&select_token.0.span.start).map_or(&[][..], Vec::as_slice);
         let outputs = self.as_written(|writer| {
             writer.distinct(distinct.as_ref())?;
-            writer.projection(projection, labels)
+            writer.projection(projection, labels, added.typed.as_ref())
         })?;
-        for value in &added {
+        for (column, value) in &added.values {
             self.text(", ");
-            self.policy(value, crate::expressions::TARGET)?;
+            match &added.typed {
+                Some((_, target)) => {
+                    self.typed(target, column, |writer| writer.policy(value, crate::expressions::TARGET))?;
+                }
+                None => self.policy(value, crate::expressions::TARGET)?,
+            }
         }
         self.move_behind(before, after, start);
         self.out.push_str(&from_text);
@@ -298,11 +308,31 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn projection(&mut self, items: &[SelectItem], labels: &[String]) -> Result<Outputs, Refusal> {
+    fn projection(
+        &mut self,
+        items: &[SelectItem],
+        labels: &[String],
+        typed: Option<&(Vec<String>, Arc<Entitlement>)>,
+    ) -> Result<Outputs, Refusal> {
         let mut outputs = Some(Vec::new());
         let mut labels = labels.iter().filter(|_| labels.len() == items.len());
+        let mut columns = typed.map(|(columns, _)| columns.as_slice()).unwrap_or_default().iter();
         self.list(items, |writer, item| {
-            let more = writer.select_item(item, labels.next().map(String::as_str))?;
+            let label = labels.next().map(String::as_str);
+            let more = match (item, columns.next(), typed) {
+                (SelectItem::UnnamedExpr(constant), Some(column), Some((_, target)))
+                    if crate::proposed::has_no_type(constant) =>
+                {
+                    writer.typed(target, column, |writer| writer.expression(constant))?;
+                    None
+                }
+                // How many columns these are is not known here.
+                (SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..), ..) => {
+                    columns = [].iter();
+                    writer.select_item(item, label)?
+                }
+                _ => writer.select_item(item, label)?,
+            };
             outputs = match (outputs.take(), more) {
                 (Some(mut all), Some(more)) => {
                     all.extend(more);
@@ -321,6 +351,13 @@ impl Writer<'_> {
             SelectItem::UnnamedExpr(expression) => {
                 let start = self.out.len();
                 self.expression(expression)?;
+                if let Some([name]) = self.column_path(expression).as_deref()
+                    && self.out.get(start..).is_some_and(|written| written.starts_with("(CASE"))
+                {
+                    // What stands for a whole row has another name.
+                    self.text(" AS ");
+                    self.name(name);
+                }
                 if !self.dialect.is_postgres() {
                     match self.column_path(expression) {
                         None => return Ok(Some(vec![self.labelled(expression, label, start)])),
@@ -432,13 +469,17 @@ impl Writer<'_> {
         let GroupByExpr::Expressions(expressions, modifiers) = group_by else {
             return Err(not_admitted("GROUP BY ALL"));
         };
+        let (expressions, is_distinct) = match expressions.as_slice() {
+            [Expr::Identifier(mark), rest @ ..] if mark.value == DISTINCT => (rest, true),
+            all => (all, false),
+        };
         if modifiers.iter().any(|modifier| !matches!(modifier, GroupByWithModifier::GroupingSets(_))) {
             return Err(not_admitted("this form of GROUP BY"));
         }
         if expressions.is_empty() && modifiers.is_empty() {
             return Ok(());
         }
-        self.text(" GROUP BY ");
+        self.text(if is_distinct { " GROUP BY DISTINCT " } else { " GROUP BY " });
         self.list(expressions, Self::grouping)?;
         for modifier in modifiers {
             if let GroupByWithModifier::GroupingSets(sets) = modifier {
@@ -615,9 +656,54 @@ impl Writer<'_> {
             };
             self.text(if matches!(constraint, JoinConstraint::Natural) { " NATURAL " } else { " " });
             self.text(word);
+            let before = scope.sources.len();
             self.table_factor(relation, scope)?;
             self.join_constraint(constraint, scope)?;
+            self.note_merged(constraint, join_operator, scope, before)?;
         }
+        Ok(())
+    }
+
+    /// The columns that a join merges are the left side's, or the right side's in a RIGHT JOIN.
+    fn note_merged(
+        &self,
+        constraint: &JoinConstraint,
+        operator: &JoinOperator,
+        scope: &mut Scope,
+        before: usize,
+    ) -> Result<(), Refusal> {
+        let has = |source: &Source, name: &str| {
+            source.columns.iter().flatten().any(|column| (self.same)(&column.name, name))
+        };
+        let (left, right) = scope.sources.split_at(before.min(scope.sources.len()));
+        let names = match constraint {
+            JoinConstraint::Using(columns) => {
+                columns.iter().map(|column| Ok(self.parts(column)?.pop().unwrap_or_default())).collect()
+            }
+            JoinConstraint::Natural => {
+                let all = right.iter().flat_map(|source| source.columns.iter().flatten());
+                let common = all.filter(|column| left.iter().any(|source| has(source, &column.name)));
+                Ok(common.map(|column| column.name.clone()).collect())
+            }
+            JoinConstraint::On(_) | JoinConstraint::None => Ok(Vec::new()),
+        };
+        let names: Vec<String> = names?;
+        let is_right = matches!(operator, JoinOperator::Right(_) | JoinOperator::RightOuter(_));
+        let side = if is_right { right } else { left };
+        let owner = |name: &str| {
+            if matches!(operator, JoinOperator::FullOuter(_)) {
+                return None;
+            }
+            let known = scope.merged.iter().find(|(merged, _)| !is_right && (self.same)(merged, name));
+            known.map_or_else(
+                || side.iter().find(|source| has(source, name)).map(|source| source.alias.clone()),
+                |(_, owner)| owner.clone(),
+            )
+        };
+        let merged: Vec<(String, Option<String>)> =
+            names.into_iter().map(|name| (name.clone(), owner(&name))).collect();
+        scope.merged.retain(|(known, _)| !merged.iter().any(|(name, _)| (self.same)(known, name)));
+        scope.merged.extend(merged);
         Ok(())
     }
 

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use ringfence_policy::{Entitlement, RelationName};
+use sqlparser::ast::{ObjectName, ObjectNamePart};
+
+use crate::admit::ONLY;
 
 /// A column that something in FROM has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub(crate) struct Source {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
     pub(crate) sources: Vec<Source>,
+    /// Columns that a join merged, and the source that each is one of; none for a FULL JOIN.
+    pub(crate) merged: Vec<(String, Option<String>)>,
 }
 
 /// A common table expression that may be named.
@@ -40,6 +45,8 @@ pub(crate) struct Scope {
 pub(crate) struct CommonTable {
     pub(crate) name: String,
     pub(crate) columns: Outputs,
+    /// Whether there is a column of ours behind those.
+    pub(crate) has_check: bool,
 }
 
 /// Everything that can be named at a point of the statement; the innermost is last.
@@ -62,6 +69,16 @@ pub(crate) enum Meaning {
     Unknown,
     /// It can't be told, and the relation that is changed has something of that name.
     Unclear,
+}
+
+/// A relation's name without the mark that says ONLY, and whether it had one.
+pub(crate) fn without_only(name: &ObjectName) -> (ObjectName, bool) {
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(mark), rest @ ..] if mark.value == ONLY && !rest.is_empty() => {
+            (ObjectName(rest.to_vec()), true)
+        }
+        _ => (name.clone(), false),
+    }
 }
 
 impl Names {

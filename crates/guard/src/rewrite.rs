@@ -58,6 +58,8 @@ pub(crate) struct Written {
     pub(crate) max_rows: Option<u64>,
     /// Whether fences have the barrier: something in the statement may raise an error that depends on a row.
     pub(crate) has_barrier: bool,
+    /// What the statement calls relations and queries: columns are named with these before a point.
+    pub(crate) aliases: Vec<String>,
     /// Row policies that lifted the scope of a relation.
     pub(crate) bypasses: Vec<(RelationName, String)>,
     /// Which of the statement's literals are parameters.
@@ -69,6 +71,15 @@ pub(crate) const OWN_ALIAS: &str = "_rf_";
 
 /// How deep the walk goes: the parser allows more than the stack of this walk should bear.
 const MAX_DEPTH: usize = 200;
+
+/// What becomes of a SELECT list whose rows are inserted.
+#[derive(Debug, Default)]
+pub(crate) struct AddedItems {
+    /// What it ends with: columns that the policy sets, and their values.
+    pub(crate) values: Vec<(String, Expression)>,
+    /// The columns that its items are for, where constants would no longer take their types by themselves.
+    pub(crate) typed: Option<(Vec<String>, Arc<Entitlement>)>,
+}
 
 #[expect(clippy::struct_excessive_bools, reason = "each is one fact of what was written so far")]
 pub(crate) struct Writer<'a> {
@@ -95,15 +106,18 @@ pub(crate) struct Writer<'a> {
     pub(crate) has_condition: bool,
     pub(crate) named: Vec<RelationName>,
     pub(crate) functions: Vec<String>,
+    pub(crate) aliases: Vec<String>,
     pub(crate) writes: bool,
     pub(crate) check_column: bool,
+    /// Inside of WITH: the check raises an error.
+    pub(crate) check_raises: bool,
     pub(crate) returns_rows: bool,
     pub(crate) max_rows: Option<u64>,
     pub(crate) bypasses: Vec<(RelationName, String)>,
     /// While the columns of a row in the way of an INSERT are set: the rows that the principal sees.
     pub(crate) conflict_rows: Option<Expression>,
-    /// What the next SELECT list ends with: the values that the policy sets in the rows of an INSERT.
-    pub(crate) added_items: Vec<Expression>,
+    /// For the next SELECT list.
+    pub(crate) added_items: AddedItems,
     /// The literals that may become parameters, and which of them did.
     pub(crate) literals: &'a [Literal],
     pub(crate) lifted: Vec<bool>,
@@ -156,13 +170,15 @@ impl<'a> Writer<'a> {
             has_condition: false,
             named: Vec::new(),
             functions: Vec::new(),
+            aliases: Vec::new(),
             writes: false,
             check_column: false,
+            check_raises: false,
             returns_rows: true,
             max_rows: None,
             bypasses: Vec::new(),
             conflict_rows: None,
-            added_items: Vec::new(),
+            added_items: AddedItems::default(),
             literals: &[],
             lifted: Vec::new(),
             may_lift: false,
@@ -202,6 +218,7 @@ impl Writer<'_> {
             broad: self.broad,
             named: self.named,
             functions: self.functions,
+            aliases: self.aliases,
             writes: self.writes,
             check_column: self.check_column,
             returns_rows: self.returns_rows,
@@ -325,6 +342,7 @@ impl Writer<'_> {
     /// A name that WITH defines. Where names without a schema are looked up in the caller's own, it is one that no relation
     /// has.
     pub(crate) fn common_name(&mut self, name: &str) {
+        self.aliases.push(name.to_owned());
         if self.dialect.is_postgres() {
             self.name(name);
         } else {

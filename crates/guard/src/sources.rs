@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use ringfence_policy::RelationName;
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, OrderBy, OrderByKind, SelectItem,
-    SelectItemQualifiedWildcardKind, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderBy,
+    OrderByKind, SelectItem, SelectItemQualifiedWildcardKind, TableAlias, TableAliasColumnDef, TableFactor,
+    TableFunctionArgs,
 };
 
+use crate::admit::ROWS_FROM;
 use crate::refusal::Refusal;
-use crate::relations::{Output, Outputs, Scope, Source};
+use crate::relations::{CommonTable, Output, Outputs, Scope, Source, without_only};
 use crate::rewrite::{Writer, not_admitted};
 use crate::system;
 
@@ -87,15 +89,16 @@ impl Writer<'_> {
         alias: Option<&TableAlias>,
         scope: &mut Scope,
     ) -> Result<(), Refusal> {
-        let parts = self.parts(name)?;
+        let (name, only) = without_only(name);
+        let parts = self.parts(&name)?;
         let common = match parts.as_slice() {
             [name] => self.names.common_table(name, self.same).cloned(),
             _ => None,
         };
-        if let Some(table) = common {
-            self.common_name(&table.name);
+        if let Some(table) = common.filter(|_| !only) {
+            self.common_relation(&table)?;
             let called = match alias {
-                None if self.dialect.is_postgres() => table.name,
+                None if self.dialect.is_postgres() && !table.has_check => table.name,
                 None => {
                     let own = parts.last().cloned().unwrap_or_default();
                     self.text(" AS ");
@@ -114,11 +117,11 @@ impl Writer<'_> {
             });
             return Ok(());
         }
-        if let Some(system) = system::find(self.dialect, &parts) {
+        if let Some(system) = system::find(self.dialect, &parts).filter(|_| !only) {
             return self.system_relation(system, alias, scope);
         }
-        let entitlement = self.entitlement(name)?;
-        self.fence(&entitlement)?;
+        let entitlement = self.entitlement(&name)?;
+        self.fence(&entitlement, only)?;
         let called = if let Some(alias) = alias {
             self.alias(alias)?
         } else {
@@ -137,6 +140,28 @@ impl Writer<'_> {
             entitlement: Some(entitlement),
             is_target: false,
         });
+        Ok(())
+    }
+
+    /// A common table, without the column of ours that it may have.
+    fn common_relation(&mut self, table: &CommonTable) -> Result<(), Refusal> {
+        if !table.has_check {
+            self.common_name(&table.name);
+            return Ok(());
+        }
+        let columns = table.columns.clone().unwrap_or_default();
+        if columns.is_empty() {
+            // It has no RETURNING, and can't be named.
+            return Err(Refusal::UnknownRelation { name: table.name.clone() });
+        }
+        self.text("(SELECT ");
+        self.list(&columns, |writer, column| {
+            writer.name(&column.name);
+            Ok(())
+        })?;
+        self.text(" FROM ");
+        self.common_name(&table.name);
+        self.text(")");
         Ok(())
     }
 
@@ -179,10 +204,34 @@ impl Writer<'_> {
     ) -> Result<(), Refusal> {
         self.text(if lateral { "LATERAL " } else { "" });
         self.names.scopes.push(scope.clone());
-        let written = self.plain_call(name, arguments);
+        let is_rows_from =
+            matches!(name.0.as_slice(), [ObjectNamePart::Identifier(one)] if one.value == ROWS_FROM);
+        let written = if is_rows_from { self.rows_from(arguments) } else { self.plain_call(name, arguments) };
         self.names.scopes.pop();
         let function = written?;
         self.function_alias(function, with_ordinality, alias, scope)
+    }
+
+    /// `ROWS FROM (functions)`; answers what the result is called without an alias.
+    fn rows_from(&mut self, functions: &[FunctionArg]) -> Result<String, Refusal> {
+        self.text("ROWS FROM (");
+        let mut called = None;
+        self.list(functions, |writer, function| {
+            let FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(function))) = function else {
+                return Err(not_admitted("anything but functions in ROWS FROM"));
+            };
+            let FunctionArguments::List(list) = &function.args else {
+                return Err(not_admitted("this form of a function in ROWS FROM"));
+            };
+            if !crate::functions::is_plain_call(function) || list.duplicate_treatment.is_some() {
+                return Err(not_admitted("this form of a function in ROWS FROM"));
+            }
+            let name = writer.plain_call(&function.name, &list.args)?;
+            called.get_or_insert(name);
+            Ok(())
+        })?;
+        self.text(")");
+        called.ok_or_else(|| not_admitted("ROWS FROM without a function"))
     }
 
     fn unnest(
@@ -249,6 +298,7 @@ impl Writer<'_> {
         let called = self.folded(name)?;
         self.text(" AS ");
         self.name(&called);
+        self.aliases.push(called.clone());
         self.alias_columns(columns)?;
         Ok(called)
     }
@@ -350,6 +400,10 @@ impl Writer<'_> {
     fn column_of<'p>(&self, source: &'p Source, scope: &Scope, path: &[String]) -> Option<&'p str> {
         let columns = source.columns.as_deref()?;
         let name = match path {
+            [name] if scope.merged.iter().any(|(merged, _)| (self.same)(merged, name)) => {
+                let mut merged = scope.merged.iter().filter(|(merged, _)| (self.same)(merged, name));
+                merged.next().filter(|(_, owner)| owner.as_ref() == Some(&source.alias)).map(|_| name)?
+            }
             [name] => {
                 let others = scope.sources.iter().filter(|other| other.alias != source.alias);
                 let mut others = others.map(|other| other.columns.as_deref());
@@ -368,6 +422,37 @@ impl Writer<'_> {
             _ => return None,
         };
         columns.iter().find(|column| (self.same)(&column.name, name)).map(|column| column.name.as_str())
+    }
+
+    /// Whether an alias calls the columns of a relation otherwise. The row as a whole keeps their own names all the same,
+    /// which it would not behind a fence.
+    pub(crate) fn is_renamed(&self, alias: &str) -> bool {
+        self.dialect.is_postgres()
+            && self.names.source(alias, self.same).is_some_and(|source| {
+                let columns = source.columns.iter().flatten();
+                source.entitlement.as_ref().is_some_and(|entitlement| {
+                    entitlement.columns.iter().zip(columns).any(|(own, called)| own.name != called.name)
+                })
+            })
+    }
+
+    /// The row as a whole, with the relation's own names. A row that an outer join did not find is NULL, and not one of
+    /// NULLs.
+    pub(crate) fn renamed_row(&mut self, alias: &str) -> Result<(), Refusal> {
+        let source = self.names.source(alias, self.same).cloned().ok_or(Refusal::NotVerified)?;
+        let own = source.entitlement.as_ref().map(|entitlement| entitlement.columns.clone());
+        let pairs: Vec<_> = own.into_iter().flatten().zip(source.columns.into_iter().flatten()).collect();
+        self.text("(CASE WHEN ");
+        self.name(alias);
+        self.text(" IS DISTINCT FROM NULL THEN (SELECT \"_rf_w\" FROM (SELECT ");
+        self.list(&pairs, |writer, (own, called)| {
+            writer.qualified(alias, &called.name);
+            writer.text(" AS ");
+            writer.name(&own.name);
+            Ok(())
+        })?;
+        self.text(") AS \"_rf_w\") END)");
+        Ok(())
     }
 
     /// The names of a column reference; `None` for every other expression.

@@ -23,8 +23,12 @@ pub(crate) fn verify(written: &Written, view: &View, dialect: &Dialect) -> Resul
     let tokens = tokens.map_err(|_| Refusal::NotVerified)?;
     let tokens: Vec<Token> =
         tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
-    for window in tokens.windows(3) {
-        let [Token::Word(schema), Token::Period, Token::Word(name)] = window else { continue };
+    for window in tokens.windows(4) {
+        let [before, Token::Word(schema), Token::Period, Token::Word(name)] = window else { continue };
+        // A query may be called like a schema; then it has columns, where no relation can stand.
+        if written.aliases.contains(&schema.value) && !begins_relation(before) {
+            continue;
+        }
         if is_schema(&schema.value, written, view) && !is_known(schema, name, written, view) {
             return Err(Refusal::NotVerified);
         }
@@ -129,6 +133,12 @@ fn is_schema(name: &str, written: &Written, view: &View) -> bool {
         || of_schema(view.unresolved.range(first()).next().map(|(relation, _)| relation))
 }
 
+/// Whether a relation may follow. All that the guard prints is in quotes but the words of the grammar.
+fn begins_relation(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if word.quote_style.is_none()
+        && ["FROM", "JOIN", "INTO", "UPDATE", "USING", "ONLY"].contains(&word.value.as_str()))
+}
+
 fn is_known(schema: &Word, name: &Word, written: &Written, view: &View) -> bool {
     let pair = |known: &(String, String)| known.0 == schema.value && known.1 == name.value;
     written.relations.iter().any(|relation| relation.schema == schema.value && relation.name == name.value)
@@ -162,6 +172,7 @@ mod tests {
             r#"SELECT "id" FROM "public"."orders" JOIN "public"."users" USING ("id")"#,
             r#"SELECT (SELECT count(*) FROM "public"."users")"#,
             r#"SELECT "public"."secret_of"(1)"#,
+            r#"UPDATE ONLY "public"."users" SET "a" = 1"#,
         ] {
             assert_eq!(look_at(sql), Err(Refusal::NotVerified), "{sql}");
         }
@@ -203,5 +214,16 @@ mod tests {
             assert_eq!(outlined(broken), Err(Refusal::NotVerified), "{broken}");
             assert_eq!(outlined(broken), Err(Refusal::NotVerified), "{broken}");
         }
+    }
+
+    #[test]
+    fn a_query_may_be_called_like_a_schema() {
+        let dialect = Dialect::of(ConnectionKind::Postgresql).expect("a dialect");
+        let view = View { search: vec!["public".to_owned()], ..View::default() };
+        let read = admit::read("WITH public(id) AS (SELECT 1) SELECT public.id FROM public", dialect, None);
+        let mut written = rewrite(&read.expect("a statement"), &view, dialect, &[]).expect("nothing to fence");
+        assert_eq!(verify(&written, &view, dialect), Ok(()));
+        r#"WITH "public" AS (SELECT 1) SELECT 1 FROM "public"."users""#.clone_into(&mut written.sql);
+        assert_eq!(verify(&written, &view, dialect), Err(Refusal::NotVerified));
     }
 }

@@ -2,6 +2,7 @@
 //! looked up and replaced by what the principal sees, and its rows are narrowed by a condition of the policy that comes
 //! first. What a new row must fulfil is returned as a last column, which the engine checks before it commits.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ringfence_policy::{Entitlement, Expression, Permit};
@@ -12,7 +13,7 @@ use sqlparser::ast::{
 
 use crate::expressions::TARGET;
 use crate::refusal::Refusal;
-use crate::relations::{Outputs, Scope, Source};
+use crate::relations::{Outputs, Scope, Source, without_only};
 use crate::rewrite::{Writer, not_admitted};
 
 /// The name of the column that the engine checks.
@@ -24,6 +25,8 @@ pub(crate) struct Target {
     /// How the statement calls it.
     pub(crate) alias: String,
     pub(crate) is_aliased: bool,
+    /// Without the relations that inherit from it.
+    pub(crate) only: bool,
 }
 
 impl Writer<'_> {
@@ -39,12 +42,13 @@ impl Writer<'_> {
         }
     }
 
-    /// Inside of WITH there is no last column to check, so that only what needs no check can stand there.
+    /// Inside of WITH the engine sees no last column, so that the check raises an error there. Whether there is one decides
+    /// how the rest of the statement may name the result.
     pub(crate) fn changing_common_table(
         &mut self,
         query: &Query,
         statement: &Statement,
-    ) -> Result<Outputs, Refusal> {
+    ) -> Result<(Outputs, bool), Refusal> {
         let Query {
             with: None,
             body: _,
@@ -64,13 +68,19 @@ impl Writer<'_> {
             return Err(not_admitted("this clause of a statement in WITH"));
         }
         let before = (self.check_column, self.returns_rows, self.max_rows);
-        self.check_column = false;
+        (self.check_column, self.check_raises) = (false, true);
         let outputs = self.change(statement)?;
-        if self.check_column || self.max_rows != before.2 {
+        let has_check = std::mem::replace(&mut self.check_column, before.0);
+        self.check_raises = false;
+        let can_be_named = outputs.as_ref().is_some_and(|outputs| {
+            let names: BTreeSet<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
+            names.len() == outputs.len()
+        });
+        if self.max_rows != before.2 || (has_check && !can_be_named) {
             return Err(not_admitted("such a change inside of WITH: send it as a statement of its own"));
         }
-        (self.check_column, self.returns_rows, self.max_rows) = before;
-        Ok(outputs)
+        self.returns_rows = before.1;
+        Ok((outputs, has_check))
     }
 
     pub(crate) fn target(
@@ -80,13 +90,14 @@ impl Writer<'_> {
         permit: impl FnOnce(&Entitlement) -> Permit,
         action: &'static str,
     ) -> Result<Target, Refusal> {
-        let parts = self.parts(name)?;
+        let (name, only) = without_only(name);
+        let parts = self.parts(&name)?;
         if let [name] = parts.as_slice()
             && self.names.common_table(name, self.same).is_some()
         {
             return Err(not_admitted("changing a relation of WITH"));
         }
-        let entitlement = self.entitlement(name)?;
+        let entitlement = self.entitlement(&name)?;
         let relation = || entitlement.relation.name.clone();
         match permit(&entitlement) {
             Permit::Allow if entitlement.lasting => {
@@ -106,11 +117,12 @@ impl Writer<'_> {
         };
         let own = parts.last().cloned().unwrap_or_default();
         let alias_name = alias.map_or(Ok(own), |alias| self.folded(alias))?;
-        Ok(Target { entitlement, alias: alias_name, is_aliased: alias.is_some() })
+        Ok(Target { entitlement, alias: alias_name, is_aliased: alias.is_some(), only })
     }
 
     /// ` schema.relation AS alias`, and the target among the names.
     pub(crate) fn write_target(&mut self, target: &Target, scope: &mut Scope) {
+        self.text(if target.only { "ONLY " } else { "" });
         self.relation_name(&target.entitlement.relation);
         self.text(" AS ");
         self.name(TARGET);
@@ -411,12 +423,17 @@ impl Writer<'_> {
         })?;
         if let Some(check) = check {
             self.check_column = true;
-            self.text(if items.is_some() { ", (" } else { "(" });
-            for (index, condition) in check.iter().enumerate() {
-                self.text(if index > 0 { " AND " } else { "" });
-                self.policy(condition, TARGET)?;
+            self.text(if items.is_some() { ", " } else { "" });
+            if self.check_raises {
+                self.text("CASE WHEN ");
+                self.fails(check, TARGET)?;
+                self.text(" THEN ");
+                self.refuse();
+                self.text(" ELSE TRUE END");
+            } else {
+                self.all(check, TARGET)?;
             }
-            self.text(") AS ");
+            self.text(" AS ");
             self.name(CHECK);
         }
         self.returning_from = None;
@@ -459,7 +476,10 @@ impl Writer<'_> {
     /// A column keeps its name, whatever stands for it.
     fn returned_column(&mut self, item: &SelectItem, expression: &Expr) -> Result<Outputs, Refusal> {
         let outputs = self.select_item(item, None)?;
-        if let Some(path) = self.column_path(expression) {
+        let column = if self.dialect.is_postgres() { named_after(expression) } else { Some(expression) };
+        if let Some(path) = column.and_then(|column| self.column_path(column))
+            && !path.first().is_some_and(|alias| path.len() == 1 && self.is_renamed(alias))
+        {
             self.text(" AS ");
             self.name(path.last().map_or("", String::as_str));
         }
@@ -478,15 +498,16 @@ impl Writer<'_> {
             check.push(rows);
         }
         check.extend(
-            self.references(target, |columns| columns.iter().any(|column| assigned.contains(column))),
+            self.references(target, TARGET, |columns| columns.iter().any(|column| assigned.contains(column))),
         );
         (!check.is_empty()).then_some(check)
     }
 
-    /// That the new row refers to rows that the principal sees, for the foreign keys that matter.
+    /// That the row of that alias refers to rows that the principal sees, for the foreign keys that matter.
     pub(crate) fn references(
         &mut self,
         target: &Entitlement,
+        row: &str,
         matters: impl Fn(&[String]) -> bool,
     ) -> Vec<Expression> {
         let mut conditions = Vec::new();
@@ -500,7 +521,7 @@ impl Writer<'_> {
             if !self.relations.contains(&reference.target) {
                 self.relations.push(reference.target.clone());
             }
-            conditions.push(crate::conditions::refers(reference, &rows, &alias));
+            conditions.push(crate::conditions::refers(reference, row, &rows, &alias));
         }
         conditions
     }
@@ -510,6 +531,18 @@ impl Writer<'_> {
 pub(crate) fn writable_rows(target: &Entitlement) -> Expression {
     let narrower = target.writes.rows.clone().unwrap_or(Expression::truth(true));
     target.rows.clone().and(narrower)
+}
+
+/// The column that the result of an expression is called after.
+fn named_after(expression: &Expr) -> Option<&Expr> {
+    match expression {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => Some(expression),
+        Expr::Nested(inner)
+        | Expr::Cast { expr: inner, .. }
+        | Expr::Collate { expr: inner, .. }
+        | Expr::Case { else_result: Some(inner), .. } => named_after(inner),
+        _ => None,
+    }
 }
 
 fn refuse_alias_twice(target: &Target, sources: &Scope) -> Result<(), Refusal> {

@@ -313,8 +313,14 @@ class Judge:
         return {row[: hidden["pk"]]: row[hidden["pk"] :] for row in side.texts(hidden["sql"])}
 
 
+# What the guard has a proposed row raise that may not be written.
+REFUSED = "_rf_refused"
+
+
 def checked(target: Ending, guarded: Guarded) -> Ending:
-    """What the gateway makes of the column that says whether new keys are visible."""
+    """What the gateway makes of the column that says whether new keys are visible, and of the error that says so."""
+    if not target.accepted and REFUSED in target.message:
+        return Ending(False, sqlstate="23503", message=REFUSED_BY_CHECK)
     if not target.accepted or not guarded.has_check:
         return target
     good = all(row[-1] == b"t" for row in target.rows)

@@ -113,6 +113,22 @@ async fn the_wall_behind_the_guard_lets_nothing_else_through() {
 }
 
 #[tokio::test]
+async fn what_columns_are_generated_by_may_be_called() {
+    let files = Files::new();
+    let made = "CREATE TABLE people (mail TEXT, host TEXT AS (substr(mail, instr(mail, '@') + 1)) STORED)";
+    files.run(made).await.expect("made");
+    for sql in [
+        "SELECT DISTINCT p.* FROM (SELECT mail, host FROM main.people) AS p JOIN main.shops AS s ON s.name = p.host",
+        "SELECT host FROM main.people UNION SELECT name FROM main.shops",
+    ] {
+        let result = run(&files, &read(sql, &["people", "shops"], &[])).await;
+        assert!(result.is_ok(), "{sql}: {result:?}");
+    }
+    let other = run(&files, &read("SELECT upper(host) FROM main.people", &["people"], &[])).await;
+    assert!(matches!(other, Err(SourceError::Statement { .. })), "{other:?}");
+}
+
+#[tokio::test]
 async fn writes_are_checked_and_undone() {
     let files = Files::new();
     let before = content(&files).await;

@@ -3,12 +3,12 @@
 use std::any::TypeId;
 
 use ringfence_policy::ConnectionKind;
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, UnaryOperator};
 use sqlparser::dialect::{Dialect as ParserDialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 
-use super::{Dialect, Steps};
+use super::{Dialect, Steps, word_after};
 
 pub(super) const DIALECT: Dialect = Dialect {
     kind: ConnectionKind::Postgresql,
@@ -97,11 +97,15 @@ const TYPES: &[&str] = &[
 ];
 
 /// The parser's own dialect, but for one thing: what an argument is called is a name, not any expression. The parser would
-/// read each argument twice to find that out, and so on within each.
+/// read each argument twice to find that out, and so on within each. And it reads otherwise than PostgreSQL how far
+/// `IS DISTINCT FROM` reaches, COLLATE behind a cast, and BETWEEN SYMMETRIC, whose lower bound is marked here.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) steps: Steps,
 }
+
+/// Says of the lower bound of BETWEEN that either bound may be the greater: an operator that no version of ours has.
+pub(crate) const SYMMETRIC: UnaryOperator = UnaryOperator::PGPrefixFactorial;
 
 const OWN: PostgreSqlDialect = PostgreSqlDialect {};
 
@@ -256,5 +260,48 @@ impl ParserDialect for Reader {
 
     fn supports_create_table_like_parenthesized(&self) -> bool {
         OWN.supports_create_table_like_parenthesized()
+    }
+
+    fn parse_infix(
+        &self,
+        parser: &mut Parser,
+        left: &Expr,
+        _precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        let left = || Box::new(left.clone());
+        let is_not = usize::from(word_after(parser, 0, "NOT") || word_after(parser, 1, "NOT"));
+        let negated = is_not > 0;
+        if word_after(parser, 0, "COLLATE") {
+            parser.advance_token();
+            let collation = parser.parse_object_name(false);
+            return Some(collation.map(|collation| Expr::Collate { expr: left(), collation }));
+        }
+        if word_after(parser, 0, "IS")
+            && word_after(parser, is_not.saturating_add(1), "DISTINCT")
+            && word_after(parser, is_not.saturating_add(2), "FROM")
+        {
+            (0..is_not.saturating_add(3)).for_each(|_| parser.advance_token());
+            let right = parser.parse_subexpr(self.prec_value(Precedence::Is)).map(Box::new);
+            let distinct = if negated { Expr::IsNotDistinctFrom } else { Expr::IsDistinctFrom };
+            return Some(right.map(|right| distinct(left(), right)));
+        }
+        let is_between = word_after(parser, is_not, "BETWEEN");
+        let is_symmetric = word_after(parser, is_not.saturating_add(1), "SYMMETRIC");
+        if is_between && (is_symmetric || word_after(parser, is_not.saturating_add(1), "ASYMMETRIC")) {
+            (0..is_not.saturating_add(2)).for_each(|_| parser.advance_token());
+            let between = parser.parse_between(*left(), negated);
+            return Some(between.map(|between| if is_symmetric { symmetric(between) } else { between }));
+        }
+        None
+    }
+}
+
+fn symmetric(between: Expr) -> Expr {
+    match between {
+        Expr::Between { expr, negated, low, high } => {
+            let low = Box::new(Expr::UnaryOp { op: SYMMETRIC, expr: low });
+            Expr::Between { expr, negated, low, high }
+        }
+        other => other,
     }
 }

@@ -3,6 +3,7 @@
 mod mutated;
 mod nasty;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +15,12 @@ use ringfence_policy::{
 use serde_json::json;
 
 const KIND: ConnectionKind = ConnectionKind::Postgresql;
+
+const REFUSED: [(&str, ConnectionKind); 3] = [
+    ("refused.txt", KIND),
+    ("refused.sqlite.txt", ConnectionKind::Sqlite),
+    ("refused.mysql.txt", ConnectionKind::Mysql),
+];
 
 fn cases(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cases/guard").join(file)
@@ -108,17 +115,127 @@ fn what_is_admitted_is_fenced() {
 
 #[test]
 fn what_is_refused_says_why() {
-    for (file, kind) in [
-        ("refused.txt", KIND),
-        ("refused.sqlite.txt", ConnectionKind::Sqlite),
-        ("refused.mysql.txt", ConnectionKind::Mysql),
-    ] {
+    for (file, kind) in REFUSED {
         let view = view_in(kind, &ann());
         check(file, |sql| match guard(sql, kind, &view) {
             Ok(plan) => panic!("{sql}: {}", plan.sql()),
             Err(refusal) => refusal.to_string(),
         });
     }
+}
+
+/// The refusals that no statement of `refused*.txt` can have, and where they are tested.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("TooLong", "beyond the size of a case: below"),
+    ("NulByte", "no text file holds one: below"),
+    ("NothingToQuery", "of connections without statements: below"),
+    ("ScopeRequired", "of a principal without attributes: below"),
+    ("ParameterCount", "of values, not of statements: below"),
+    ("TransactionControl", "of the open road: src/statement.rs"),
+    ("Unsupported", "of the open road: src/statement.rs"),
+    ("MoreThanReading", "of the open road: src/statement.rs"),
+    ("LargeObjectOnReadOnly", "of the open road: src/statement.rs"),
+    ("Suspended", "of a database that changed: tests/gateway/guarded/drift.rs of the gateway"),
+    ("NotVerified", "an error of ours, which no statement should cause: src/verify.rs"),
+];
+
+#[test]
+fn every_refusal_has_a_case() {
+    let mut seen = BTreeSet::new();
+    for (file, kind) in REFUSED {
+        let view = view_in(kind, &ann());
+        for block in read(file).split("\n\n").filter(|block| block.contains("\n=> ")) {
+            let statement: Vec<&str> = block.lines().filter(|line| !line.starts_with("=> ")).collect();
+            if let Err(refusal) = guard(&statement.join("\n"), kind, &view) {
+                seen.insert(variant(&refusal));
+            }
+        }
+    }
+    let declared = std::fs::read_to_string(source().join("refusal.rs")).expect("the refusals");
+    let declared = declared.lines().filter_map(|line| {
+        let name = line.strip_prefix("    ")?.trim_end_matches([',', '{', ' ']);
+        name.chars().all(char::is_alphanumeric).then_some(name).filter(|name| !name.is_empty())
+    });
+    let declared: BTreeSet<String> = declared.map(str::to_owned).collect();
+    assert!(declared.len() > 20 && seen.is_subset(&declared), "{declared:?}");
+    let elsewhere: BTreeSet<String> = ELSEWHERE.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(&elsewhere & &seen, BTreeSet::new(), "these have a case");
+    let missing: Vec<&String> =
+        declared.iter().filter(|name| !seen.contains(*name) && !elsewhere.contains(*name)).collect();
+    assert!(missing.is_empty(), "no case in cases/guard/refused*.txt: {missing:?}");
+}
+
+/// The name of a refusal's kind.
+fn variant(refusal: &Refusal) -> String {
+    format!("{refusal:?}").chars().take_while(|c| c.is_alphanumeric()).collect()
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Reasons that no case reaches: of what the parser builds for other databases alone, and of other policies and
+/// principals than those of the cases.
+const UNREACHED: &[&str] = &[
+    "this operator with ANY or ALL",
+    "the pipe syntax",
+    "this form of WITH",
+    "this form of an alias",
+    "this item of a SELECT list",
+    "this form of GROUP BY",
+    "INTERPOLATE",
+    "ORDER BY ALL",
+    "WITH FILL",
+    "this form of LIMIT",
+    "this way of quoting names",
+    "a computed name",
+    "this form of a function in FROM",
+    // Of policies.
+    "a relation without a visible column",
+    "an operator of the policy",
+    "so long a list of the principal",
+    "a type of the policy",
+    "giving such a column in this way: leave it out",
+    "ON DUPLICATE KEY UPDATE here",
+    "changing such a column by ON DUPLICATE KEY UPDATE",
+    "a row without a key",
+];
+
+#[test]
+fn every_reason_has_a_case() {
+    let cases: String = REFUSED.iter().map(|(file, _)| read(file)).collect();
+    let mut files = vec![source()];
+    let mut missing = Vec::new();
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(
+                std::fs::read_dir(&path).expect("a directory").map(|entry| entry.expect("a file").path()),
+            );
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a source");
+        for part in text.split("not_admitted(").skip(1) {
+            let part = part.trim_start();
+            let Some((reason, _)) = part.strip_prefix('"').and_then(|reason| reason.split_once('"')) else {
+                continue;
+            };
+            if cases.contains(reason) {
+                assert!(!UNREACHED.contains(&reason), "{reason} has a case");
+            } else if !UNREACHED.contains(&reason) {
+                missing.push(reason.to_owned());
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no case in cases/guard/refused*.txt: {missing:#?}");
+}
+
+#[test]
+fn what_no_case_can_hold_is_refused() {
+    let long = format!("SELECT {}1", " ".repeat(ringfence_guard::MAX_STATEMENT_BYTES));
+    assert!(matches!(guarded(&long), Err(Refusal::TooLong { .. })));
+    assert_eq!(guarded("SELECT '\0'").expect_err("a NUL byte"), Refusal::NulByte);
+    let push = guard("SELECT 1", ConnectionKind::Push, &view_of(&ann()));
+    assert_eq!(push.expect_err("no statements"), Refusal::NothingToQuery);
 }
 
 #[test]
@@ -242,6 +359,14 @@ fn who_lacks_the_attribute_is_told_which() {
     let nothing = principal(json!({ "tenant_id": 1, "tenant_ids": [], "user_id": 7 }));
     let plan = guard("SELECT id FROM orders", KIND, &view_of(&nothing)).expect("no rows");
     assert!(plan.sql().contains("WHERE FALSE"), "{}", plan.sql());
+    // What reads no column is asked of proposed rows all the same.
+    let insert = "INSERT INTO orders (id, note) VALUES (1, 'x') ON CONFLICT DO NOTHING";
+    let plan = guard(insert, KIND, &view_of(&nothing)).expect("no rows");
+    assert!(
+        plan.sql().contains("(FALSE") && plan.sql().contains(ringfence_guard::REFUSED),
+        "{}",
+        plan.sql()
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What SQLite's errors mean to the one who asked.
 
+use ringfence_guard::REFUSED;
 use rusqlite::{Error, ErrorCode, ffi};
 
 use super::run::Stops;
@@ -38,6 +39,7 @@ pub(super) fn of_fenced(error: &Error, stops: &Stops, limits: &EngineLimits) -> 
         (Some(ErrorCode::ConstraintViolation), _) => "23000",
         (Some(ErrorCode::TypeMismatch), _) => "22000",
         (Some(ErrorCode::AuthorizationForStatementDenied), _) => "42501",
+        _ if message.contains(REFUSED) => "44000",
         // SQLite says at the wall which table it was, and has no code for a function there.
         _ if message.contains("not authorized") || message.contains("is prohibited") => "42501",
         _ => return told,

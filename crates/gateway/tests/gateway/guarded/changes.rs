@@ -23,6 +23,14 @@ async fn what_may_not_be_changed_is_refused() {
     let shop = Shop::guarded("guarded_refused_writes").await;
     for (statement, code) in [
         ("INSERT INTO orders (id, tenant_id, status) VALUES (5, 'a-t2', 'new')", Code::RowRefused),
+        // Whether the key is taken makes no difference: what is proposed is looked at first.
+        ("INSERT INTO orders (id, tenant_id, status) VALUES (3, 'a-t2', 'new')", Code::RowRefused),
+        ("INSERT INTO orders (id, tenant_id) VALUES (1, 'a-t2') ON CONFLICT DO NOTHING", Code::RowRefused),
+        ("INSERT INTO orders (id, tenant_id) VALUES (3, 'a-t2') ON CONFLICT DO NOTHING", Code::RowRefused),
+        (
+            "INSERT INTO orders (id, tenant_id) SELECT 1, 'a-t2' ON CONFLICT (id) DO UPDATE SET status = 'x'",
+            Code::RowRefused,
+        ),
         ("UPDATE orders SET tenant_id = 'a-t2' WHERE id = 1", Code::ColumnNotWritable),
         ("UPDATE orders SET card = '1' WHERE id = 1", Code::ColumnNotWritable),
         ("UPDATE orders SET note = 'x'", Code::ColumnUnknown),
