@@ -302,13 +302,14 @@ fn nothing(before: &[Token]) -> Vec<Token> {
     let matched =
         before.iter().rposition(|token| matches!(token, Token::Word(word) if is_plain(word, "matched")));
     let is_not = matched.is_some_and(|place| ends_with(before.get(..place).unwrap_or_default(), &["not"]));
-    let (name, zero) = (Token::make_word(NOTHING, Some('"')), Token::Number("0".to_owned(), false));
+    // No literal, so that whoever counts literals counts those of the statement.
+    let (name, null) = (Token::make_word(NOTHING, Some('"')), Token::make_keyword("NULL"));
     if is_not {
         let [insert, values] = ["INSERT", "VALUES"].map(Token::make_keyword);
-        vec![insert, Token::LParen, name, Token::RParen, values, Token::LParen, zero, Token::RParen]
+        vec![insert, Token::LParen, name, Token::RParen, values, Token::LParen, null, Token::RParen]
     } else {
         let [update, set] = ["UPDATE", "SET"].map(Token::make_keyword);
-        vec![update, set, name, Token::Eq, zero]
+        vec![update, set, name, Token::Eq, null]
     }
 }
 
