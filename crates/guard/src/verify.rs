@@ -221,7 +221,8 @@ mod tests {
         let dialect = Dialect::of(ConnectionKind::Postgresql).expect("a dialect");
         let view = View { search: vec!["public".to_owned()], ..View::default() };
         let read = admit::read("WITH public(id) AS (SELECT 1) SELECT public.id FROM public", dialect, None);
-        let mut written = rewrite(&read.expect("a statement"), &view, dialect, &[]).expect("nothing to fence");
+        let mut written =
+            rewrite(&read.expect("a statement"), &view, dialect, &[]).expect("nothing to fence");
         assert_eq!(verify(&written, &view, dialect), Ok(()));
         r#"WITH "public" AS (SELECT 1) SELECT 1 FROM "public"."users""#.clone_into(&mut written.sql);
         assert_eq!(verify(&written, &view, dialect), Err(Refusal::NotVerified));

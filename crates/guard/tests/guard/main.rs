@@ -362,11 +362,7 @@ fn who_lacks_the_attribute_is_told_which() {
     // What reads no column is asked of proposed rows all the same.
     let insert = "INSERT INTO orders (id, note) VALUES (1, 'x') ON CONFLICT DO NOTHING";
     let plan = guard(insert, KIND, &view_of(&nothing)).expect("no rows");
-    assert!(
-        plan.sql().contains("(FALSE") && plan.sql().contains(ringfence_guard::REFUSED),
-        "{}",
-        plan.sql()
-    );
+    assert!(plan.sql().contains("(FALSE") && plan.sql().contains(ringfence_guard::REFUSED), "{}", plan.sql());
 }
 
 #[test]
