@@ -8,11 +8,12 @@ use crate::setup;
 use crate::steps::{Outcome, Steps, passed};
 
 /// Python suites: the name in the table, and the file.
-const PYTHON_SUITES: [(&str, &str); 15] = [
+const PYTHON_SUITES: [(&str, &str); 16] = [
     ("notebook", "test_notebook.py"),
     ("SDK: queries", "test_sdk_queries.py"),
     ("SDK: catalogs", "test_sdk_catalog.py"),
     ("SDK: users", "test_sdk_users.py"),
+    ("SDK: access rules", "test_sdk_access_rules.py"),
     ("SDK: MySQL", "test_sdk_mysql.py"),
     ("OpenAPI", "test_openapi.py"),
     ("crash", "test_crash.py"),

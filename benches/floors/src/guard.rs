@@ -124,11 +124,12 @@ impl World {
         let all: Vec<Value> = (0..relations).map(relation).collect();
         let catalog = json!({ "database": "shop", "schemas": [{ "name": "public", "relations": all }] });
         let catalog: Catalog = serde_json::from_value(catalog).map_err(|error| error.to_string())?;
-        let models: String = (0..relations)
-            .map(|number| {
-                format!("  M{number}: {{ table: public.t{number}, scoping: {{ tenant_id: principal.attributes.tenant }} }}\n")
-            })
-            .collect();
+        let model = |number: usize| {
+            format!(
+                "  M{number}: {{ table: public.t{number}, scoping: {{ tenant_id: principal.attributes.tenant }} }}"
+            )
+        };
+        let models = (0..relations).map(model).collect::<Vec<_>>().join("\n");
         let policy = Policy::load("policy.yaml", &format!("models:\n{models}"), KIND);
         let policy = policy.map_err(|problems| format!("{problems:?}"))?;
         let principal = principal(1)?;

@@ -161,7 +161,7 @@ impl Gateway {
             let binding = AccessRule::binding(&loaded, &rule.table, &user);
             binding.iter().any(|one| std::ptr::eq(*one, rule))
         };
-        let mut kept = loaded.iter().map(|rule| binds(rule));
+        let mut kept = loaded.iter().map(binds);
         rules.retain(|_| kept.next().unwrap_or_default());
         Ok(())
     }

@@ -28,9 +28,12 @@ pub(crate) trait Plan {
     }
 }
 
+/// A part of the cache, by the hash of what was asked.
+type Shard<Q, P> = Mutex<LruCache<u64, Arc<Kept<Q, P>>>>;
+
 /// Plans by what was asked beside the text, and the text; bounded.
 pub(crate) struct LiftedCache<Q, P> {
-    shards: [Mutex<LruCache<u64, Arc<Kept<Q, P>>>>; SHARDS],
+    shards: [Shard<Q, P>; SHARDS],
     hasher: RandomState,
 }
 

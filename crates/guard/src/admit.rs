@@ -219,8 +219,10 @@ fn inspect(tokens: &[Token]) -> Result<usize, Refusal> {
 /// stands in lists.
 fn may_deepen(token: &Token) -> bool {
     match token {
-        Token::Number(..) | Token::Comma | Token::SingleQuotedString(_) => false,
-        Token::Word(Word { quote_style: Some(_), .. }) => false,
+        Token::Number(..)
+        | Token::Comma
+        | Token::SingleQuotedString(_)
+        | Token::Word(Word { quote_style: Some(_), .. }) => false,
         Token::Word(Word { keyword, .. }) => !matches!(
             keyword,
             Keyword::NoKeyword

@@ -5,6 +5,8 @@
 //! [`crate::liftable`] on the open one); the others stay in the text, and in the key. A text with anything that could be
 //! read in two ways (a comment, a backslash in a string, `E''`, dollar quotes) is not scanned at all: it is its own key.
 
+use std::fmt::Write as _;
+
 use ringfence_policy::ConnectionKind;
 use sqlparser::tokenizer::Token;
 
@@ -112,7 +114,7 @@ impl Scanned<'_> {
         for (literal, _) in self.literals.iter().zip(lifted).filter(|(_, lifted)| **lifted) {
             number = number.saturating_add(1);
             text.push_str(self.text.get(copied..literal.start).unwrap_or_default());
-            text.push_str(&format!("(${number}{})", literal.kind.cast()));
+            let _ = write!(text, "(${number}{})", literal.kind.cast());
             copied = literal.end;
         }
         text.push_str(self.text.get(copied..).unwrap_or_default());

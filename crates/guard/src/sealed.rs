@@ -51,7 +51,7 @@ impl Parameter {
             Self::Float(value) => value.to_string(),
             Self::Bool(value) => if *value { "TRUE" } else { "FALSE" }.to_owned(),
             Self::List(items) => {
-                let items: Vec<String> = items.iter().map(|item| item.literal()).collect();
+                let items: Vec<String> = items.iter().map(Parameter::literal).collect();
                 format!("ARRAY[{}]", items.join(", "))
             }
         }

@@ -165,13 +165,12 @@ impl Writer<'_> {
         self.text(" FROM ");
         self.document(relation, document)?;
         self.text(")");
-        let called = match alias {
-            Some(alias) => self.alias(alias)?,
-            None => {
-                self.text(" AS ");
-                self.name(relation.name);
-                relation.name.to_owned()
-            }
+        let called = if let Some(alias) = alias {
+            self.alias(alias)?
+        } else {
+            self.text(" AS ");
+            self.name(relation.name);
+            relation.name.to_owned()
         };
         let outputs =
             relation.columns.iter().map(|(name, _, _)| Output { name: (*name).to_owned(), data_type: None });

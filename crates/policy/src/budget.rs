@@ -59,8 +59,8 @@ impl<'a> Limits<'a> {
     ) -> Option<(&'b RelationName, Limit<'a, ()>)> {
         let refusing = || self.budgets.iter().filter(|(_, budget)| budget.refuse_broad_queries);
         broad.iter().find_map(|relation| {
-            let meant = |model: &Option<&Model>| model.is_none_or(|model| model.relation == *relation);
-            let (model, _) = refusing().find(|(model, _)| meant(model))?;
+            let meant = |model: Option<&Model>| model.is_none_or(|model| model.relation == *relation);
+            let (model, _) = refusing().find(|(model, _)| meant(*model))?;
             Some((relation, Limit { value: (), model: *model }))
         })
     }

@@ -89,6 +89,10 @@ fn parse(text: &str, scope: Scope<'_>, variables: bool) -> Result<Expression, Pa
     if text.trim().is_empty() {
         return Err(ParseInvalid::start("the expression is empty"));
     }
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method is not general enough in its lifetime"
+    )]
     let parsed = parse_with(text, variables, |parser| parser.parse_expr())?;
     Reader { scope, froms: Vec::new(), depth: 0, is_query: false }.expression(&parsed)
 }
@@ -102,6 +106,10 @@ pub fn parse_query(text: &str, scope: Scope<'_>) -> Result<SubQuery, ParseInvali
     if text.trim().is_empty() {
         return Err(ParseInvalid::start("the query is empty"));
     }
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method is not general enough in its lifetime"
+    )]
     let mut parsed = parse_with(text, false, |parser| parser.parse_query())?;
     if let SetExpr::Select(select) = parsed.body.as_mut()
         && matches!(select.distinct, Some(Distinct::Distinct))

@@ -99,10 +99,10 @@ pub fn compile_rls(policy: &Policy, catalog: &Catalog, role: &str, withhold: boo
         key(one).cmp(&key(other)).then_with(|| one.problem.message.cmp(&other.problem.message))
     });
     unsaid.dedup();
-    let (withheld, refused): (Vec<Unsaid>, Vec<Unsaid>) =
+    let (kept_back, refused): (Vec<Unsaid>, Vec<Unsaid>) =
         unsaid.into_iter().partition(|unsaid| withhold && unsaid.code.can_be_withheld());
     let sql = if refused.is_empty() { compiler.sql } else { String::new() };
-    CompiledRls { sql, refused, withheld }
+    CompiledRls { sql, refused, withheld: kept_back }
 }
 
 struct Compiler<'a> {

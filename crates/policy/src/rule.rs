@@ -59,7 +59,7 @@ impl RuleKind {
             condition.for_each_part(&mut |part| match part {
                 Expression::Principal(PrincipalValue { path: PrincipalPath::Variable(name), .. })
                 | Expression::InPrincipal { path: PrincipalPath::Variable(name), .. } => {
-                    names.push(name.clone())
+                    names.push(name.clone());
                 }
                 _ => {}
             });

@@ -105,8 +105,8 @@ pub struct RowsEffect {
 /// What two views of the same principal differ in, by relation.
 pub(super) fn differences(before: &View, after: &View) -> Vec<RelationEffect> {
     let views = [before, after];
-    let named = views.iter().flat_map(|view| view.relations.keys().chain(view.unresolved.keys()));
-    let names: BTreeSet<&RelationName> = named.collect();
+    let all = views.iter().flat_map(|view| view.relations.keys().chain(view.unresolved.keys()));
+    let names: BTreeSet<&RelationName> = all.collect();
     names.into_iter().filter_map(|name| difference(name, before, after)).collect()
 }
 

@@ -159,7 +159,7 @@ fn judge(test: &Expectation, trial: Result<Trial, Refused>) -> Vec<String> {
             match &expect.refused {
                 Some(expected) if expected == code => {}
                 Some(expected) => {
-                    failures.push(format!("expected the refusal {expected}, got {code}: {refused}"))
+                    failures.push(format!("expected the refusal {expected}, got {code}: {refused}"));
                 }
                 None if expect.admitted == Some(false) => {}
                 None => failures.push(format!("refused with {code}: {refused}")),
@@ -176,9 +176,9 @@ fn judge(test: &Expectation, trial: Result<Trial, Refused>) -> Vec<String> {
                 Trial::NotRun
                     if expect.count.is_some() || expect.rows.is_some() || expect.columns.is_some() =>
                 {
-                    let text =
+                    let why =
                         "the statement changes data, so it was not run: expect `admitted` or `refused` of it";
-                    failures.push(text.to_owned());
+                    failures.push(why.to_owned());
                 }
                 Trial::NotRun => {}
             }
@@ -247,7 +247,8 @@ fn same(expected: &Value, value: &Value) -> bool {
             one == other
                 || one.as_f64().zip(other.as_f64()).is_some_and(|(one, other)| one.total_cmp(&other).is_eq())
         }
-        (Value::String(text), Value::Number(_) | Value::Bool(_)) => *text == value.to_string(),
+        (Value::String(text), Value::Number(number)) => text.as_str() == number.to_string(),
+        (Value::String(text), Value::Bool(truth)) => text == if *truth { "true" } else { "false" },
         (Value::Array(one), Value::Array(other)) => same_row(one, other),
         _ => expected == value,
     }
@@ -278,7 +279,8 @@ fn columns(test: &Expectation, policy: &Policy, seat: &Seat) -> Vec<String> {
     for (column, masked) in wanted.chain(expect.masks.iter().map(|column| (column, true))) {
         match find(column) {
             None => {
-                failures.push(format!("the column `{column}` of {relation} does not exist for the principal"))
+                failures
+                    .push(format!("the column `{column}` of {relation} does not exist for the principal"));
             }
             Some(visible) if visible.mask.is_some() != masked => {
                 let words = if masked { "is shown in clear" } else { "is masked" };

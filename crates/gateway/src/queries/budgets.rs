@@ -142,8 +142,8 @@ pub(super) fn spend(
         tenant: call.principal().tenant.clone(),
     };
     for limit in limits.requests_per_minute() {
-        let counted = budgets.count(counter(&limit), limit.value, &whose(&limit));
-        noted(call, counted, || named("requests_per_minute", &limit))?;
+        let spent = budgets.count(counter(&limit), limit.value, &whose(&limit));
+        noted(call, spent, || named("requests_per_minute", &limit))?;
     }
     for limit in limits.max_concurrent() {
         let taken = budgets.take(counter(&limit), limit.value, &whose(&limit));
@@ -275,14 +275,14 @@ mod tests {
     fn each_tenant_and_budget_has_places_of_its_own() {
         let budgets = TenantBudgets::new();
         let take = |tenant: &str, model: Option<&str>| budgets.take(counter(tenant, model), 2, "the budget");
-        let (first, _second) = (take("a", None).ok().unwrap(), take("a", None).ok().unwrap());
+        let (first, second) = (take("a", None).ok().unwrap(), take("a", None).ok().unwrap());
         assert_eq!(take("a", None).err().unwrap().code, Code::TenantBusy);
-        let (_other, _model) = (take("b", None).ok().unwrap(), take("a", Some("orders")).ok().unwrap());
+        let (other, model) = (take("b", None).ok().unwrap(), take("a", Some("orders")).ok().unwrap());
         drop(first);
         let third = take("a", None);
         assert!(third.is_ok() && take("a", None).is_err());
         assert_eq!(budgets.take(counter("c", None), 0, "x").err().unwrap().code, Code::TenantBusy);
-        drop((third, _second, _other, _model));
+        drop((third, second, other, model));
         assert!(budgets.running.lock().is_empty(), "nothing is kept of what ended");
     }
 

@@ -89,17 +89,29 @@ pub(super) async fn plan(
     statement: &str,
 ) -> Result<Found<Planned>, Refused> {
     let kind = snapshot.policy.policy.kind;
-    let found = gateway.shared.plans.plan(statement, kind, &seat.shape)?;
-    let named = found.plan.plan.named();
-    let reaching = gateway.reaching_beyond(call, connection, snapshot, seat, named).await?;
+    let found = gateway.shared.plans.plan(statement, kind, &seat.shape);
+    let named = match &found {
+        Ok(found) => found.plan.plan.named().to_vec(),
+        Err(_) => maybe_named(seat, statement),
+    };
+    let reaching = gateway.reaching_beyond(call, connection, snapshot, seat, &named).await?;
     if reaching.is_empty() {
-        return Ok(found);
+        return Ok(found?);
     }
     // As if they were not there, so that they are refused as what is not there.
     let mut view = seat.shape.view.clone();
     view.relations.retain(|name, _| !reaching.contains(name));
     let plan = ringfence_guard::guard(statement, kind, &view)?;
     Ok(Found { plan: Arc::new(Planned::of(plan)), values: Vec::new(), cached: false })
+}
+
+/// The relations that a refused statement may name: a refusal must not tell that one of them is there.
+fn maybe_named(seat: &Seat, statement: &str) -> Vec<RelationName> {
+    let statement = statement.to_lowercase();
+    // Identifiers with escapes can stand for any name.
+    let any = statement.contains("u&\"");
+    let relations = seat.shape.view.relations.keys();
+    relations.filter(|name| any || statement.contains(&name.name.to_lowercase())).cloned().collect()
 }
 
 /// Whether the plan's text may be shown to its caller.

@@ -114,6 +114,11 @@ impl ParserDialect for Reader {
         TypeId::of::<PostgreSqlDialect>()
     }
 
+    fn is_column_alias(&self, word: &Keyword, parser: &mut Parser) -> bool {
+        // ON CONFLICT follows an INSERT's SELECT: PostgreSQL takes ON for a label only behind AS.
+        *word != Keyword::ON && OWN.is_column_alias(word, parser)
+    }
+
     fn parse_prefix(&self, _parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         self.steps.take()
     }

@@ -136,6 +136,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("MoreThanReading", "of the open road: src/statement.rs"),
     ("LargeObjectOnReadOnly", "of the open road: src/statement.rs"),
     ("Suspended", "of a database that changed: tests/gateway/guarded/drift.rs of the gateway"),
+    ("NoTransactions", "of tables that the catalog of the cases does not have: below"),
     ("NotVerified", "an error of ours, which no statement should cause: src/verify.rs"),
 ];
 
@@ -163,6 +164,22 @@ fn every_refusal_has_a_case() {
     let missing: Vec<&String> =
         declared.iter().filter(|name| !seen.contains(*name) && !elsewhere.contains(*name)).collect();
     assert!(missing.is_empty(), "no case in cases/guard/refused*.txt: {missing:?}");
+}
+
+/// What was written there can't be undone when a check fails.
+#[test]
+fn tables_without_transactions_are_read_only() {
+    let mut view = view_in(ConnectionKind::Mysql, &ann());
+    for change in ["UPDATE orders SET note = 'x'", "DELETE FROM orders WHERE id = 1"] {
+        let admitted = guard(change, ConnectionKind::Mysql, &view);
+        assert!(!matches!(admitted, Err(Refusal::NoTransactions { .. })), "{change}");
+    }
+    for entitlement in view.relations.values_mut() {
+        Arc::make_mut(entitlement).lasting = true;
+    }
+    let changed = guard("UPDATE orders SET note = 'x'", ConnectionKind::Mysql, &view);
+    assert!(matches!(changed, Err(Refusal::NoTransactions { .. })), "{changed:?}");
+    assert!(guard("SELECT id FROM orders", ConnectionKind::Mysql, &view).is_ok());
 }
 
 /// The name of a refusal's kind.

@@ -31,9 +31,8 @@ impl<'a> Rows<'a> {
         let model = self.policy.models.get(name);
         let visible = match model {
             Some(model) if model.allowed => gate(&model.gate),
-            Some(_) => FALSE.to_owned(),
             None if self.policy.default == DefaultAccess::Allow => TRUE.to_owned(),
-            None => FALSE.to_owned(),
+            Some(_) | None => FALSE.to_owned(),
         };
         let mut own = TRUE.to_owned();
         if let Some(model) = model {

@@ -340,7 +340,7 @@ fn what_binds_is_told() {
     };
     assert_eq!(ids(&rules), ["id > 3"]);
     assert_eq!(ids(&[rules.to_vec(), vec![block.clone()]].concat()), ["block"]);
-    assert_eq!(ids(&[other.clone()]), [""; 0]);
+    assert_eq!(ids(std::slice::from_ref(&other)), [""; 0]);
     assert!(user.overrides(&tenant) && !tenant.overrides(&user) && !user.overrides(&other));
     assert!(!user.overrides(&block) && !user.overrides(&user));
     assert_eq!(RuleKind::Block.own_variables(), [""; 0]);

@@ -15,7 +15,7 @@ use super::terminal::{BAD, GOOD, TITLE, paint, say};
 use super::{admin, checks, help, serve};
 use crate::config::Config;
 
-/// Look at the configuration, the store, and what the databases let the connections' own users do
+/// Look for what weakens isolation: configuration, store, the databases' own users
 ///
 /// Works on the control store itself, in the place of an administrator of the organization, and looks at that
 /// administrator's connections. Exit code 1 when something must be mended; with `--strict` also for what should be.

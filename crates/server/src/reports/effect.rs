@@ -48,6 +48,7 @@ struct Group {
 /// What changes on one relation.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RelationEffect)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the answer")]
 struct Relation {
     relation: String,
     /// `visible`, `missing`, `suspended`, or `needs` and the attribute that is not set.
@@ -67,6 +68,7 @@ struct Relation {
 /// What is shown of a column.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ColumnEffect)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the answer")]
 struct Column {
     column: String,
     before: &'static str,

@@ -167,7 +167,10 @@ fn help_says_what_there_is() {
         .skip(1)
         .map_while(|line| line.strip_prefix("  ")?.split("  ").next())
         .collect();
-    assert_eq!(commands, ["serve", "demo", "config", "admin", "policy", "audit", "completions"]);
+    assert_eq!(
+        commands,
+        ["serve", "demo", "config", "admin", "policy", "doctor", "explain", "why", "audit", "completions"]
+    );
     insta::assert_snapshot!(help.lines().next().unwrap(), @"One door to your databases, where every person, application and agent sees only their own data");
     for command in commands {
         let help = home.done(&[command, "--help"]);

@@ -83,9 +83,9 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
     let values = values.unwrap_or_else(|| Values::none(conditions.len()));
 
     let visible = decided.is_ok() && values.conditions.last() == Some(&ClauseValue::True);
-    let valued: Vec<(&Reason, ClauseValue)> =
+    let weighed: Vec<(&Reason, ClauseValue)> =
         clauses.iter().map(|(reason, _)| *reason).zip(values.conditions.iter().copied()).collect();
-    let verdict = Verdict::of(valued.iter().map(|(reason, value)| (*reason, value.truth())));
+    let verdict = Verdict::of(weighed.iter().map(|(reason, value)| (*reason, value.truth())));
     // INVARIANT: the clauses that are told come to what the fence does. Held by the test `why_agrees_with_the_guard`.
     let is_told_in_full = found && decided.is_ok() && !values.conditions.contains(&ClauseValue::Failed);
     if is_told_in_full && verdict.is_visible() != visible {
@@ -111,7 +111,7 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
         } else {
             Vec::new()
         },
-        clauses: told.iter().filter_map(|reason| clause(reason, &valued)).collect(),
+        clauses: told.iter().filter_map(|reason| clause(reason, &weighed)).collect(),
         permits: decided.as_ref().map_or(reasons::NOTHING_PERMITTED, reasons::permits),
         attributes: attributes(&clauses, &seat),
         columns: columns.collect(),
@@ -153,13 +153,13 @@ impl Place<'_> {
         let engine = &self.gateway.shared.engine;
         let ran = engine.run(&self.address, &query, &self.options, self.cancel.clone()).await;
         match ran {
-            Ok(result) => self.read(&result, conditions.len()).map(Ok),
+            Ok(result) => Self::read(&result, conditions.len()).map(Ok),
             Err(error @ SourceError::Statement { .. }) => Ok(Err(error.into())),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn read(&self, result: &ResultSet, conditions: usize) -> Result<Option<Values>, Refused> {
+    fn read(result: &ResultSet, conditions: usize) -> Result<Option<Values>, Refused> {
         let row = match result.rows.as_slice() {
             [] => return Ok(None),
             [row] => row,
@@ -268,9 +268,9 @@ fn attributes(clauses: &[(&Reason, &Expression)], seat: &Seat) -> Vec<(String, O
 }
 
 /// A reason about rows or changes, with its value if it has one.
-fn clause(reason: &Reason, valued: &[(&Reason, ClauseValue)]) -> Option<WhyClause> {
+fn clause(reason: &Reason, weighed: &[(&Reason, ClauseValue)]) -> Option<WhyClause> {
     let part = reason.clause.as_ref().map(|clause| &clause.part);
-    let value = valued.iter().find(|(known, _)| std::ptr::eq(*known, reason)).map(|(_, value)| *value);
+    let value = weighed.iter().find(|(known, _)| std::ptr::eq(*known, reason)).map(|(_, value)| *value);
     let (name, hierarchy) = match (part, &reason.subject) {
         (Some(Part::Scope), _) => ("scope", None),
         (Some(Part::Extends), _) => ("extends", None),

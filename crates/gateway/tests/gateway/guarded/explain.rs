@@ -255,6 +255,7 @@ async fn secrets_stay_secret() {
     let shop = Shop::open("explain_secrets").await;
     shop.put(&POLICY.replace(r#"{ action: mask, mask_pattern: "****{last4}" }"#, "hash")).await;
     let key = shop.world.store.mask_key(&OrgId::new("a").unwrap(), &TenantId::new("a-t1").unwrap());
+    let mut shown = false;
     for statement in [
         "SELECT id, card FROM orders WHERE card = 'x'",
         "UPDATE orders SET status = 'x' WHERE card = 'y' RETURNING card",
@@ -263,13 +264,15 @@ async fn secrets_stay_secret() {
         assert_eq!(view.refusal, None, "{statement}");
         let plan = view.plan.as_ref().unwrap_or_else(|| panic!("{statement} has no plan"));
         assert!(plan.iter().any(|line| line.contains("orders") && line.contains("cost=")), "{plan:?}");
-        assert!(plan.iter().any(|line| line.contains("***")), "the key is not in the plan at all: {plan:?}");
+        // A read is a sub-query behind a barrier, whose expressions a plan does not show.
+        shown |= plan.iter().any(|line| line.contains("***"));
         let names: Vec<_> = view.sent.as_ref().unwrap().parameters.iter().collect();
         let secret = names.iter().find(|parameter| parameter.is == "the tenant's key for hashes");
         assert_eq!(secret.unwrap().value, None);
         let text = format!("{view:?}");
         assert!(!text.contains(&key), "the key is in {text}");
     }
+    assert!(shown, "no plan would have shown the key");
 }
 
 #[tokio::test]

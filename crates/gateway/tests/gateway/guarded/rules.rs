@@ -221,7 +221,7 @@ async fn who_writes_rules_for_whom() {
     indexed(&shop.world, "a-lead", &shop.spec, Some(&password(&shop.owner))).await;
     let write = async |user: &str, scope: [&str; 3]| {
         let written = shop.try_rule(user, vec![rule("r", "regions", scope, Some("id = 1"))]).await;
-        code(written.map_err(|refused| refused))
+        code(written)
     };
     assert_eq!(write("a-ann", ["a", "a-t1", "a-ann"]).await, Code::NotPermitted);
     let gateway = &shop.world.gateway;

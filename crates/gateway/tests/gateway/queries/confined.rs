@@ -192,8 +192,8 @@ async fn changes_are_as_the_connection_allows() {
         }
         let mut read_only = spec.clone();
         read_only.db_access_policy.read_only = true;
-        let word = (spec.db_type == "postgresql").then(|| password("confined_writes_owner"));
-        indexed(&world, "a-ann", &read_only, word.as_deref()).await;
+        let secret = (spec.db_type == "postgresql").then(|| password("confined_writes_owner"));
+        indexed(&world, "a-ann", &read_only, secret.as_deref()).await;
         for statement in ["INSERT INTO open VALUES (3, 'y')", "DELETE FROM open"] {
             assert_eq!(code(run(&world, "a-ann", &key, statement).await), Code::WriteDenied, "{statement}");
         }

@@ -58,7 +58,7 @@ async fn a_deleted_key_takes_along_what_runs_under_it_and_nothing_else() {
     assert_eq!((run, wait), (Code::QueryCancelled, Code::QueryCancelled));
     stopped("revoked", "goes").await;
     let result = world.gateway.query_result(&first, None, submitted.as_str(), None);
-    assert_eq!(ended(result).await, Code::QueryCancelled);
+    assert_eq!(Box::pin(ended(result)).await, Code::QueryCancelled);
     running("revoked", "stays'").await;
     world.gateway.cancel_query(&first, None, other.as_str()).await.unwrap();
 }
@@ -107,13 +107,13 @@ async fn who_may_no_longer_query_or_act_for_another_is_stopped() {
     world.gateway.update_user(&root, roles("a-boss", "api-user")).await.unwrap();
     let ann = world.call_as("a-ann").await;
     let result = async |id: &str| world.gateway.query_result(&ann, None, id, None).await;
-    assert_eq!(ended(result(by_boss.as_str())).await, Code::QueryCancelled);
+    assert_eq!(Box::pin(ended(result(by_boss.as_str()))).await, Code::QueryCancelled);
     let own = tokio::time::timeout(std::time::Duration::from_millis(100), result(by_ann.as_str())).await;
     assert!(own.is_err(), "it runs on: {own:?}");
     world.gateway.update_user(&root, roles("a-ann", "waii-user")).await.unwrap();
     let boss = world.call_for(crate::world::ROOT, "a-ann").await;
     let result = world.gateway.query_result(&boss, None, by_ann.as_str(), None);
-    assert_eq!(ended(result).await, Code::QueryCancelled);
+    assert_eq!(Box::pin(ended(result)).await, Code::QueryCancelled);
 }
 
 #[tokio::test]

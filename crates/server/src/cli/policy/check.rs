@@ -77,7 +77,7 @@ impl Check {
 
     fn tell(&self, checked: CheckedPolicy) -> Result<ExitCode, Failure> {
         let CheckedPolicy { problems, warnings, indexed } = checked;
-        let is_fine = problems.is_empty() && !(self.strict && !warnings.is_empty());
+        let is_fine = problems.is_empty() && (!self.strict || warnings.is_empty());
         let code = if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         if self.format == Format::Json {
             let problems: Vec<_> = problems.into_iter().map(DocumentProblem::from).collect();

@@ -122,9 +122,9 @@ async fn list_rules(
     let any = |part: Option<&str>| part.unwrap_or(ANY).to_owned();
     let shown = rules.into_iter().map(|rule| ShownRule {
         table: style.table(&rule.schema, &rule.table),
-        org_id: any(rule.org.as_ref().map(|id| id.as_str())),
-        tenant_id: any(rule.tenant.as_ref().map(|id| id.as_str())),
-        user_id: any(rule.user.as_ref().map(|id| id.as_str())),
+        org_id: any(rule.org.as_ref().map(ringfence_policy::OrgId::as_str)),
+        tenant_id: any(rule.tenant.as_ref().map(ringfence_policy::TenantId::as_str)),
+        user_id: any(rule.user.as_ref().map(ringfence_policy::UserId::as_str)),
         kind: if rule.expression.is_some() { RuleType::Filter } else { RuleType::Block },
         id: rule.id,
         name: rule.name,

@@ -141,11 +141,11 @@ async fn corpus(name: &str, is_sqlite: bool) -> Shop {
         database(name, &owner, include_str!("../../../../../../cases/guard-corpus/given/fixture.pg.sql"))
             .await
     };
-    let word = password(&owner);
-    let word = (!is_sqlite).then_some(word.as_str());
+    let secret = password(&owner);
+    let secret = (!is_sqlite).then_some(secret.as_str());
     let mut key = String::new();
     for user in ["a-boss", "a-ann"] {
-        key = indexed(&world, user, &spec, word).await;
+        key = indexed(&world, user, &spec, secret).await;
     }
     let shop = Shop { world, spec, owner, key };
     let policy = CORPUS_POLICY.to_owned();
