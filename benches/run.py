@@ -21,7 +21,7 @@ import requests
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "python"))
 
-import inside
+import inside  # type: ignore[import-not-found, unused-ignore]
 from gateway import ADMIN_KEY, Gateway
 from polling import wait_for
 from throwaway_postgres import Postgres, free_port
@@ -276,8 +276,8 @@ def guard(bench: Bench) -> None:
         "",
         "## The guard",
         "",
-        "G1: a statement that is guarded for the first time, beside parsing and printing the same text without looking at it "
-        "(gate 2.5 times). G2: one whose plan is known, with the scan for literals, the key check and the binding of values "
+        "G1: a statement that is guarded for the first time, beside parsing and printing the same text without looking at it "  # noqa: E501
+        "(gate 2.5 times). G2: one whose plan is known, with the scan for literals, the key check and the binding of values "  # noqa: E501
         "(gate 3 us).",
         "",
         "| statement | characters | parsed and printed us | guarded us | ratio | known us |",
@@ -293,7 +293,7 @@ def guard(bench: Bench) -> None:
         "| guarding the first statement above us |",
         "|---|---|---|---|",
         *(
-            f"| {one['relations']:,} | {one['first_us']:,.0f} | {one['view_us']:,.0f} | {one['guard_us']:.1f} |"
+            f"| {one['relations']:,} | {one['first_us']:,.0f} | {one['view_us']:,.0f} | {one['guard_us']:.1f} |"  # noqa: E501
             for one in figures["sizes"]
         ),
     )

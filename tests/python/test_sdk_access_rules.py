@@ -85,7 +85,7 @@ class TestRules:
 
     def test_a_rule_comes_back_as_it_was_written(self, ruled: Any) -> None:
         scope = {"org_id": "sdk-org", "tenant_id": "sdk-org-tenant", "user_id": "ann"}
-        one = rule("hers", expression="( id = 1 OR title IN ({permissions}) )", **scope)
+        one = rule("hers", MOVIES, "( id = 1 OR title IN ({permissions}) )", **scope)
         write(ruled.ada, one, rule("none", PEOPLE, user_id="ben"))
         found = listed(ruled.ada)
         assert [found_rule.id for found_rule in found] == ["hers", "none"]
@@ -125,7 +125,7 @@ class TestRules:
         assert "PEOPLE" not in shown
 
     def test_compiling_shows_the_filter(self, ruled: Any) -> None:
-        write(ruled.ada, rule("old", expression="year > 1970 AND {user_id} <> ''"))
+        write(ruled.ada, rule("old", expression="year > 1970 AND director <> {user_id}"))
         query = "SELECT m.title FROM movies AS m"
         compiled = ruled.ann.query.run_query_compiler(RunQueryCompilerRequest(query=query))
         protection = compiled.enforce_table_access_rules_response

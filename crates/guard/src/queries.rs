@@ -263,15 +263,7 @@ impl Writer<'_> {
             writer.distinct(distinct.as_ref())?;
             writer.projection(projection, labels, added.typed.as_ref())
         })?;
-        for (column, value) in &added.values {
-            self.text(", ");
-            match &added.typed {
-                Some((_, target)) => {
-                    self.typed(target, column, |writer| writer.policy(value, crate::expressions::TARGET))?;
-                }
-                None => self.policy(value, crate::expressions::TARGET)?,
-            }
-        }
+        self.added(&added)?;
         self.move_behind(before, after, start);
         self.out.push_str(&from_text);
         if let Some(selection) = selection {
@@ -292,6 +284,20 @@ impl Writer<'_> {
         })?;
         self.note_breadth(broad_before, selection.as_ref(), false);
         Ok(outputs)
+    }
+
+    /// What the policy adds to the list of an INSERT's SELECT.
+    fn added(&mut self, added: &crate::rewrite::AddedItems) -> Result<(), Refusal> {
+        for (column, value) in &added.values {
+            self.text(", ");
+            match &added.typed {
+                Some((_, target)) => {
+                    self.typed(target, column, |writer| writer.policy(value, crate::expressions::TARGET))?;
+                }
+                None => self.policy(value, crate::expressions::TARGET)?,
+            }
+        }
+        Ok(())
     }
 
     fn distinct(&mut self, distinct: Option<&Distinct>) -> Result<(), Refusal> {

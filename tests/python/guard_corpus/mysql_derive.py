@@ -5,7 +5,7 @@ stay is an
 error, which the guard does not make: no record deletes such rows without naming its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 USERS = {"a_admin": 1, "a_member": 2, "a_analyst": 3, "a_group": 4}
 
@@ -47,7 +47,7 @@ MEMBER_FORBIDDEN = (
 # What is set to the member who inserts.
 MEMBER_OWNS = {"orders": "user_id", "events": "user_id", "documents": "owner_id"}
 
-DENIED = {
+DENIED: dict[str, dict[str, tuple[str, ...]]] = {
     "a_admin": {"tenants": ("api_key",), "users": ("password_hash",)},
     "a_group": {"tenants": ("api_key",), "users": ("password_hash",)},
     "a_member": {"tenants": ("api_key",), "users": ("password_hash",), "products": ("cost_price",)},
@@ -65,7 +65,7 @@ PARTIAL = "concat(left(email, 1), '***@', substring_index(email, '@', -1))"
 NO_PHONE = "json_remove(profile, '$.home_phone')"
 
 
-def derive(principal: str, columns: dict[str, Sequence[str]]) -> list[str]:
+def derive(principal: str, columns: Mapping[str, Sequence[str]]) -> list[str]:
     """The statements that turn a copy of the shared database into the principal's.
 
     `columns` are each table's columns that are not generated.

@@ -1,4 +1,4 @@
-"""Texts that nobody would write, at the door: each is answered with a problem, soon, and the server goes on."""
+"""Texts that nobody would write, at the door: each is answered with a problem, and the server goes on."""
 
 from collections.abc import Iterator
 from urllib.parse import quote

@@ -318,7 +318,7 @@ REFUSED = "_rf_refused"
 
 
 def checked(target: Ending, guarded: Guarded) -> Ending:
-    """What the gateway makes of the column that says whether new keys are visible, and of the error that says so."""
+    """What the gateway makes of the column that says whether new keys are visible, and of its error."""
     if not target.accepted and REFUSED in target.message:
         return Ending(False, sqlstate="23503", message=REFUSED_BY_CHECK)
     if not target.accepted or not guarded.has_check:

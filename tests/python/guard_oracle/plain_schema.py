@@ -154,7 +154,7 @@ def mysql_catalog(rows: Rows, database: str) -> dict[str, Any]:
         kind = "primary" if name == "PRIMARY" else "unique"
         key = keys.setdefault(table, {}).setdefault(name, {"kind": kind, "columns": []})
         key["columns"].append(column)
-    kinds = dict(
+    kinds: dict[str, str] = dict(
         rows(
             f"SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = '{database}'"
         )

@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from guard_corpus import mysql_world, sqlite_world
@@ -157,7 +158,7 @@ class MysqlSides:
                 principal,
                 mysql_catalog(rows, f"iso_{principal}"),
                 self.catalog,
-                (lambda sql, name=f"iso_{principal}": rows(sql, name), lambda sql: rows(sql, "shared")),
+                (partial(rows, database=f"iso_{principal}"), partial(rows, database="shared")),
             )
             for principal in PRINCIPALS
         }

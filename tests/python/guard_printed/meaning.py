@@ -33,7 +33,7 @@ def meaning(sql: str) -> Tree:
     """The tree of the one statement."""
     statements = parse_sql(sql)
     assert len(statements) == 1, f"{len(statements)} statements"
-    return seen(statements[0].stmt(skip_none=True))
+    return seen(statements[0].stmt(skip_none=True))  # type: ignore[misc]
 
 
 def seen(node: Tree) -> Tree:

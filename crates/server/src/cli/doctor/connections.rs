@@ -137,6 +137,20 @@ fn of_backend(backend: &Examined, is_guarded: bool, policy_writes: bool) -> Vec<
             format!("REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA ... FROM {role};");
         all.push(Finding::new(State::Warning, "WRITES", message).advise(advice));
     }
+    all.extend(of_server(backend));
+    if all.is_empty() {
+        all.push(Finding::new(
+            State::Good,
+            "LEAST_PRIVILEGED",
+            format!("its user {} may do little beside", backend.role),
+        ));
+    }
+    all
+}
+
+/// What is said of the server, whoever signs in.
+fn of_server(backend: &Examined) -> Vec<Finding> {
+    let mut all = Vec::new();
     if backend.version_number < OLDEST {
         let message = format!("the server is no longer mended by its makers: {}", backend.version);
         all.push(Finding::new(State::Warning, "OLD_SERVER", message).advise("upgrade it"));
@@ -149,13 +163,6 @@ fn of_backend(backend: &Examined, is_guarded: bool, policy_writes: bool) -> Vec<
         all.push(
             Finding::new(State::Warning, "CLOCK", message).advise("let both follow the same time servers"),
         );
-    }
-    if all.is_empty() {
-        all.push(Finding::new(
-            State::Good,
-            "LEAST_PRIVILEGED",
-            format!("its user {} may do little beside", backend.role),
-        ));
     }
     all
 }
