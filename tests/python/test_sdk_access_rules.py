@@ -125,7 +125,7 @@ class TestRules:
         assert "PEOPLE" not in shown
 
     def test_compiling_shows_the_filter(self, ruled: Any) -> None:
-        write(ruled.ada, rule("old", expression="year > 1970 AND director <> {user_id}"))
+        write(ruled.ada, rule("old", expression="year > 1970 AND title <> {user_id}"))
         query = "SELECT m.title FROM movies AS m"
         compiled = ruled.ann.query.run_query_compiler(RunQueryCompilerRequest(query=query))
         protection = compiled.enforce_table_access_rules_response

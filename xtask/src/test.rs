@@ -8,7 +8,7 @@ use crate::setup;
 use crate::steps::{Outcome, Steps, passed};
 
 /// Python suites: the name in the table, and the file.
-const PYTHON_SUITES: [(&str, &str); 16] = [
+const PYTHON_SUITES: [(&str, &str); 14] = [
     ("notebook", "test_notebook.py"),
     ("SDK: queries", "test_sdk_queries.py"),
     ("SDK: catalogs", "test_sdk_catalog.py"),
@@ -19,9 +19,7 @@ const PYTHON_SUITES: [(&str, &str); 16] = [
     ("crash", "test_crash.py"),
     ("guard corpus: harness", "guard_corpus/test_harness.py"),
     ("guard corpus", "guard_corpus/test_guard_corpus.py"),
-    ("guard oracle", "guard_oracle/test_short_runs.py"),
     ("TPC-H and TPC-DS shapes", "guard_tpch/test_guard_tpch.py"),
-    ("PostgreSQL's own parser", "guard_printed/test_guard_printed.py"),
     ("two worlds", "guard_http/test_two_worlds.py"),
     ("nasty texts", "guard_http/test_nasty_texts.py"),
     ("a pool of one", "guard_http/test_pool_of_one.py"),

@@ -7,6 +7,9 @@ use sqlparser::tokenizer::Token;
 
 use crate::statement::{ReadStatement, word_at};
 
+/// Names of either kind that are told apart: each is compared with all others.
+const MOST_NAMES: usize = 1_000;
+
 /// A relation as the statement names it. Unquoted names are in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "plain fields")]
@@ -35,6 +38,7 @@ struct Frame {
 
 struct Reader<'a> {
     tokens: &'a [Token],
+    closings: &'a Closings,
     outermost: Frame,
     /// One per open parenthesis.
     frames: Vec<Frame>,
@@ -45,8 +49,10 @@ struct Reader<'a> {
 
 pub(crate) fn read(statement: &ReadStatement) -> Vec<NamedRelation> {
     let Some(tokens) = &statement.tokens else { return Vec::new() };
+    let closings = Closings::of(tokens);
     let mut reader = Reader {
         tokens,
+        closings: &closings,
         outermost: Frame::default(),
         frames: Vec::new(),
         found: Vec::new(),
@@ -151,7 +157,7 @@ impl Reader<'_> {
             let schema = parts.next();
             let defined = schema.is_none() && self.is_defined(&name, index);
             let relation = NamedRelation { schema, name };
-            if !defined && !self.found.contains(&relation) {
+            if !defined && self.found.len() < MOST_NAMES && !self.found.contains(&relation) {
                 self.found.push(relation);
             }
         }
@@ -198,13 +204,13 @@ impl Reader<'_> {
         if recursive {
             index = index.saturating_add(1);
         }
-        let until = closing(self.tokens, index);
+        let until = self.closings.after(index);
         while let (parts, after) = self.name(index)
             && let [name] = parts.as_slice()
         {
             let mut body = after;
             if self.tokens.get(body) == Some(&Token::LParen) {
-                body = closing(self.tokens, body.saturating_add(1)).saturating_add(1);
+                body = self.closings.after(body.saturating_add(1)).saturating_add(1);
             }
             while matches!(word_at(self.tokens, body).as_deref(), Some("AS" | "NOT" | "MATERIALIZED")) {
                 body = body.saturating_add(1);
@@ -212,7 +218,10 @@ impl Reader<'_> {
             if self.tokens.get(body) != Some(&Token::LParen) {
                 return;
             }
-            let end = closing(self.tokens, body.saturating_add(1));
+            let end = self.closings.after(body.saturating_add(1));
+            if self.defined.len() >= MOST_NAMES {
+                return;
+            }
             let from = if recursive { with } else { end };
             self.defined.push(Defined { name: name.clone(), from, until });
             index = end.saturating_add(2);
@@ -223,18 +232,29 @@ impl Reader<'_> {
     }
 }
 
-/// The parenthesis that closes what is open at `start`, or the end.
-fn closing(tokens: &[Token], start: usize) -> usize {
-    let mut depth = 0_usize;
-    for (index, token) in tokens.iter().enumerate().skip(start) {
-        match token {
-            Token::LParen => depth = depth.saturating_add(1),
-            Token::RParen if depth == 0 => return index,
-            Token::RParen => depth = depth.saturating_sub(1),
-            _ => {}
+/// For each place, the parenthesis that closes what is open there, or the end. Looked up, because statements of a
+/// megabyte ask for it at every second token.
+struct Closings(Vec<usize>);
+
+impl Closings {
+    fn of(tokens: &[Token]) -> Self {
+        let mut open = Vec::new();
+        let mut closings: Vec<usize> = Vec::with_capacity(tokens.len());
+        for (index, token) in tokens.iter().enumerate().rev() {
+            match token {
+                Token::RParen => open.push(index),
+                Token::LParen => drop(open.pop()),
+                _ => {}
+            }
+            closings.push(open.last().copied().unwrap_or(tokens.len()));
         }
+        closings.reverse();
+        Self(closings)
     }
-    tokens.len()
+
+    fn after(&self, start: usize) -> usize {
+        self.0.get(start).copied().unwrap_or(self.0.len())
+    }
 }
 
 #[cfg(test)]
