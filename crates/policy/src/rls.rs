@@ -6,7 +6,7 @@
 //!
 //! The principal's values come from settings of the session: `ringfence.org_id`, `ringfence.tenant_id`, `ringfence.user_id`
 //! as text, `ringfence.roles` (product roles and data roles), `ringfence.permissions` and `ringfence.attributes` as JSON.
-//! [`rows`] writes the predicates, [`print`] the expressions in them.
+//! [`rows`] writes the predicates, [`mod@print`] the expressions in them.
 
 mod print;
 mod rows;
