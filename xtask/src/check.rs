@@ -62,7 +62,7 @@ fn licences() -> Result<Outcome, String> {
             "advisories left out: there is no advisory database on this machine".to_owned(),
         ));
     }
-    start(cargo(&["deny", "--offline", "check", "--disable-fetch", "advisories"])).map(passed)
+    start(cargo(&["deny", "--offline", "check", "advisories"])).map(passed)
 }
 
 fn unused_dependencies() -> Result<Outcome, String> {

@@ -117,13 +117,14 @@ pub(crate) fn postgres_programs() -> Result<PathBuf, String> {
     packaged.or_else(on_path).ok_or_else(|| "PostgreSQL's initdb is not installed".to_owned())
 }
 
-/// The advisory database, where cargo-deny keeps it, when somebody has fetched one.
+/// The advisory database, where cargo-deny keeps it, when somebody has fetched one: a clone; cargo-deny's lock file
+/// beside it is there without one.
 pub(crate) fn advisory_database() -> Option<PathBuf> {
     let home = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")))?;
-    let kept = home.join("advisory-dbs");
-    fs::read_dir(&kept).is_ok_and(|mut entries| entries.next().is_some()).then_some(kept)
+    let kept = fs::read_dir(home.join("advisory-dbs")).ok()?;
+    kept.filter_map(|entry| Some(entry.ok()?.path())).find(|database| database.join(".git").is_dir())
 }
 
 fn apt(arguments: &[&str]) -> Result<(), String> {
