@@ -109,7 +109,7 @@ const COLUMNS: &[Row] = &[
     ("scope_schema", "name", Null),
     ("scope_name", "name", Null),
     ("maximum_cardinality", "integer", Null),
-    ("dtd_identifier", "text", Null),
+    ("dtd_identifier", "name", Null),
     ("is_self_referencing", "text", Text("NO")),
     ("is_identity", "text", Text("NO")),
     ("identity_generation", "text", Null),
