@@ -94,7 +94,7 @@ class MysqlOracle:
             for sql, ran in zip(record.script, script, strict=True):
                 if ran:
                     run(connection, sql.encode())
-            outcome = run(connection, record.statement, record.params)
+            outcome = run(connection, record.asked_of_oracle, record.params)
         finally:
             connection.close()
         state = None

@@ -71,7 +71,7 @@ class SqliteOracle:
         for sql, ran in zip(record.script, script, strict=True):
             if ran:
                 run(connection, sql.encode())
-        outcome = run(connection, record.statement, record.params)
+        outcome = run(connection, record.asked_of_oracle, record.params)
         state = None
         if record.writes and outcome.accepted and record.expectation != "refuse":
             state = self.isolated_state(connection, record.principal)
