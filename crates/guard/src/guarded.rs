@@ -123,6 +123,7 @@ fn fenced(written: &Written, fingerprint: String) -> FencedStatement {
         fence: Fence {
             writes: written.writes,
             check_column: written.check_column,
+            null_when_taken: written.null_when_taken.clone(),
             returns_rows: written.returns_rows,
             max_rows: written.max_rows,
             relations: written.relations.iter().map(pair).chain(tables).collect(),
@@ -242,6 +243,7 @@ impl GuardedPlan {
         statement.fence = Fence {
             writes: false,
             check_column: false,
+            null_when_taken: None,
             returns_rows: true,
             max_rows: None,
             ..statement.fence
