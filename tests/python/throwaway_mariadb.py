@@ -92,6 +92,8 @@ class Mariadb:
             database=database,
             charset="utf8mb4",
             autocommit=True,
+            # The system's certificates would be read for each session, which takes longer than the session.
+            ssl_disabled=True,
             client_flag=pymysql.constants.CLIENT.MULTI_STATEMENTS,
         )
 

@@ -88,6 +88,8 @@ class MysqlWorld:
             database=database,
             charset="utf8mb4",
             autocommit=True,
+            # As in throwaway_mariadb.py.
+            ssl_disabled=True,
             init_command=SESSION,
             # Rows that an UPDATE meets, not those that it changes, as for Ringfence.
             client_flag=CLIENT.FOUND_ROWS,
