@@ -17,7 +17,7 @@ from guard_oracle.plain_productions import LITERALS
 from guard_oracle.plain_sides import FAULTS, Sides
 from guard_oracle.report import Finding, Report, described
 from guard_oracle.shrink import shrink
-from guard_oracle.worker import ACCEPTED, BATCH, KEPT, REFUSALS_SHOWN, Orders, reason_of
+from guard_oracle.worker import ACCEPTED, BATCH, KEPT, REFUSALS_SHOWN, Orders, judged, reason_of
 
 # A write rule of the isolated database, which stands for a refusal or for a row that is skipped.
 RULE = re.compile(r"^iso: ")
@@ -44,10 +44,15 @@ class PlainWorker:
             drawn = [self.generator.draw(number) for number in batch]
             asked = [(d.statement.principal, d.statement.sql, d.statement.params) for d in drawn]
             for number, one, guarded in zip(batch, drawn, self.guard.guard_all(asked), strict=True):
-                judgement = self.judge(one.statement, guarded)
+                judgement = judged(self.judge, self.orders, one.statement, guarded)
+                if judgement is None:
+                    continue
                 self._count(one, judgement)
                 if judgement.diverges or judgement.verdict is Verdict.BROKEN:
                     self._keep(number, one, guarded, judgement)
+                if self.orders.first and judgement.diverges:
+                    self.guard.close()
+                    return self.report
         self.guard.close()
         return self.report
 

@@ -3,8 +3,8 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from guard_corpus.records import PRINCIPALS
 
 from guard_oracle.generator import Drawn, Generator
 from guard_oracle.guard_process import Guarded, postgres_guard
-from guard_oracle.judge import Judge, Judgement, Verdict
+from guard_oracle.judge import Judge, Judgement, Statement, Verdict
 from guard_oracle.report import Finding, Report, described
 from guard_oracle.schema import Schema
 from guard_oracle.shrink import shrink
@@ -43,13 +43,30 @@ class Orders:
     only: int | None = None
     findings: Path | None = None
     shrinks: bool = True
+    # Runs only what the fault changes, and counts only what it is to blame for.
     fault: str | None = None
+    # Ends with the first divergence.
+    first: bool = False
 
 
 def work(world: PostgresWorld, schemas: dict[str, Schema], orders: Orders) -> Report:
     worker = Worker(world, schemas, orders)
     worker.run()
     return worker.report
+
+
+def judged(
+    judge: Callable[[Statement, Guarded], Judgement], orders: Orders, statement: Statement, guarded: Guarded
+) -> Judgement | None:
+    """In a run with a fault nothing, where the fault changes nothing or is not to blame."""
+    if orders.fault is None:
+        return judge(statement, guarded)
+    if guarded.unspoilt is None:
+        return None
+    judgement = judge(statement, guarded)
+    if judgement.diverges and judge(statement, replace(guarded, sql=guarded.unspoilt)).diverges:
+        return None
+    return judgement
 
 
 class Worker:
@@ -75,12 +92,17 @@ class Worker:
             asked = [(d.statement.principal, d.statement.sql, d.statement.params) for d in drawn]
             self._vacuum(sum(one.statement.writes for one in drawn))
             for number, one, guarded in zip(batch, drawn, self.guard.guard_all(asked), strict=True):
-                judgement = self.judge.judge(one.statement, guarded)
+                judgement = judged(self.judge.judge, self.orders, one.statement, guarded)
+                if judgement is None:
+                    continue
                 self._count(one, judgement)
                 if judgement.diverges or judgement.verdict is Verdict.BROKEN:
                     self._keep(number, one, guarded, judgement)
                 elif judgement.verdict is Verdict.REFUSED and self.orders.shrinks:
                     self._keep_refusal(one, guarded, judgement)
+                if self.orders.first and judgement.diverges:
+                    self.guard.close()
+                    return
         self.guard.close()
 
     def _vacuum(self, writes: int) -> None:
