@@ -10,10 +10,9 @@ from guard_corpus.records import PRINCIPALS
 
 from guard_oracle.plain_generator import PlainGenerator
 from guard_oracle.plain_sides import FAULTS, Sides, bound, open_sides
-from guard_oracle.plain_worker import PlainWorker
 from guard_oracle.report import Report, described
 from guard_oracle.schema import read_schema
-from guard_oracle.worker import Orders, work
+from guard_oracle.worker import Orders, work, work_plain
 
 SEED = int(os.environ.get("GUARD_ORACLE_SEED", "11"))
 
@@ -56,21 +55,21 @@ def test_postgres() -> None:
 
 
 def test_sqlite(sqlite: Sides) -> None:
-    check(PlainWorker(sqlite, orders()).run())
+    check(work_plain(sqlite, orders()))
 
 
 def test_mysql(mysql: Sides) -> None:
-    check(PlainWorker(mysql, orders()).run())
+    check(work_plain(mysql, orders()))
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS["sqlite"]))
 def test_a_spoilt_guard_of_sqlite_is_found(sqlite: Sides, fault: str) -> None:
-    assert PlainWorker(sqlite, orders(120, SPOILT, fault)).run().divergences
+    assert work_plain(sqlite, orders(120, SPOILT, fault)).divergences
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS["mysql"]))
 def test_a_spoilt_guard_of_mysql_is_found(mysql: Sides, fault: str) -> None:
-    assert PlainWorker(mysql, orders(120, SPOILT, fault)).run().divergences
+    assert work_plain(mysql, orders(120, SPOILT, fault)).divergences
 
 
 def test_a_statement_depends_on_its_seed_and_number_alone(sqlite: Sides) -> None:
