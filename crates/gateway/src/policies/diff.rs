@@ -7,9 +7,8 @@ use ringfence_policy::{Entitlement, Policy, Principal, Problem, RelationName, Vi
 use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::policies::{Guarding, PolicyPlace};
 
-use super::cache::{Guard, LoadedPolicy};
+use super::cache::LoadedPolicy;
 use super::effect::{GroupEffect, PolicyEffect, RelationEffect, RowsEffect, differences};
-use super::unusable;
 use crate::catalog::Shown;
 use crate::guarded::{Breadth, Seat, Snapshot, not_ready};
 use crate::queries::Trials;
@@ -124,11 +123,9 @@ impl Gateway {
             Guarding::Open | Guarding::Lost => None,
         };
         let database = &shown.catalog.database;
-        let policy = match self.shared.policies.of(store, place.clone(), kind, database).await? {
-            Guard::Policy(policy) => policy,
-            Guard::Unusable => return Err(unusable()),
-            Guard::Open => Arc::new(LoadedPolicy::draft(place.clone(), Policy::open(kind, Vec::new()))),
-        };
+        let policy = self.shared.policies.of(store, place.clone(), kind, database).await?;
+        let policy = policy
+            .unwrap_or_else(|| Arc::new(LoadedPolicy::draft(place.clone(), Policy::open(kind, Vec::new()))));
         Ok((version, Snapshot::of(policy, shown.clone(), Breadth::Policy)))
     }
 }
