@@ -87,7 +87,7 @@ impl Gateway {
         // Clients show names in other letters than the database stores them. In a schema that is not there nothing is found.
         let schema = current_schema.and_then(|name| find_schema(snapshot.catalog(), name));
         let stored = schema.map(|schema| schema.name.as_str());
-        let principal = self.with_attributes(call, connection, &snapshot).await?;
+        let principal = self.with_attributes(&call.principal, connection, &snapshot).await?;
         let seat = snapshot.seat(&principal, stored, &rules, &self.shared.store);
         Ok((snapshot, seat))
     }

@@ -672,6 +672,7 @@ impl Writer<'_> {
         if assigned.contains(&guard) || self.check_of_update(&entitlement, &assigned).is_some() {
             return Err(not_admitted("changing such a column by ON DUPLICATE KEY UPDATE"));
         }
+        self.null_when_taken = Some(guard);
         Ok(())
     }
 }

@@ -64,6 +64,8 @@ class Guarded:
     has_check: bool = False
     returns: bool = True
     max_rows: int | None = None
+    # The column that is NULL when a key is taken (MySQL).
+    null_when_taken: str | None = None
     # Why it does not run, else nothing.
     refused: str | None = None
     crashed: bool = False
@@ -186,6 +188,7 @@ def read(answer: dict[str, Any]) -> Guarded:
         has_check=bool(answer["check"]),
         returns=bool(answer["returns"]),
         max_rows=answer["max_rows"],
+        null_when_taken=answer["null_when_taken"],
     )
 
 

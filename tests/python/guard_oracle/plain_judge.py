@@ -77,6 +77,8 @@ class PlainJudge:
         if not self.sides.is_data_error(target):
             return Judgement(Verdict.BROKEN, said)
         taken = "UNIQUE" in target.message or target.sqlstate == "1062"
+        if target.sqlstate == "1048" and guarded.null_when_taken is not None:
+            taken |= f"'{guarded.null_when_taken}'" in target.message
         if statement.residual and (taken or "FOREIGN KEY" in target.message):
             return Judgement(Verdict.RESIDUAL, said)
         if self._agrees_without_the_invisible(statement, guarded, target):

@@ -2,8 +2,12 @@
 
 use mysql_async::{DriverError, Error, IoError, ServerError};
 use mysql_common::proto::codec::error::PacketCodecError;
+use ringfence_guard::Fence;
 
 use crate::{EngineLimits, SourceError, fenced};
+
+/// What `PostgreSQL` says of a key that is taken.
+const TAKEN: &str = "23505";
 
 /// An error of a statement.
 pub(super) fn of_statement(error: &Error, limits: &EngineLimits) -> SourceError {
@@ -30,12 +34,14 @@ pub(super) fn of_statement(error: &Error, limits: &EngineLimits) -> SourceError 
 }
 
 /// The same for a statement that the guard rewrote. Most messages here print values or names, so few are passed on.
-pub(super) fn of_fenced(error: &Error, limits: &EngineLimits) -> SourceError {
+pub(super) fn of_fenced(error: &Error, fence: &Fence, limits: &EngineLimits) -> SourceError {
     let told = of_statement(error, limits);
     let (SourceError::Statement { message, .. }, Error::Server(error)) = (&told, error) else {
         return told;
     };
-    fenced::sanitised(message, stands_for(error))
+    let is_taken = |column: &String| error.code == 1048 && message.contains(&format!("'{column}'"));
+    let taken = fence.null_when_taken.as_ref().is_some_and(is_taken);
+    fenced::sanitised(message, if taken { TAKEN } else { stands_for(error) })
 }
 
 /// An error while connecting and signing in. `place` is host and port, which the caller gave.
@@ -80,7 +86,7 @@ fn stands_for(error: &ServerError) -> &str {
         1216 | 1217 | 1451 | 1452 | 1761 | 1762 => "23503",
         // WITH CHECK OPTION.
         1369 => "44000",
-        1022 | 1062 | 1169 | 1586 | 1859 => "23505",
+        1022 | 1062 | 1169 | 1586 | 1859 => TAKEN,
         1048 | 1263 | 1364 => "23502",
         3819 | 4025 => "23514",
         1365 => "22012",
