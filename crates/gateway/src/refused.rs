@@ -92,6 +92,7 @@ const fn row(
     sqlstate: &'static str,
     title: &'static str,
 ) -> CodeRow {
+    // The SDK knows 400 for whatever the caller, or the owner of the connection, can mend.
     let api_status = match status {
         409 | 410 | 412 | 422 | 424 => 400,
         known => known,
