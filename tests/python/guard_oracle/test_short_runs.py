@@ -14,10 +14,9 @@ from guard_oracle.guard_process import Guarded
 from guard_oracle.judge import Judgement, Verdict
 from guard_oracle.plain_generator import PlainGenerator
 from guard_oracle.plain_sides import FAULTS, Sides, bound, open_sides
-from guard_oracle.plain_worker import PlainWorker
 from guard_oracle.report import Report, described
 from guard_oracle.schema import Schema, read_schema
-from guard_oracle.worker import Orders, judged, work
+from guard_oracle.worker import Orders, judged, work, work_plain
 
 SEED = int(os.environ.get("GUARD_ORACLE_SEED", "11"))
 
@@ -83,21 +82,21 @@ def test_a_spoilt_guard_of_postgres_is_found(postgres: Postgres, fault: str) -> 
 
 
 def test_sqlite(sqlite: Sides) -> None:
-    check(PlainWorker(sqlite, orders()).run())
+    check(work_plain(sqlite, orders()))
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS["sqlite"]))
 def test_a_spoilt_guard_of_sqlite_is_found(sqlite: Sides, fault: str) -> None:
-    assert PlainWorker(sqlite, orders(fault)).run().divergences
+    assert work_plain(sqlite, orders(fault)).divergences
 
 
 def test_mysql(mysql: Sides) -> None:
-    check(PlainWorker(mysql, orders()).run())
+    check(work_plain(mysql, orders()))
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS["mysql"]))
 def test_a_spoilt_guard_of_mysql_is_found(mysql: Sides, fault: str) -> None:
-    assert PlainWorker(mysql, orders(fault)).run().divergences
+    assert work_plain(mysql, orders(fault)).divergences
 
 
 def test_a_fault_is_blamed_for_what_it_changes_alone(sqlite: Sides) -> None:

@@ -8,9 +8,8 @@ use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::policies::{Guarding, PolicyPlace};
 use serde_json::Value;
 
-use super::cache::{Guard, LoadedPolicy};
+use super::cache::LoadedPolicy;
 use super::effect::{GroupEffect, PolicyEffect, RelationEffect, RowsEffect, differences};
-use super::unusable;
 use crate::access_rules::RuleSet;
 use crate::catalog::Shown;
 use crate::guarded::{Breadth, Seat, Snapshot, not_ready};
@@ -143,11 +142,9 @@ impl Gateway {
             Guarding::Open | Guarding::Lost => None,
         };
         let database = &shown.catalog.database;
-        let policy = match self.shared.policies.of(store, place.clone(), kind, database).await? {
-            Guard::Policy(policy) => policy,
-            Guard::Unusable => return Err(unusable()),
-            Guard::Open => Arc::new(LoadedPolicy::draft(place.clone(), Policy::open(kind, Vec::new()))),
-        };
+        let policy = self.shared.policies.of(store, place.clone(), kind, database).await?;
+        let policy = policy
+            .unwrap_or_else(|| Arc::new(LoadedPolicy::draft(place.clone(), Policy::open(kind, Vec::new()))));
         Ok((version, Snapshot::of(policy, shown.clone(), Breadth::Policy)))
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Home;
 use crate::process::{ADMIN_KEY, Server};
-use crate::v1_client::{V1, read, segment};
+use crate::v1_client::V1;
 use crate::v1_explain::DOCUMENT;
 use crate::world::{connection_to, key_to, make_database, wait_for_index};
 
@@ -19,9 +19,7 @@ async fn statements_and_rows_are_explained_on_the_store() {
     let v1 = V1::of(&server);
     v1.expect(ADMIN_KEY, "POST", "/v1/connections", connection_to(postgres, "cli_explain"), 201).await;
     wait_for_index(&server, ADMIN_KEY, &key).await;
-    let put = v1.request(ADMIN_KEY, "PUT", &format!("/v1/policies/{}", segment(&key)));
-    let put = put.header("content-type", "application/yaml").body(DOCUMENT.to_owned());
-    assert_eq!(read(put).await.status, 201);
+    v1.put_policy(ADMIN_KEY, &key, DOCUMENT).await;
     let me = v1.expect(ADMIN_KEY, "GET", "/v1/me", Value::Null, 200).await.json();
     let user = me["id"].as_str().unwrap();
     let target = ["--as", user, "--connection", "cli_explain", "--data-dir", data.as_str()];

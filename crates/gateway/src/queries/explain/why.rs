@@ -15,9 +15,8 @@ use ringfence_policy::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ClauseValue, Why, WhyClause, WhyColumn, WhyRequest, asked, reasons};
+use super::{ClauseValue, Standpoint, Why, WhyClause, WhyColumn, WhyRequest, reasons};
 use crate::catalog::{find_column, find_relation};
-use crate::connections::address_of;
 use crate::guarded::Seat;
 use crate::queries::{QueryRequest, options};
 use crate::{Call, Gateway, Refused};
@@ -47,12 +46,8 @@ struct Values {
 }
 
 pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) -> Result<Why, Refused> {
-    let permit = gateway.enter(call).await?;
-    let target = gateway.stand_in(call, request.as_user.as_deref()).await?;
-    let (connection, has_connection) = gateway.connection_asked(call, &target, &request.key).await?;
-    let org = &target.principal().org;
-    let address = address_of(&connection, org)?;
-    let lens = gateway.lens(target.principal(), &connection, &address).await?;
+    let standpoint = gateway.stand_before(call, request.as_user.as_deref(), &request.key).await?;
+    let Standpoint { permit, target, asked, connection, address, lens, catalog_version } = standpoint;
     let lens = lens
         .ok_or_else(|| Refused::invalid("this connection is open: no policy and no rule hides rows of it"))?;
     let (policy_version, kind) = (lens.policy.version, lens.policy.policy.kind);
@@ -98,11 +93,10 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
         value: if clear(column) { shown.next() } else { None },
     });
     let of_relation = told.iter().filter(|reason| reason.subject == Subject::Relation);
-    let source = gateway.shared.store.sources().get(connection.source).await?;
     Ok(Why {
-        asked: asked(target.principal(), has_connection),
+        asked,
         policy_version,
-        catalog_version: source.map(|source| source.generation),
+        catalog_version,
         found,
         visible,
         denial: decided.as_ref().err().map(reasons::denial_text),

@@ -387,9 +387,9 @@ impl Club {
     }
 
     async fn failures(&self, test: &str) -> String {
-        let text = format!("tests:\n  - {{ name: one, {test} }}\n");
+        let document = format!("tests:\n  - {{ name: one, {test} }}\n");
         let call = self.world.call_as("a-boss").await;
-        match self.world.gateway.test_policy(&call, &self.key, &text, None).await.unwrap() {
+        match self.world.gateway.test_policy(&call, &self.key, &document, None).await.unwrap() {
             Tested::Report(report) => report.outcomes[0].failures.join("; "),
             Tested::Invalid(problems) => panic!("{problems:?}"),
         }
