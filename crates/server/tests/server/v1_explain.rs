@@ -18,7 +18,7 @@ pub(crate) const DOCUMENT: &str = "models:
       id: allow
 ";
 
-struct Shop<'a> {
+pub(crate) struct Shop<'a> {
     v1: V1<'a>,
     boss: String,
     banana: String,
@@ -27,7 +27,7 @@ struct Shop<'a> {
 
 impl<'a> Shop<'a> {
     /// The boss is of the organization, and of another tenant than banana-user.
-    async fn open(server: &'a Server, name: &str) -> Self {
+    pub(crate) async fn open(server: &'a Server, name: &str) -> Self {
         let postgres = Postgres::shared().await;
         let world = World::make(server).await;
         make_database(postgres, name).await;
