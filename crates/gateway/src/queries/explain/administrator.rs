@@ -1,5 +1,6 @@
 //! The administrator's view of a statement: what the database gets, and the rules behind it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ringfence_engine::{RunOptions, SourceAddress, SourceError, Value};
@@ -241,13 +242,13 @@ fn described(parameter: &PlanParameter, principal: &Principal) -> SentParameter 
         PlanParameter::Principal(value) => {
             let whole = principal.value(&value.path);
             let item = value.item.and_then(|item| whole.as_ref()?.get(item).cloned());
-            SentParameter { is: value.to_string(), value: item.or(whole) }
+            SentParameter { is: value.to_string(), value: item.or_else(|| whole.map(Cow::into_owned)) }
         }
         PlanParameter::System => {
             SentParameter { is: "the system catalog as the principal sees it".to_owned(), value: None }
         }
         PlanParameter::PrincipalList(path) => {
-            SentParameter { is: path.to_string(), value: principal.value(path) }
+            SentParameter { is: path.to_string(), value: principal.value(path).map(Cow::into_owned) }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the values that fences have there. That the row is visible is not put together from them but computed beside them, from
 //! the very condition that stands in fences.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use ringfence_engine::{ResultSet, RunOptions, SourceAddress, SourceError, Value};
@@ -268,7 +269,7 @@ fn is_clear(seat: &Seat, relation: &RelationName, column: &str) -> bool {
 fn attributes(clauses: &[(&Reason, &Expression)], seat: &Seat) -> Vec<(String, Option<serde_json::Value>)> {
     let written = clauses.iter().filter_map(|(reason, _)| reason.clause.as_ref());
     let paths: BTreeSet<_> = written.flat_map(|clause| clause.written.principal_paths()).collect();
-    paths.iter().map(|path| (path.to_string(), seat.principal.value(path))).collect()
+    paths.iter().map(|path| (path.to_string(), seat.principal.value(path).map(Cow::into_owned))).collect()
 }
 
 /// A reason about rows or changes, with its value if it has one.
