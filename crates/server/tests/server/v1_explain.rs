@@ -17,7 +17,7 @@ pub(crate) const DOCUMENT: &str = "models:
       id: allow
 ";
 
-struct Shop<'a> {
+pub(crate) struct Shop<'a> {
     v1: V1<'a>,
     boss: String,
     banana: String,
@@ -25,7 +25,8 @@ struct Shop<'a> {
 }
 
 impl<'a> Shop<'a> {
-    async fn open(server: &'a Server, name: &str) -> Self {
+    /// The boss is of the organization, and of another tenant than banana-user.
+    pub(crate) async fn open(server: &'a Server, name: &str) -> Self {
         let SharedConnection { boss, banana, key } = SharedConnection::make(server, name).await;
         let v1 = V1::of(server);
         v1.put_policy(&boss, &key, DOCUMENT).await;

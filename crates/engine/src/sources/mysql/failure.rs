@@ -41,6 +41,8 @@ pub(super) fn of_fenced(error: &Error, fence: &Fence, limits: &EngineLimits) -> 
     };
     let is_taken = |column: &String| error.code == 1048 && message.contains(&format!("'{column}'"));
     let taken = fence.null_when_taken.as_ref().is_some_and(is_taken);
+    // A syntax error quotes the statement from there on, which is the guard's and holds conditions of the policy.
+    let message: &str = if SYNTAX.contains(&error.code) { NOT_READ } else { message };
     fenced::sanitised(message, if taken { TAKEN } else { stands_for(error) })
 }
 
@@ -79,6 +81,10 @@ pub(super) fn of_connecting(error: &Error, place: &str, database: &str) -> Sourc
     }
 }
 
+/// Errors of the parser.
+const SYNTAX: [u16; 2] = [1064, 1149];
+const NOT_READ: &str = "the database can't read this form of a statement";
+
 /// What PostgreSQL's SQLSTATE would be: MySQL says most things in HY000 and 23000.
 fn stands_for(error: &ServerError) -> &str {
     match error.code {
@@ -94,6 +100,8 @@ fn stands_for(error: &ServerError) -> &str {
         1264 | 1690 => "22003",
         1265 | 1292 | 1366 | 1367 | 1411 => "22P02",
         1044 | 1142 | 1143 | 1227 | 1370 => "42501",
+        // An ambiguous column, which MySQL counts among broken constraints.
+        1052 => "42702",
         _ if ["21", "22", "23", "40", "42", "45", "70"]
             .iter()
             .any(|class| error.state.starts_with(class)) =>
