@@ -348,7 +348,7 @@ impl Writer<'_> {
         let mut scope = Scope::default();
         scope.sources.push(Self::target_source(&target.alias, None, &entitlement));
         // Its columns are never found by a name alone: those are the changed relation's.
-        self.names.scopes.push(Scope { sources: vec![excluded], ..Scope::default() });
+        self.names.scopes.push(Scope { sources: vec![excluded], is_proposed: true, ..Scope::default() });
         self.names.scopes.push(scope);
         self.text(" DO UPDATE SET ");
         let is_scoped = entitlement.rows != Expression::truth(true);

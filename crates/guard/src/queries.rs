@@ -360,10 +360,13 @@ impl Writer<'_> {
             SelectItem::UnnamedExpr(expression) => {
                 let start = self.out.len();
                 self.expression(expression)?;
-                if let Some([name]) = self.column_path(expression).as_deref()
-                    && self.out.get(start..).is_some_and(|written| written.starts_with("(CASE"))
+                if let Some([name]) = self.column_path(self.uncast(expression)).as_deref()
+                    && self
+                        .out
+                        .get(start..)
+                        .is_some_and(|it| it.trim_start_matches("CAST(").starts_with("(CASE"))
                 {
-                    // What stands for a whole row has another name.
+                    // What stands for a whole row has another name, also behind a cast.
                     self.text(" AS ");
                     self.name(name);
                 }
@@ -432,10 +435,10 @@ impl Writer<'_> {
     /// What `alias.*` or `schema.relation.*` stands for.
     pub(crate) fn wildcard_alias(&self, parts: &[String]) -> Result<String, Refusal> {
         match parts {
-            [alias] => match self.names.source(alias, self.same) {
-                Some(source) if source.is_target => Err(not_admitted("the whole row of what is changed")),
-                _ => Ok(alias.clone()),
-            },
+            [alias] if self.names.holds_hidden(alias, self.same) => {
+                Err(not_admitted("the whole row of what is changed"))
+            }
+            [alias] => Ok(alias.clone()),
             [schema, relation] => {
                 let relation = ringfence_policy::RelationName::new(schema, relation);
                 let alias = self.names.alias_of(&relation).map(str::to_owned);

@@ -36,6 +36,8 @@ pub(crate) struct Source {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
     pub(crate) sources: Vec<Source>,
+    /// Whether it is `excluded`: the row that an INSERT proposes.
+    pub(crate) is_proposed: bool,
     /// Columns that a join merged, and the source that each is one of; none for a FULL JOIN.
     pub(crate) merged: Vec<(String, Option<String>)>,
 }
@@ -130,11 +132,20 @@ impl Names {
             .flat_map(|scope| &scope.sources)
             .find(|source| same(&source.alias, name));
         match row {
-            // The row of what is changed holds what is hidden.
-            Some(source) if source.is_target => Meaning::Unknown,
+            Some(_) if self.holds_hidden(name, same) => Meaning::Unknown,
             Some(_) => Meaning::WholeRow,
             None => Meaning::Visible(None),
         }
+    }
+
+    /// Whether the row as a whole of what is called so holds what is hidden: that of the changed relation does, and the
+    /// proposed one, with its defaults.
+    pub(crate) fn holds_hidden(&self, alias: &str, same: Same) -> bool {
+        let named = |scope: &Scope| {
+            let source = scope.sources.iter().find(|source| same(&source.alias, alias))?;
+            Some(source.is_target || scope.is_proposed)
+        };
+        self.scopes.iter().rev().find_map(named).unwrap_or(false)
     }
 
     /// What `alias.name` means.
