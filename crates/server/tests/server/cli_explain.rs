@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Home;
 use crate::process::{ADMIN_KEY, Server};
-use crate::v1_client::{V1, read, segment};
+use crate::v1_client::V1;
 use crate::v1_explain::{DOCUMENT, Shop};
 use crate::world::{connection_to, key_to, make_database, wait_for_index};
 
