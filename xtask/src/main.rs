@@ -91,8 +91,8 @@ fn mutants_of(words: &[&str]) -> Result<(), String> {
             other => return Err(format!("mutants does not know {other}\n\n{USAGE}")),
         }
     }
-    if wanted.write && wanted.only.is_some() {
-        return Err("the table shows every record: --write goes without --only".to_owned());
+    if wanted.write && wanted.only.is_some() && !wanted.resume {
+        return Err("the table shows every record: --write with --only needs --resume".to_owned());
     }
     mutants::run(&wanted)
 }

@@ -24,7 +24,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) only: Option<&'a str>,
     /// What an earlier run saw noticed is not run again, unless its record changed.
     pub(crate) resume: bool,
-    /// The table in `docs/mutants.md` is made anew.
+    /// The table in `docs/mutants.md` is made anew, of this run and, with `resume`, of those before.
     pub(crate) write: bool,
 }
 
@@ -67,8 +67,8 @@ pub(crate) fn run(wanted: &Wanted<'_>) -> Result<(), String> {
     rows.sort_by_key(|row| &row.mutant.name);
     let failed = rows.iter().filter(|row| !row.noticed).count();
     println!("\n{} of {} caught", rows.len() - failed, rows.len());
-    if wanted.write && failed == 0 {
-        write_table(&rows)?;
+    if wanted.write {
+        write_table(&done)?;
     }
     if failed == 0 { Ok(()) } else { Err(format!("{failed} breaks were not noticed as they should be")) }
 }
@@ -111,13 +111,26 @@ impl Mutant {
 /// Everything below this line of the page is written by us.
 const TABLE: &str = "<!-- written by `cargo xtask mutants --write` -->\n";
 
-fn write_table(rows: &[Row<'_>]) -> Result<(), String> {
+/// Whatever the run was asked for, the table tells of every record, and names those that nobody was seen to notice.
+fn write_table(done: &Done) -> Result<(), String> {
     let page = root().join("docs/mutants.md");
     let text = std::fs::read_to_string(&page).map_err(|error| format!("docs/mutants.md: {error}"))?;
     let (kept, _) = text.split_once(TABLE).ok_or("docs/mutants.md has no place for the table")?;
-    let mut table = format!("{kept}{TABLE}\n| break | why it is dangerous | noticed by |\n|---|---|---|\n");
-    for row in rows {
-        let _ = writeln!(table, "| {} | {} | {} |", row.mutant.name, row.mutant.why, row.words);
+    let (mut table, mut others) = (String::new(), Vec::new());
+    let mutants = record::all()?;
+    for mutant in &mutants {
+        match done.was_noticed(mutant) {
+            Some(words) => {
+                let _ = writeln!(table, "| {} | {} | {words} |", mutant.name, mutant.why);
+            }
+            None => others.push(mutant.name.as_str()),
+        }
     }
-    std::fs::write(&page, table).map_err(|error| format!("docs/mutants.md: {error}"))
+    let mut told = format!("{} of {} were noticed.", mutants.len() - others.len(), mutants.len());
+    if !others.is_empty() {
+        let _ = write!(told, " Not run, or not noticed yet: {}.", others.join(", "));
+    }
+    let head = "| break | why it is dangerous | noticed by |\n|---|---|---|\n";
+    std::fs::write(&page, format!("{kept}{TABLE}\n{told}\n\n{head}{table}"))
+        .map_err(|error| format!("docs/mutants.md: {error}"))
 }
