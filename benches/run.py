@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "python"))
 import inside  # type: ignore[import-not-found, unused-ignore]
 from gateway import ADMIN_KEY, Gateway
 from polling import wait_for
-from throwaway_postgres import Postgres, free_port
+from throwaway_postgres import Postgres
+from throwaway_server import free_port
 
 CLIENTS = (1, 8, 32)
 

@@ -5,12 +5,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from urllib.parse import quote
 
 import requests
 from polling import wait_for
-from throwaway_postgres import free_port
+from throwaway_server import free_port
 
 ADMIN_KEY = "abc123"
 
@@ -115,6 +117,40 @@ class Gateway:
             sent["Authorization"] = f"Bearer {key}"
         return requests.post(f"{self.api}{endpoint}", json=body or {}, headers=sent, timeout=60)
 
+    def call(self, method: str, path: str, body: Any, *, key: str = ADMIN_KEY, acting: str = "") -> Any:
+        """A call of ours at /v1/; a refusal is an error of the suite."""
+        headers = {"Authorization": f"Bearer {key}"} | ({"x-waii-impersonate-user": acting} if acting else {})
+        answer = requests.request(method, f"{self.url}/v1/{path}", json=body, headers=headers, timeout=30)
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def wait_for_catalog(self, connection: str, key: str) -> None:
+        """Until the connection is indexed; `key` is of somebody who has it."""
+        path = f"connections/{quote(connection, safe='')}/status"
+
+        def is_indexed() -> bool:
+            state = self.call("GET", path, None, key=key)["status"]
+            assert state != "failed", f"the catalog of {connection} could not be read"
+            return bool(state == "completed")
+
+        wait_for(f"the catalog of {connection}", is_indexed)
+
+    def connect(self, description: dict[str, Any], key: str) -> str:
+        """A connection for the owner of the key, indexed; gives its own key."""
+        connection = str(self.call("POST", "connections?validate=true", description, key=key)["key"])
+        self.wait_for_catalog(connection, key)
+        return connection
+
+    def put_policy(self, connection: str, document: bytes, key: str) -> None:
+        """The policy of the connection; `key` is of an administrator who has it."""
+        answer = requests.put(
+            f"{self.url}/v1/policies/{quote(connection, safe='')}",
+            data=document,
+            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/yaml"},
+            timeout=30,
+        )
+        assert answer.ok, f"the policy was refused: {answer.status_code} {answer.text}"
+
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Runs another command of the program on the same data directory."""
         return subprocess.run(
@@ -138,3 +174,28 @@ class Gateway:
             return requests.post(f"{self.api}ping", timeout=5).status_code == 200
         except requests.ConnectionError:
             return False
+
+
+class GatewayWithPeople(ABC):
+    """A running server with people, keys and connections in it. Use it in a `with` block."""
+
+    def __init__(self, settings: dict[str, str] | None = None) -> None:
+        self.gateway = Gateway(settings=settings)
+        # The secrets of people's keys.
+        self.keys: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        self.gateway.start()
+        try:
+            self._fill()
+        except BaseException:
+            self.gateway.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.gateway.close()
+
+    @abstractmethod
+    def _fill(self) -> None:
+        """Makes what there is before the first test."""

@@ -1,17 +1,13 @@
-"""A MariaDB of our own: a new directory, a free port, passwords; gone when it is closed."""
+"""A MariaDB of our own, with passwords."""
 
 import os
-import pwd
 import shutil
 import signal
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import pymysql
-from polling import wait_for
-from throwaway_postgres import Account, free_port
+from throwaway_server import ThrowawayServer
 
 # Character set and time zone are not those that Ringfence asks for, so that it must.
 SETTINGS = [
@@ -42,47 +38,16 @@ def program(name: str) -> Path:
     return Path(found)
 
 
-def unprivileged_account() -> Account | None:
-    """None when we are no root: then the server runs as ourselves."""
-    if os.geteuid() != 0:
-        return None
-    names = {entry.pw_name: entry for entry in pwd.getpwall()}
-    entry = names.get("mysql") or names["nobody"]
-    return Account(entry.pw_uid, entry.pw_gid)
-
-
-class Mariadb:
+class Mariadb(ThrowawayServer):
     """A running server. Use it in a `with` block."""
 
+    product = "MariaDB"
+    short_name = "my"
+    own_account = "mysql"
+    ended_by = signal.SIGTERM
+
     def __init__(self, settings: list[str] | None = None) -> None:
-        self.port = free_port()
-        self.account = unprivileged_account()
-        self.directory = Path(tempfile.mkdtemp(prefix="ringfence-python-my-"))
-        if self.account:
-            os.chown(self.directory, self.account.uid, self.account.gid)
-        self._initialize()
-        self._process = self._start([*SETTINGS, *(settings or [])])
-        try:
-            wait_for("MariaDB", self._answers)
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> "Mariadb":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stops this server, by its own process id, and removes its files."""
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        super().__init__([*SETTINGS, *(settings or [])])
 
     def connect(self, database: str | None = None) -> "pymysql.Connection[Any]":
         """A session as superuser, by the socket in the server's own directory."""
@@ -92,6 +57,8 @@ class Mariadb:
             database=database,
             charset="utf8mb4",
             autocommit=True,
+            # The system's certificates would be read for each session, which takes longer than the session.
+            ssl_disabled=True,
             client_flag=pymysql.constants.CLIENT.MULTI_STATEMENTS,
         )
 
@@ -118,42 +85,25 @@ class Mariadb:
             f"GRANT ALL ON `{name}`.* TO `{owner}`@`%`",
         )
 
-    def _initialize(self) -> None:
-        made = subprocess.run(
-            [
-                str(program("mariadb-install-db")),
-                "--no-defaults",
-                f"--datadir={self.directory / 'data'}",
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-                "--innodb-log-file-size=4M",
-            ],
-            cwd="/",
-            capture_output=True,
-            text=True,
-            **self._identity(),
-        )
-        assert made.returncode == 0, made.stderr
+    def _initialization(self) -> list[str]:
+        return [
+            str(program("mariadb-install-db")),
+            "--no-defaults",
+            f"--datadir={self.directory / 'data'}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            "--innodb-log-file-size=4M",
+        ]
 
-    def _start(self, settings: list[str]) -> "subprocess.Popen[bytes]":
+    def _command(self, settings: list[str]) -> list[str]:
         command = [str(program("mariadbd")), "--no-defaults", f"--port={self.port}"]
         for option, file in (("datadir", "data"), ("socket", "socket"), ("pid-file", "pid"), ("tmpdir", "")):
             command.append(f"--{option}={self.directory / file}")
-        with (self.directory / "log").open("wb") as log:
-            return subprocess.Popen(
-                [*command, *settings], cwd="/", stdout=log, stderr=log, **self._identity()
-            )
+        return [*command, *settings]
 
-    def _answers(self) -> bool:
-        log = (self.directory / "log").read_text(errors="replace")
-        assert self._process.poll() is None, f"MariaDB ended: {log}"
+    def _takes_connections(self) -> bool:
         try:
             self.connect().close()
         except pymysql.OperationalError:
             return False
         return True
-
-    def _identity(self) -> dict[str, Any]:
-        if self.account is None:
-            return {}
-        return {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}

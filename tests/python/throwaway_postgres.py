@@ -1,19 +1,13 @@
-"""A PostgreSQL of our own: a new directory, a free port, password authentication; gone when it is closed."""
+"""A PostgreSQL of our own, with password authentication."""
 
-import contextlib
 import os
-import pwd
 import shutil
 import signal
-import socket
-import subprocess
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from polling import wait_for
+from throwaway_server import ThrowawayServer
 
 SUPERUSER_PASSWORD = "superuser-of-the-tests"
 
@@ -24,25 +18,6 @@ SETTINGS = [
     "full_page_writes=off",
     "max_connections=200",
 ]
-
-
-@dataclass(frozen=True)
-class Account:
-    """Whom the server's programs run as: PostgreSQL refuses root."""
-
-    uid: int
-    gid: int
-
-
-def unprivileged_account() -> Account | None:
-    """None when we are no root: then the programs run as ourselves."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            entry = pwd.getpwnam(name)
-            return Account(entry.pw_uid, entry.pw_gid)
-    raise AssertionError("there is no user to run PostgreSQL as")
 
 
 def programs() -> Path:
@@ -58,46 +33,16 @@ def programs() -> Path:
     return Path(found).parent
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class Postgres:
+class Postgres(ThrowawayServer):
     """A running server. Use it in a `with` block."""
 
+    product = "PostgreSQL"
+    short_name = "pg"
+    own_account = "postgres"
+    ended_by = signal.SIGINT
+
     def __init__(self, settings: list[str] | None = None) -> None:
-        self.port = free_port()
-        self.account = unprivileged_account()
-        self.directory = Path(tempfile.mkdtemp(prefix="ringfence-python-pg-"))
-        if self.account:
-            os.chown(self.directory, self.account.uid, self.account.gid)
-        self._initialize()
-        self._process = self._start([*SETTINGS, *(settings or [])])
-        try:
-            wait_for("PostgreSQL", self._answers)
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> "Postgres":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stops this server, by its own process id, and removes its files."""
-        self._process.send_signal(signal.SIGINT)
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        super().__init__([*SETTINGS, *(settings or [])])
 
     def execute(self, *statements: str, database: str = "postgres") -> None:
         """Runs statements as superuser, each in a transaction of its own."""
@@ -132,40 +77,24 @@ class Postgres:
             f"GRANT ALL PRIVILEGES ON DATABASE {name} TO {owner}",
         )
 
-    def _initialize(self) -> None:
+    def _initialization(self) -> list[str]:
         password_file = self.directory / "password"
         password_file.write_text(SUPERUSER_PASSWORD)
-        if self.account:
-            os.chown(password_file, self.account.uid, self.account.gid)
+        self._give_away(password_file)
         arguments = ["--auth=scram-sha-256", "--username=postgres", f"--pwfile={password_file}"]
         arguments += ["--encoding=UTF8", "--locale=C", "--no-sync", "--pgdata", str(self.directory / "data")]
-        made = subprocess.run(
-            [str(programs() / "initdb"), *arguments],
-            cwd="/",
-            capture_output=True,
-            text=True,
-            **self._identity(),
-        )
-        assert made.returncode == 0, made.stderr
+        return [str(programs() / "initdb"), *arguments]
 
-    def _start(self, settings: list[str]) -> "subprocess.Popen[bytes]":
+    def _command(self, settings: list[str]) -> list[str]:
         command = [str(programs() / "postgres"), "-D", str(self.directory / "data"), "-p", str(self.port)]
         command += ["-k", str(self.directory)]
         for setting in settings:
             command += ["-c", setting]
-        with (self.directory / "log").open("wb") as log:
-            return subprocess.Popen(command, cwd="/", stdout=log, stderr=log, **self._identity())
+        return command
 
-    def _answers(self) -> bool:
-        log = (self.directory / "log").read_text(errors="replace")
-        assert self._process.poll() is None, f"PostgreSQL ended: {log}"
+    def _takes_connections(self) -> bool:
         try:
             self.connect().close()
         except psycopg.OperationalError:
             return False
         return True
-
-    def _identity(self) -> dict[str, Any]:
-        if self.account is None:
-            return {}
-        return {"user": self.account.uid, "group": self.account.gid, "extra_groups": []}

@@ -8,7 +8,7 @@ use crate::setup;
 use crate::steps::{Outcome, Steps, passed};
 
 /// Python suites: the name in the table, and the file.
-const PYTHON_SUITES: [(&str, &str); 14] = [
+const PYTHON_SUITES: [(&str, &str); 16] = [
     ("notebook", "test_notebook.py"),
     ("SDK: queries", "test_sdk_queries.py"),
     ("SDK: catalogs", "test_sdk_catalog.py"),
@@ -19,6 +19,8 @@ const PYTHON_SUITES: [(&str, &str); 14] = [
     ("crash", "test_crash.py"),
     ("guard corpus: harness", "guard_corpus/test_harness.py"),
     ("guard corpus", "guard_corpus/test_guard_corpus.py"),
+    ("what the guard prints", "guard_printed/test_guard_printed.py"),
+    ("oracle: short runs", "guard_oracle/test_short_runs.py"),
     ("TPC-H and TPC-DS shapes", "guard_tpch/test_guard_tpch.py"),
     ("two worlds", "guard_http/test_two_worlds.py"),
     ("nasty texts", "guard_http/test_nasty_texts.py"),

@@ -26,7 +26,7 @@ pub(crate) use views::Seat;
 
 use crate::catalog::find_schema;
 use crate::connections::address_of;
-use crate::policies::{Guard, LoadedPolicy, unusable};
+use crate::policies::LoadedPolicy;
 use crate::{Call, Code, Gateway, Refused};
 
 /// What a guarded statement was seen through.
@@ -54,20 +54,13 @@ impl Gateway {
     }
 
     /// The policy on that address; `None` on an open connection.
-    //
-    // INVARIANT: a guarded connection whose policy is lost or can't be read runs nothing. Held by the test
-    // `a_policy_that_can_not_be_used_refuses_everything`.
     pub(crate) async fn policy_on(
         &self,
         org: &OrgId,
         address: &SourceAddress,
     ) -> Result<Option<Arc<LoadedPolicy>>, Refused> {
         let Some(place) = self.place_of(org, address)? else { return Ok(None) };
-        match self.shared.policies.of(&self.shared.store, place, address.kind, &address.database).await? {
-            Guard::Open => Ok(None),
-            Guard::Policy(policy) => Ok(Some(policy)),
-            Guard::Unusable => Err(unusable()),
-        }
+        self.shared.policies.of(&self.shared.store, place, address.kind, &address.database).await
     }
 
     /// The connection as the one who asks sees it through the lens. `connection` may be a copy.
@@ -94,7 +87,7 @@ impl Gateway {
         // Clients show names in other letters than the database stores them. In a schema that is not there nothing is found.
         let schema = current_schema.and_then(|name| find_schema(snapshot.catalog(), name));
         let stored = schema.map(|schema| schema.name.as_str());
-        let principal = self.with_attributes(call, connection, &snapshot).await?;
+        let principal = self.with_attributes(&call.principal, connection, &snapshot).await?;
         let seat = snapshot.seat(&principal, stored, &rules, &self.shared.store);
         Ok((snapshot, seat))
     }

@@ -64,7 +64,6 @@ pub(crate) fn start(gateway: &Gateway) {
         tokio::spawn(work(queue.clone(), shared.clone()));
     }
     tokio::spawn(sweep(queue.clone(), shared));
-    crate::queries::start(gateway);
 }
 
 /// One worker. It holds the gateway only while it has a job, so that a gateway that is dropped goes away.

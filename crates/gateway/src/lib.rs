@@ -32,7 +32,7 @@ pub mod users;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ringfence_engine::Engine;
+use ringfence_engine::{Engine, RunOptions};
 use ringfence_policy::UserId;
 use ringfence_store::Store;
 use ringfence_store::access_keys::KeyHash;
@@ -79,6 +79,18 @@ pub struct GatewayConfig {
     pub principal_cache: u64,
     /// Names this node in leases.
     pub node: String,
+}
+
+impl GatewayConfig {
+    /// How a statement is run that is planned on nobody's wish.
+    fn planning(&self) -> RunOptions {
+        RunOptions {
+            timeout: self.query_timeout,
+            max_rows: 1,
+            max_bytes: self.max_result_bytes,
+            ..RunOptions::default()
+        }
+    }
 }
 
 /// The gateway. Cheap to clone.
@@ -168,6 +180,7 @@ impl Gateway {
         // A weak hold: a gateway that nobody has any more needs no news.
         tokio::spawn(stopped.run_until_cancelled_owned(listen(news, Arc::downgrade(&gateway.shared))));
         indexing::start(&gateway);
+        queries::start(&gateway);
         Ok((gateway, made))
     }
 

@@ -17,7 +17,7 @@ use ringfence_store::StoreError;
 use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::policies::{Expected, Guarding, PolicyDraft, PolicyPlace, PolicyVersion};
 
-pub(crate) use cache::{Guard, LoadedPolicy, PolicyCache, unusable};
+pub(crate) use cache::{LoadedPolicy, PolicyCache};
 pub use diff::{Diff, DiffRequest};
 pub use effect::{Access, ColumnChange, GroupEffect, PolicyEffect, RelationEffect, RowsEffect, WriteChange};
 pub use native::Compilation;
@@ -245,7 +245,7 @@ impl Gateway {
         match self.shared.store.policies().current(place).await? {
             Guarding::Guarded(version) => Ok(version),
             Guarding::Open => Err(Refused::not_found("policy")),
-            Guarding::Lost => Err(unusable()),
+            Guarding::Lost => Err(cache::unusable()),
         }
     }
 

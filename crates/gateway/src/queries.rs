@@ -31,7 +31,6 @@ pub use explain::{
 };
 pub(crate) use judged::{JudgedStatements, fingerprint};
 use observe::Observation;
-pub(crate) use options::planning_options;
 pub(crate) use revoked::start;
 use running::Permit;
 pub(crate) use running::{RunningQueries, stop_all};

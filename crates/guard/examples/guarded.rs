@@ -70,7 +70,8 @@ fn main() {
                 let fence = query.fence().expect("guarded");
                 json!({ "sql": query.sql(), "params": query.parameters().iter().map(|value| shown(value, kind)).collect::<Vec<_>>(),
                     "writes": fence.writes, "check": fence.check_column, "returns": fence.returns_rows,
-                    "max_rows": fence.max_rows, "relations": fence.relations, "functions": fence.functions })
+                    "max_rows": fence.max_rows, "null_when_taken": fence.null_when_taken,
+                    "relations": fence.relations, "functions": fence.functions })
             }
             Err(refusal) => json!({ "refused": refusal.to_string(), "kind": format!("{refusal:?}") }),
         };

@@ -35,7 +35,8 @@ impl Writer<'_> {
     /// takes that of the column, which is what it would be read as.
     //
     // INVARIANT: a statement with lifted literals means what it means with them in it. Held by the test
-    // `lifted_statements_answer_alike` of tests/python/guard_corpus, and here by `literals_are_lifted_where_they_may_be`.
+    // `test_the_corpus_means_what_was_asked` of tests/python/guard_printed, by tests/python/guard_corpus, and here by
+    // `literals_are_lifted_where_they_may_be`.
     pub(crate) fn beside(&mut self, column: &Expr, operand: &Expr) -> Result<(), Refusal> {
         let Some((index, kind)) = self.liftable(column, operand) else {
             return self.expression(operand);

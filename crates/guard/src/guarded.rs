@@ -123,6 +123,7 @@ fn fenced(written: &Written, fingerprint: String) -> FencedStatement {
         fence: Fence {
             writes: written.writes,
             check_column: written.check_column,
+            null_when_taken: written.null_when_taken.clone(),
             returns_rows: written.returns_rows,
             max_rows: written.max_rows,
             relations: written.relations.iter().map(pair).chain(tables).collect(),
@@ -242,6 +243,7 @@ impl GuardedPlan {
         statement.fence = Fence {
             writes: false,
             check_column: false,
+            null_when_taken: None,
             returns_rows: true,
             max_rows: None,
             ..statement.fence
@@ -304,25 +306,27 @@ fn bound(
         }
         Slot::Principal(PrincipalValue { path, item }) => {
             let value = principal.value(path).ok_or(Refusal::NotVerified)?;
-            match (item, &value) {
+            match (item, &*value) {
                 (Some(item), Value::Array(items)) => element(items.get(*item).ok_or(Refusal::NotVerified)?),
                 // A single value stands for a list of one.
                 (None | Some(0), value) => parameter(value),
                 (Some(_), _) => Err(Refusal::NotVerified),
             }
         }
-        Slot::PrincipalPadded(PrincipalValue { path, item }) => match (item, principal.value(path)) {
-            (Some(item), Some(Value::Array(items))) => {
-                element(items.get(*item).or(items.last()).ok_or(Refusal::NotVerified)?)
+        Slot::PrincipalPadded(PrincipalValue { path, item }) => {
+            match (item, principal.value(path).as_deref()) {
+                (Some(item), Some(Value::Array(items))) => {
+                    element(items.get(*item).or(items.last()).ok_or(Refusal::NotVerified)?)
+                }
+                _ => Err(Refusal::NotVerified),
             }
-            _ => Err(Refusal::NotVerified),
-        },
+        }
         Slot::System(document) => Ok(Parameter::Text(document.to_string())),
-        Slot::PrincipalJson(path) => match principal.value(path) {
+        Slot::PrincipalJson(path) => match principal.value(path).as_deref() {
             Some(list @ Value::Array(_)) => Ok(Parameter::Text(list.to_string())),
             _ => Err(Refusal::NotVerified),
         },
-        Slot::PrincipalList(path) => match principal.value(path) {
+        Slot::PrincipalList(path) => match principal.value(path).as_deref() {
             Some(Value::Array(items)) => {
                 Ok(Parameter::List(items.iter().map(element).collect::<Result<_, _>>()?))
             }

@@ -348,7 +348,7 @@ impl Writer<'_> {
         let mut scope = Scope::default();
         scope.sources.push(Self::target_source(&target.alias, None, &entitlement));
         // Its columns are never found by a name alone: those are the changed relation's.
-        self.names.scopes.push(Scope { sources: vec![excluded], ..Scope::default() });
+        self.names.scopes.push(Scope { sources: vec![excluded], is_proposed: true, ..Scope::default() });
         self.names.scopes.push(scope);
         self.text(" DO UPDATE SET ");
         let is_scoped = entitlement.rows != Expression::truth(true);
@@ -440,7 +440,7 @@ impl Writer<'_> {
         self.write_target(&target, &mut scope);
         self.text(" USING ");
         let mut sources = Scope::default();
-        self.early(|writer| writer.table_factor(source, &mut sources))?;
+        self.beside_target(&target.entitlement, |writer| writer.table_factor(source, &mut sources))?;
         if sources.sources.iter().any(|source| source.alias == target.alias) {
             return Err(not_admitted("two relations of one name: give one an alias"));
         }
@@ -557,7 +557,14 @@ impl Writer<'_> {
             && self
                 .references(target, TARGET, |columns| !columns.iter().all(|column| auto.contains(column)))
                 .is_empty();
-        if is_implied { Ok(()) } else { Err(not_admitted("inserting such a row in this way")) }
+        if is_implied {
+            return Ok(());
+        }
+        Err(not_admitted(if self.dialect.is_mysql() {
+            "inserting a row that has to be checked, which MySQL can't"
+        } else {
+            "inserting a row that has to be checked by MERGE: use INSERT"
+        }))
     }
 
     fn column_names(&mut self, columns: &Columns, target: &Entitlement) -> Result<(), Refusal> {
@@ -672,6 +679,7 @@ impl Writer<'_> {
         if assigned.contains(&guard) || self.check_of_update(&entitlement, &assigned).is_some() {
             return Err(not_admitted("changing such a column by ON DUPLICATE KEY UPDATE"));
         }
+        self.null_when_taken = Some(guard);
         Ok(())
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use ringfence_policy::{Entitlement, Permit};
 use sqlparser::ast::{
-    Cte, CteAsMaterialized, Distinct, Expr, Fetch, GroupByExpr, GroupByWithModifier, Join, JoinConstraint,
-    JoinOperator, LimitClause, LockClause, LockType, NamedWindowDefinition, NamedWindowExpr, NonBlock,
-    Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectFlavor, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias, TableWithJoins, Values,
-    WildcardAdditionalOptions, With,
+    Cte, CteAsMaterialized, Distinct, Expr, Fetch, GroupByExpr, GroupByWithModifier, Ident, Join,
+    JoinConstraint, JoinOperator, LimitClause, LockClause, LockType, NamedWindowDefinition, NamedWindowExpr,
+    NonBlock, Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectFlavor,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias,
+    TableWithJoins, Values, WildcardAdditionalOptions, With,
 };
 
 use crate::admit::DISTINCT;
@@ -53,7 +53,10 @@ impl Writer<'_> {
         let broad_before = self.broad.len();
         if let Some(with) = with {
             let added = std::mem::take(&mut self.added_items);
-            self.with(with)?;
+            match self.changed_by(body) {
+                Some(target) => self.beside_target(&target, |writer| writer.with(with))?,
+                None => self.with(with)?,
+            }
             self.added_items = added;
         }
         let mut has_condition = false;
@@ -63,7 +66,7 @@ impl Writer<'_> {
             SetExpr::Select(select) => {
                 let outputs = self.select(select, order_by.as_ref())?;
                 has_condition = self.has_condition;
-                self.order_by(order_by.as_ref())?;
+                self.order_by(order_by.as_ref(), &select.projection)?;
                 self.names.scopes.pop();
                 outputs
             }
@@ -82,7 +85,7 @@ impl Writer<'_> {
             }
             body => {
                 let outputs = self.set_expression(body)?;
-                self.order_by(order_by.as_ref())?;
+                self.order_by(order_by.as_ref(), &[])?;
                 outputs
             }
         };
@@ -357,10 +360,13 @@ impl Writer<'_> {
             SelectItem::UnnamedExpr(expression) => {
                 let start = self.out.len();
                 self.expression(expression)?;
-                if let Some([name]) = self.column_path(expression).as_deref()
-                    && self.out.get(start..).is_some_and(|written| written.starts_with("(CASE"))
+                if let Some([name]) = self.column_path(self.uncast(expression)).as_deref()
+                    && self
+                        .out
+                        .get(start..)
+                        .is_some_and(|it| it.trim_start_matches("CAST(").starts_with("(CASE"))
                 {
-                    // What stands for a whole row has another name.
+                    // What stands for a whole row has another name, also behind a cast.
                     self.text(" AS ");
                     self.name(name);
                 }
@@ -429,10 +435,10 @@ impl Writer<'_> {
     /// What `alias.*` or `schema.relation.*` stands for.
     pub(crate) fn wildcard_alias(&self, parts: &[String]) -> Result<String, Refusal> {
         match parts {
-            [alias] => match self.names.source(alias, self.same) {
-                Some(source) if source.is_target => Err(not_admitted("the whole row of what is changed")),
-                _ => Ok(alias.clone()),
-            },
+            [alias] if self.names.holds_hidden(alias, self.same) => {
+                Err(not_admitted("the whole row of what is changed"))
+            }
+            [alias] => Ok(alias.clone()),
             [schema, relation] => {
                 let relation = ringfence_policy::RelationName::new(schema, relation);
                 let alias = self.names.alias_of(&relation).map(str::to_owned);
@@ -524,7 +530,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn order_by(&mut self, order_by: Option<&OrderBy>) -> Result<(), Refusal> {
+    /// A name alone is first of all one that the list gives, in every database; `items` is that list.
+    fn order_by(&mut self, order_by: Option<&OrderBy>, items: &[SelectItem]) -> Result<(), Refusal> {
         let Some(OrderBy { kind, interpolate: None }) = order_by else {
             return if order_by.is_none() { Ok(()) } else { Err(not_admitted("INTERPOLATE")) };
         };
@@ -532,14 +539,34 @@ impl Writer<'_> {
             return Err(not_admitted("ORDER BY ALL"));
         };
         self.text(" ORDER BY ");
-        self.as_written(|writer| writer.list(expressions, Self::order_by_item))
+        self.as_written(|writer| {
+            writer.list(expressions, |writer, item| match &item.expr {
+                Expr::Identifier(name) if writer.is_given(name, items)? => {
+                    writer.identifier(name)?;
+                    writer.direction(item)
+                }
+                _ => writer.order_by_item(item),
+            })
+        })
+    }
+
+    /// Whether an item of the list is called so by AS.
+    fn is_given(&self, name: &Ident, items: &[SelectItem]) -> Result<bool, Refusal> {
+        let name = self.folded(name)?;
+        let is_same = |alias: &Ident| self.folded(alias).is_ok_and(|alias| (self.same)(&alias, &name));
+        Ok(items.iter().any(|item| matches!(item, SelectItem::ExprWithAlias { alias, .. } if is_same(alias))))
     }
 
     pub(crate) fn order_by_item(&mut self, item: &OrderByExpr) -> Result<(), Refusal> {
-        let OrderByExpr { expr, options: OrderByOptions { asc, nulls_first }, with_fill: None } = item else {
+        self.expression(&item.expr)?;
+        self.direction(item)
+    }
+
+    fn direction(&mut self, item: &OrderByExpr) -> Result<(), Refusal> {
+        let OrderByExpr { expr: _, options: OrderByOptions { asc, nulls_first }, with_fill: None } = item
+        else {
             return Err(not_admitted("WITH FILL"));
         };
-        self.expression(expr)?;
         match asc {
             Some(true) => self.text(" ASC"),
             Some(false) => self.text(" DESC"),

@@ -54,6 +54,7 @@ pub(crate) struct Written {
     pub(crate) functions: Vec<String>,
     pub(crate) writes: bool,
     pub(crate) check_column: bool,
+    pub(crate) null_when_taken: Option<String>,
     pub(crate) returns_rows: bool,
     pub(crate) max_rows: Option<u64>,
     /// Whether fences have the barrier: something in the statement may raise an error that depends on a row.
@@ -109,6 +110,7 @@ pub(crate) struct Writer<'a> {
     pub(crate) aliases: Vec<String>,
     pub(crate) writes: bool,
     pub(crate) check_column: bool,
+    pub(crate) null_when_taken: Option<String>,
     /// Inside of WITH: the check raises an error.
     pub(crate) check_raises: bool,
     pub(crate) returns_rows: bool,
@@ -173,6 +175,7 @@ impl<'a> Writer<'a> {
             aliases: Vec::new(),
             writes: false,
             check_column: false,
+            null_when_taken: None,
             check_raises: false,
             returns_rows: true,
             max_rows: None,
@@ -221,6 +224,7 @@ impl Writer<'_> {
             aliases: self.aliases,
             writes: self.writes,
             check_column: self.check_column,
+            null_when_taken: self.null_when_taken,
             returns_rows: self.returns_rows,
             max_rows: self.max_rows,
             bypasses: self.bypasses,

@@ -70,6 +70,9 @@ pub struct Fence {
     pub returns_rows: bool,
     /// How many rows the statement may change; one more undoes it.
     pub max_rows: Option<u64>,
+    /// The column that the guard sets to NULL, which it does not take, where a row is in the way of an INSERT that may not
+    /// be changed: that it is NULL says that the key is taken (`MySQL`).
+    pub null_when_taken: Option<String>,
     /// The relations that the statement may touch, as (schema, relation).
     pub relations: Vec<(String, String)>,
     /// The functions that it may call, in lower case. Heeded where the database can be asked (`SQLite`).

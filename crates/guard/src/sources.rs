@@ -95,7 +95,10 @@ impl Writer<'_> {
             [name] => self.names.common_table(name, self.same).cloned(),
             _ => None,
         };
-        if let Some(table) = common.filter(|_| !only) {
+        if common.is_some() && only {
+            return Err(not_admitted("ONLY of a common table"));
+        }
+        if let Some(table) = common {
             self.common_relation(&table)?;
             let called = match alias {
                 None if self.dialect.is_postgres() && !table.has_check => table.name,
@@ -453,6 +456,16 @@ impl Writer<'_> {
         })?;
         self.text(") AS \"_rf_w\") END)");
         Ok(())
+    }
+
+    /// What names an item: PostgreSQL looks behind casts for it.
+    pub(crate) fn uncast<'e>(&self, mut expression: &'e Expr) -> &'e Expr {
+        while self.dialect.is_postgres()
+            && let Expr::Cast { expr, .. } | Expr::Nested(expr) = expression
+        {
+            expression = expr;
+        }
+        expression
     }
 
     /// The names of a column reference; `None` for every other expression.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use ringfence_policy::{Entitlement, Expression, Permit};
 use sqlparser::ast::{
-    Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, ObjectName, Query, SelectItem, SetExpr,
-    Statement, TableFactor, TableWithJoins, Update, UpdateTableFromKind,
+    Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, Insert, ObjectName, Query, SelectItem,
+    SetExpr, Statement, TableFactor, TableObject, TableWithJoins, Update, UpdateTableFromKind,
 };
 
 use crate::expressions::TARGET;
@@ -130,6 +130,32 @@ impl Writer<'_> {
         scope.sources.insert(0, Self::target_source(&target.alias, unaliased, &target.entitlement));
     }
 
+    /// The relation that a statement with WITH changes; `None` for one that is refused anyway.
+    pub(crate) fn changed_by(&self, body: &SetExpr) -> Option<Arc<Entitlement>> {
+        let name = match body {
+            SetExpr::Insert(Statement::Insert(Insert { table: TableObject::TableName(name), .. })) => name,
+            SetExpr::Update(Statement::Update(update)) => target_name(&update.table.relation).ok()?.0,
+            SetExpr::Delete(Statement::Delete(Delete { from: FromTable::WithFromKeyword(from), .. })) => {
+                target_name(&from.first()?.relation).ok()?.0
+            }
+            SetExpr::Merge(Statement::Merge(merge)) => target_name(&merge.table).ok()?.0,
+            _ => return None,
+        };
+        self.entitlement(&without_only(name).0).ok()
+    }
+
+    /// Writes what stands beside the changed relation, and may not name its columns.
+    pub(crate) fn beside_target<T>(
+        &mut self,
+        target: &Arc<Entitlement>,
+        run: impl FnOnce(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let before = self.names.beside.replace(Arc::clone(target));
+        let done = self.early(run);
+        self.names.beside = before;
+        done
+    }
+
     fn update(&mut self, update: &Update) -> Result<Outputs, Refusal> {
         let Update {
             update_token: _,
@@ -164,7 +190,7 @@ impl Writer<'_> {
         // The names of FROM are needed for SET, which stands before it.
         let start = self.out.len();
         let before = self.place();
-        let mut sources = self.early(|writer| writer.from(others))?;
+        let mut sources = self.beside_target(&target.entitlement, |writer| writer.from(others))?;
         let from_text = self.out.split_off(start);
         let after = self.place();
         refuse_alias_twice(&target, &sources)?;
@@ -229,7 +255,9 @@ impl Writer<'_> {
             }
             self.text(" USING ");
             let mut sources = Scope::default();
-            self.early(|writer| writer.list(using, |writer, table| writer.joined(table, &mut sources)))?;
+            self.beside_target(&target.entitlement, |writer| {
+                writer.list(using, |writer, table| writer.joined(table, &mut sources))
+            })?;
             refuse_alias_twice(&target, &sources)?;
             scope.sources.append(&mut sources.sources);
         }
@@ -394,7 +422,11 @@ impl Writer<'_> {
             return Ok(outputs);
         }
         if self.dialect.is_mysql() {
-            let what = if items.is_some() { "RETURNING" } else { "changing such a column" };
+            let what = if items.is_some() {
+                "RETURNING"
+            } else {
+                "changing a column so that the row has to be checked, which MySQL can't"
+            };
             return Err(not_admitted(what));
         }
         self.text(" RETURNING ");

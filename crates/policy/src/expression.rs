@@ -236,6 +236,30 @@ pub enum BinaryOperator {
     JsonMemberText,
 }
 
+impl BinaryOperator {
+    /// As SQL spells it.
+    pub const fn sql(self) -> &'static str {
+        match self {
+            Self::And => "AND",
+            Self::Or => "OR",
+            Self::Equal => "=",
+            Self::NotEqual => "<>",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+            Self::Plus => "+",
+            Self::Minus => "-",
+            Self::Multiply => "*",
+            Self::Divide => "/",
+            Self::Modulo => "%",
+            Self::Concatenate => "||",
+            Self::JsonMember => "->",
+            Self::JsonMemberText => "->>",
+        }
+    }
+}
+
 impl Expression {
     /// A constant condition.
     pub const fn truth(value: bool) -> Self {

@@ -1,5 +1,6 @@
 //! The principal: who is asking, resolved once per request.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -67,22 +68,26 @@ impl Principal {
     }
 
     /// The value of a path in a policy; `None` when the principal has none.
-    pub fn value(&self, path: &PrincipalPath) -> Option<Value> {
-        let names = |names: &mut dyn Iterator<Item = &str>| Value::Array(names.map(Value::from).collect());
+    pub fn value(&self, path: &PrincipalPath) -> Option<Cow<'_, Value>> {
+        let text = |text: &str| Some(Cow::Owned(Value::from(text)));
+        let names = |names: &mut dyn Iterator<Item = &str>| {
+            Some(Cow::Owned(Value::Array(names.map(Value::from).collect())))
+        };
         match path {
-            PrincipalPath::OrgId => Some(Value::from(self.org.as_str())),
-            PrincipalPath::TenantId => Some(Value::from(self.tenant.as_str())),
-            PrincipalPath::UserId => Some(Value::from(self.user.as_str())),
+            PrincipalPath::OrgId => text(self.org.as_str()),
+            PrincipalPath::TenantId => text(self.tenant.as_str()),
+            PrincipalPath::UserId => text(self.user.as_str()),
             PrincipalPath::Roles => {
                 let product = self.roles.iter().map(|role| role.name());
-                Some(names(&mut product.chain(self.data_roles.iter().map(String::as_str))))
+                names(&mut product.chain(self.data_roles.iter().map(String::as_str)))
             }
-            PrincipalPath::Permissions => Some(names(&mut self.permissions.iter().map(Permission::name))),
+            PrincipalPath::Permissions => names(&mut self.permissions.iter().map(Permission::name)),
             PrincipalPath::Attribute(path) => {
                 let (first, rest) = path.split_first()?;
                 let value =
                     rest.iter().try_fold(self.attributes.get(first)?, |value, name| value.get(name))?;
-                Some(value.clone()).filter(|value| !value.is_null())
+                // Not a copy: each value of a long list is asked for by itself.
+                (!value.is_null()).then_some(Cow::Borrowed(value))
             }
             PrincipalPath::Variable(name) => self.value(&self.variable(name)),
         }

@@ -150,29 +150,8 @@ fn binary(
         _ => Operand(operand).fmt(f),
     };
     side(f, left)?;
-    write!(f, " {} ", word(operator))?;
+    write!(f, " {} ", operator.sql())?;
     side(f, right)
-}
-
-const fn word(operator: BinaryOperator) -> &'static str {
-    match operator {
-        BinaryOperator::And => "AND",
-        BinaryOperator::Or => "OR",
-        BinaryOperator::Equal => "=",
-        BinaryOperator::NotEqual => "<>",
-        BinaryOperator::Less => "<",
-        BinaryOperator::LessOrEqual => "<=",
-        BinaryOperator::Greater => ">",
-        BinaryOperator::GreaterOrEqual => ">=",
-        BinaryOperator::Plus => "+",
-        BinaryOperator::Minus => "-",
-        BinaryOperator::Multiply => "*",
-        BinaryOperator::Divide => "/",
-        BinaryOperator::Modulo => "%",
-        BinaryOperator::Concatenate => "||",
-        BinaryOperator::JsonMember => "->",
-        BinaryOperator::JsonMemberText => "->>",
-    }
 }
 
 impl Display for SubQuery {

@@ -180,15 +180,22 @@ impl Postgres {
     fn signal_all(&self, signal: &str) {
         let guard = self.process.lock().expect("no thread panics while it holds the process");
         let pid = guard.as_ref().expect("the server runs").pid;
+        assert!(send(signal, pid), "the server takes signals");
+        // After the server, which starts no more of them when it is stopped. One may have ended by itself meanwhile.
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let mut kill = Command::new("kill");
-        kill.arg(signal).arg(pid.to_string()).args(children.split_whitespace());
-        assert!(kill.status().expect("kill is installed").success(), "the server takes signals");
+        for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
+            assert!(send(signal, child) || !is_alive(child), "a back end takes signals");
+        }
     }
 
     fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
+}
+
+fn send(signal: &str, pid: u32) -> bool {
+    let kill = Command::new("kill").arg(signal).arg(pid.to_string()).status();
+    kill.expect("kill is installed").success()
 }
 
 impl Drop for Postgres {

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from guard_corpus.mysql_oracle import MysqlOracle
-from guard_corpus.mysql_world import MysqlTarget, MysqlWorld
+from guard_corpus.mysql_world import MysqlWorld
 from guard_corpus.postgres_oracle import PostgresOracle
 from guard_corpus.postgres_world import PostgresWorld, create_secured_views
 from guard_corpus.records import PRINCIPALS
 from guard_corpus.runner import Runner
+from guard_corpus.session import Session
 from guard_corpus.sqlite_oracle import SqliteOracle
-from guard_corpus.sqlite_world import SqliteTarget, SqliteWorld
-from guard_corpus.targets import SECONDS, PostgresTarget, Target
+from guard_corpus.sqlite_world import SqliteWorld
+from guard_corpus.targets import SECONDS, BareTarget, Run, Target
 from guard_corpus.world import GatewayWorld
 
 AGAINST = {
@@ -33,7 +35,7 @@ def open_runner(dialect: str, against: str, seconds: float = SECONDS) -> Iterato
                 with GatewayWorld(files, guarded=against == "guarded") as world:
                     yield Runner(oracle, world.target(seconds))
             else:
-                yield Runner(oracle, SqliteTarget(files, isolated=against == "isolated"))
+                yield Runner(oracle, alone(files, against))
         return
     if dialect == "mysql":
         with MysqlWorld() as server:
@@ -41,7 +43,7 @@ def open_runner(dialect: str, against: str, seconds: float = SECONDS) -> Iterato
                 with GatewayWorld(server, guarded=against == "guarded") as world:
                     yield Runner(MysqlOracle(server), world.target(seconds))
             else:
-                yield Runner(MysqlOracle(server), MysqlTarget(server, isolated=against == "isolated"))
+                yield Runner(MysqlOracle(server), alone(server, against))
         return
     with PostgresWorld() as databases:
         if against in ("guarded", "open"):
@@ -49,6 +51,12 @@ def open_runner(dialect: str, against: str, seconds: float = SECONDS) -> Iterato
                 yield Runner(PostgresOracle(databases), world.target(seconds))
         else:
             yield Runner(PostgresOracle(databases), postgres_alone(databases, against, seconds))
+
+
+def alone(databases: SqliteWorld | MysqlWorld, against: str) -> Target:
+    """The database itself."""
+    isolated = against == "isolated"
+    return BareTarget(partial(databases.session, isolated=isolated), isolated=isolated)
 
 
 def postgres_alone(databases: PostgresWorld, against: str, seconds: float) -> Target:
@@ -61,8 +69,10 @@ def postgres_alone(databases: PostgresWorld, against: str, seconds: float) -> Ta
     if against == "views":
         for principal in PRINCIPALS:
             create_secured_views(databases, principal)
-    return PostgresTarget(
-        lambda principal: databases.dsn(names[against](principal)),
-        isolated=against == "isolated",
-        seconds=seconds,
-    )
+
+    @contextmanager
+    def session(principal: str) -> Iterator[Run]:
+        with Session(databases.dsn(names[against](principal)), seconds) as opened:
+            yield opened.run
+
+    return BareTarget(session, isolated=against == "isolated")

@@ -1,26 +1,15 @@
 """The oracle of MySQL records."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from guard_corpus.mysql_world import NEXT_ID, MysqlWorld, Session, run
 from guard_corpus.oracle import Answer, Seen, State
 from guard_corpus.records import PRINCIPALS, Record, read_state_views
-
-# Where the schemas of PostgreSQL's fixture have gone.
-RENAMED = {
-    '"Users"': "UsersQ",
-    "legacy.users": "legacy_users",
-    "legacy.orders": "legacy_orders",
-    "billing.cards": "billing_cards",
-}
+from guard_corpus.state_views import NOT_COMPARED, RENAMED, foreign_changes, renamed, selected, visible_rows
 
 # What the fixture of MySQL does not have.
 ABSENT = frozenset({"tenant_revenue"})
-
-# They differ by the moment of writing.
-NOT_COMPARED = {"documents": {"updated_at"}, "audit_log": {"id", "at"}}
 
 DEFINITIONS = (
     "SELECT 'column', table_name, column_name, column_type, extra FROM information_schema.columns"
@@ -94,7 +83,7 @@ class MysqlOracle:
             for sql, ran in zip(record.script, script, strict=True):
                 if ran:
                     run(connection, sql.encode())
-            outcome = run(connection, record.statement, record.params)
+            outcome = run(connection, record.asked_of_oracle, record.params)
         finally:
             connection.close()
         state = None
@@ -193,15 +182,10 @@ class MysqlOracle:
                 name
                 for (name,) in self._read(listed)
                 if name not in NOT_COMPARED.get(table, ())
-                and self._read(f'SELECT "{name}" FROM {self._rows(principal, table)}', "shared")
-                == self._read(f'SELECT "{name}" FROM {table}', isolated)
+                and self._read(selected([name], visible_rows(self.views[principal], table)), "shared")
+                == self._read(selected([name], table), isolated)
             ]
         return plain
-
-    def _rows(self, principal: str, table: str) -> str:
-        """The table and the condition on its rows; the masks before them are PostgreSQL's."""
-        visible = str(self.views[principal]["visible"][table])
-        return visible[visible.index(f" FROM {table} WHERE ") + len(" FROM ") :]
 
     def visible(
         self, principal: str, session: Session | None = None, only: Sequence[str] | None = None
@@ -209,7 +193,7 @@ class MysqlOracle:
         """The rows of the shared database that the principal sees, in a session with ANSI_QUOTES."""
         return {
             table: self._read(
-                f"SELECT {quoted(columns)} FROM {self._rows(principal, table)}", "shared", session
+                selected(columns, visible_rows(self.views[principal], table)), "shared", session
             )
             for table, columns in self._plain[principal].items()
             if is_of(table, only)
@@ -221,7 +205,7 @@ class MysqlOracle:
         """The same of the isolated one."""
         database = self.world.isolated_name(principal)
         return {
-            table: self._read(f"SELECT {quoted(columns)} FROM {table}", database, session)
+            table: self._read(selected(columns, table), database, session)
             for table, columns in self._plain[principal].items()
             if is_of(table, only)
         }
@@ -248,25 +232,14 @@ class MysqlOracle:
         self, principal: str, session: Session | None = None, only: Sequence[str] | None = None
     ) -> list[str]:
         """What changed that the principal does not see."""
-        before, now = self._foreign_before[principal], self._foreign(principal, session, only)
-        faults = [f"foreign rows of {table} changed" for table in now if before[table] != now[table]]
-        for table, values in self._hidden(principal, session).items():
-            known = self._hidden_before[principal][table]
-            if any(known.get(key, value) != value for key, value in values.items()):
-                faults.append(f"hidden columns of {table} changed")
-        return faults
+        return foreign_changes(
+            self._foreign_before[principal],
+            self._foreign(principal, session, only),
+            self._hidden_before[principal],
+            self._hidden(principal, session),
+        )
 
 
 def is_of(table: str, only: Sequence[str] | None) -> bool:
     """Whether a table of the state views is one of those; views are, as their tables are."""
     return only is None or table == "order_totals" or RENAMED.get(table, table.strip('"')) in only
-
-
-def renamed(sql: str) -> str:
-    for name, other in RENAMED.items():
-        sql = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", other, sql)
-    return sql
-
-
-def quoted(columns: Sequence[str]) -> str:
-    return ", ".join(f'"{name}"' for name in columns)

@@ -2,8 +2,10 @@
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pymysql
@@ -14,7 +16,7 @@ from throwaway_mariadb import Mariadb
 from guard_corpus.compare import Outcome
 from guard_corpus.mysql_derive import derive
 from guard_corpus.records import GIVEN, POLICY, PRINCIPALS
-from guard_corpus.targets import SECONDS
+from guard_corpus.targets import SECONDS, Run
 
 OWNER = "app_owner"
 OWNER_PASSWORD = "owner-of-the-corpus"
@@ -88,12 +90,23 @@ class MysqlWorld:
             database=database,
             charset="utf8mb4",
             autocommit=True,
+            # As in throwaway_mariadb.py.
+            ssl_disabled=True,
             init_command=SESSION,
             # Rows that an UPDATE meets, not those that it changes, as for Ringfence.
             client_flag=CLIENT.FOUND_ROWS,
             read_timeout=SECONDS,
             conv={},
         )
+
+    @contextmanager
+    def session(self, principal: str, *, isolated: bool) -> Iterator[Run]:
+        """MariaDB without a guard."""
+        connection = self.connect(self.database(principal, isolated=isolated))
+        try:
+            yield partial(run, connection)
+        finally:
+            connection.close()
 
     def key(self, principal: str, *, guarded: bool) -> str:
         """The key that Ringfence gives a principal's connection."""
@@ -144,29 +157,6 @@ class MysqlWorld:
         )
 
 
-class MysqlTarget:
-    """MariaDB without a guard, to prove the harness."""
-
-    def __init__(self, world: MysqlWorld, *, isolated: bool) -> None:
-        self.world = world
-        self.isolated = isolated
-
-    def run(self, principal: str, sql: bytes, params: Sequence[str | None] | None = None) -> Outcome:
-        return self.run_script(principal, [sql], params)[0]
-
-    def run_script(
-        self, principal: str, script: Sequence[bytes], params: Sequence[str | None] | None = None
-    ) -> list[Outcome]:
-        connection = self.world.connect(self.world.database(principal, isolated=self.isolated))
-        try:
-            return [run(connection, sql, params) for sql in script]
-        finally:
-            connection.close()
-
-    def is_alive(self) -> bool:
-        return True
-
-
 def run(connection: Session, sql: bytes, params: Sequence[str | None] | None = None) -> Outcome:
     """One statement, as text in UTF-8. Values of parameters stand for their marks, as literals."""
     started = time.monotonic()
@@ -208,17 +198,18 @@ def with_values(sql: str, params: Sequence[str | None]) -> str:
 
     LIMIT takes no text as a literal, and one as a parameter: whole numbers are written as such.
     """
-    values = iter(params)
 
-    def value(found: "re.Match[str]") -> str:
-        if found.group() != "?":
-            return found.group()
-        given = next(values)
-        if given is None:
+    def literal(value: str | None) -> str:
+        if value is None:
             return "NULL"
-        return given if given.isdecimal() else f"'{escape_string(given)}'"
+        return value if value.isdecimal() else f"'{escape_string(value)}'"
 
-    return MARK.sub(value, sql)
+    return marks_replaced(sql, MARK, map(literal, params))
+
+
+def marks_replaced(sql: str, pieces: "re.Pattern[str]", literals: Iterator[str]) -> str:
+    """`pieces` are the question marks, and all in which one is a letter."""
+    return pieces.sub(lambda found: next(literals) if found.group() == "?" else found.group(), sql)
 
 
 BINARY = 63

@@ -60,7 +60,7 @@ class PostgresOracle:
                     session.texts("SAVEPOINT script")
                     if not session.run(sql.encode()).accepted:
                         session.texts("ROLLBACK TO script")
-            outcome = session.run(record.statement, record.params)
+            outcome = session.run(record.asked_of_oracle, record.params)
             state = None
             if record.writes and outcome.accepted and record.expectation != "refuse":
                 state = self._visible(record.principal, session, "iso")

@@ -38,6 +38,10 @@ FIELDS = frozenset(
         "ignore_columns",
         "seq_columns",
         "forbid",
+        # Asked of the isolated database instead of the statement: the same, in words that compare.
+        "oracle_sql",
+        # So many of the oracle's rows are right, whichever.
+        "some_rows",
         "control_sql",
         "control_params",
         "strict_control",
@@ -116,6 +120,12 @@ class Record:
         times = int(parts["times"])
         text = parts["prefix"] + parts["repeat"] * times + parts.get("mid", "")
         return str(text + parts.get("repeat2", "") * times + parts.get("suffix", "")).encode()
+
+    @property
+    def asked_of_oracle(self) -> bytes:
+        """What the isolated database is asked."""
+        sql = self.fields.get("oracle_sql")
+        return self.statement if sql is None else str(sql).encode()
 
     @property
     def control(self) -> tuple[bytes, list[str | None] | None] | None:

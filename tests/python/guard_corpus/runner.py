@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from guard_corpus.compare import Outcome, differences, short
 from guard_corpus.markers import leaks
@@ -19,15 +20,22 @@ DATA_MESSAGES = re.compile(
     re.I,
 )
 
-# System catalogs that the corpus wants refused, and that are answered from what the principal sees: the
-# database's own are not read. Markers are looked for in these answers as in all others.
-FROM_THE_VIEW = {
-    "pga-catalog-049",
-    "sla-catalog-001",
-    "ownsla-catalog-0090",
-    "ownsla-catalog-0092",
-    "ownmya-name-008",
-    "ownmya-name-009",
+# Given records that want a system catalog refused, which is answered from what the principal sees: the
+# database's own is not read. An answer has to name just the relations of the isolated database, whose catalog
+# is asked here without what is not a relation (indexes, triggers, partitions, the database's own) and without
+# definitions.
+FROM_THE_VIEW: dict[str, dict[str, Any]] = {
+    "pga-catalog-049": {
+        "expectation": "isolated",
+        "oracle_sql": "SELECT relname FROM users, pg_class WHERE relnamespace = 'public'::regnamespace"
+        " AND relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT relispartition",
+        "some_rows": 3,
+    },
+    "sla-catalog-001": {
+        "expectation": "isolated",
+        "oracle_sql": "SELECT NULL AS sql FROM sqlite_schema WHERE type IN ('table', 'view')"
+        " AND name NOT LIKE 'sqlite!_%' ESCAPE '!'",
+    },
 }
 
 
@@ -54,6 +62,7 @@ class Runner:
 
     def check(self, record: Record) -> Verdict:
         """Runs a record, compares, and puts everything back."""
+        record = as_judged(record)
         *script, outcome = self._send(record)
         verdict = Verdict(record, outcome)
         seen = self.oracle.look(record.principal, isolated=self.target.isolated)
@@ -86,7 +95,7 @@ class Runner:
             verdict.faults.append(f"took {outcome.seconds:.0f} s")
         if outcome.dropped:
             verdict.faults.append(f"the connection ended without an answer: {short(outcome.message)}")
-        if record.expectation == "refuse" and outcome.accepted and record.id not in FROM_THE_VIEW:
+        if record.expectation == "refuse" and outcome.accepted:
             verdict.faults.append(f"was not refused: {short(outcome.rows)}")
         if record.expectation not in ("isolated", "benign"):
             return
@@ -141,6 +150,8 @@ class Runner:
             left_out.append("updated_at")
         if "audit_log" in sql:
             left_out += ["id", "at"]
+        if (count := record.fields.get("some_rows")) is not None:
+            return some_of(outcome, oracle, count)
         faults = differences(outcome, oracle, ordered=record.is_ordered, left_out=left_out)
         counted = record.writes and outcome.affected is not None and oracle.affected is not None
         if counted and outcome.affected != oracle.affected:
@@ -158,6 +169,21 @@ class Runner:
             for table in wanted
             if state[table] != wanted[table]
         ]
+
+
+def as_judged(record: Record) -> Record:
+    """The record, with what we expect of it in another way than it was given."""
+    return Record({**record.fields, **FROM_THE_VIEW.get(record.id, {})})
+
+
+def some_of(outcome: Outcome, oracle: Outcome, count: int) -> list[str]:
+    """Why the rows are not so many of the oracle's."""
+    foreign = [row for row in outcome.rows if outcome.rows.count(row) > oracle.rows.count(row)]
+    if outcome.columns != oracle.columns:
+        return [f"column names: {short(outcome.columns)} instead of {short(oracle.columns)}"]
+    if foreign or len(outcome.rows) != count:
+        return [f"{len(outcome.rows)} rows instead of {count}; foreign among them: {short(foreign[:2])}"]
+    return []
 
 
 def judge_refusal(record: Record, outcome: Outcome) -> list[str]:

@@ -1,6 +1,5 @@
 """The oracle of SQLite records."""
 
-import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,17 +8,7 @@ from typing import Any
 from guard_corpus.oracle import Answer, Seen, State
 from guard_corpus.records import PRINCIPALS, Record, read_state_views
 from guard_corpus.sqlite_world import SqliteWorld, run
-
-# Where the schemas of PostgreSQL's fixture have gone. Partitions have no counterpart.
-RENAMED = {
-    '"Users"': "UsersQ",
-    "legacy.users": "legacy_users",
-    "legacy.orders": "legacy_orders",
-    "billing.cards": "billing_cards",
-}
-
-# They differ by the moment of writing.
-NOT_COMPARED = {"documents": {"updated_at"}, "audit_log": {"id", "at"}}
+from guard_corpus.state_views import NOT_COMPARED, foreign_changes, renamed, selected, visible_rows
 
 
 class SqliteOracle:
@@ -71,7 +60,7 @@ class SqliteOracle:
         for sql, ran in zip(record.script, script, strict=True):
             if ran:
                 run(connection, sql.encode())
-        outcome = run(connection, record.statement, record.params)
+        outcome = run(connection, record.asked_of_oracle, record.params)
         state = None
         if record.writes and outcome.accepted and record.expectation != "refuse":
             state = self.isolated_state(connection, record.principal)
@@ -96,28 +85,22 @@ class SqliteOracle:
                 name
                 for name in names
                 if name not in NOT_COMPARED.get(table, ())
-                and read(shared, f'SELECT "{name}" FROM {self._rows(principal, table)}')
-                == read(isolated, f'SELECT "{name}" FROM {table}')
+                and read(shared, selected([name], visible_rows(self.views[principal], table)))
+                == read(isolated, selected([name], table))
             ]
         return plain
-
-    def _rows(self, principal: str, table: str) -> str:
-        """The table and the condition on its rows; the masks before them are PostgreSQL's."""
-        visible = str(self.views[principal]["visible"][table])
-        return visible[visible.index(f" FROM {table} WHERE ") + len(" FROM ") :]
 
     def visible(self, source: "Path | sqlite3.Connection", principal: str) -> State:
         """The rows of the shared database that the principal sees."""
         return {
-            table: read(source, f"SELECT {quoted(columns)} FROM {self._rows(principal, table)}")
+            table: read(source, selected(columns, visible_rows(self.views[principal], table)))
             for table, columns in self._plain[principal].items()
         }
 
     def isolated_state(self, source: "Path | sqlite3.Connection", principal: str) -> State:
         """The same of the isolated one."""
         return {
-            table: read(source, f"SELECT {quoted(columns)} FROM {table}")
-            for table, columns in self._plain[principal].items()
+            table: read(source, selected(columns, table)) for table, columns in self._plain[principal].items()
         }
 
     def _foreign(self, source: "Path | sqlite3.Connection", principal: str) -> State:
@@ -131,14 +114,12 @@ class SqliteOracle:
 
     def foreign_changes(self, source: "Path | sqlite3.Connection", principal: str) -> list[str]:
         """What changed that the principal does not see."""
-        before = self._foreign_before[principal]
-        now = self._foreign(source, principal)
-        faults = [f"foreign rows of {table} changed" for table in before if before[table] != now[table]]
-        for table, values in self._hidden(source, principal).items():
-            known = self._hidden_before[principal][table]
-            if any(known.get(key, value) != value for key, value in values.items()):
-                faults.append(f"hidden columns of {table} changed")
-        return faults
+        return foreign_changes(
+            self._foreign_before[principal],
+            self._foreign(source, principal),
+            self._hidden_before[principal],
+            self._hidden(source, principal),
+        )
 
 
 def in_memory(path: Path) -> sqlite3.Connection:
@@ -177,13 +158,3 @@ def read(source: "Path | sqlite3.Connection", sql: str) -> list[tuple[object, ..
     finally:
         if isinstance(source, Path):
             connection.close()
-
-
-def renamed(sql: str) -> str:
-    for name, other in RENAMED.items():
-        sql = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", other, sql)
-    return sql
-
-
-def quoted(columns: Sequence[str]) -> str:
-    return ", ".join(f'"{name}"' for name in columns)

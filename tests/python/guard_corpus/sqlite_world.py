@@ -6,13 +6,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from guard_corpus.compare import Outcome
 from guard_corpus.records import GIVEN, POLICY, PRINCIPALS
-from guard_corpus.targets import SECONDS
+from guard_corpus.targets import SECONDS, Run
 
 
 class SqliteWorld:
@@ -38,6 +40,16 @@ class SqliteWorld:
     def isolated(self, principal: str) -> Path:
         return self.directory / f"iso_{principal}.db"
 
+    @contextmanager
+    def session(self, principal: str, *, isolated: bool) -> Iterator[Run]:
+        """SQLite without a guard."""
+        connection = sqlite3.connect(self._file(principal, not isolated), isolation_level=None)
+        connection.execute("PRAGMA foreign_keys = ON")
+        try:
+            yield partial(run, connection)
+        finally:
+            connection.close()
+
     def key(self, principal: str, *, guarded: bool) -> str:
         """The key that Ringfence gives a principal's connection."""
         return f"sqlite:///{self._file(principal, guarded)}"
@@ -57,31 +69,6 @@ class SqliteWorld:
 
     def _file(self, principal: str, guarded: bool) -> Path:
         return self.shared if guarded else self.isolated(principal)
-
-
-class SqliteTarget:
-    """SQLite without a guard, to prove the harness."""
-
-    def __init__(self, world: SqliteWorld, *, isolated: bool) -> None:
-        self.world = world
-        self.isolated = isolated
-
-    def run(self, principal: str, sql: bytes, params: Sequence[str | None] | None = None) -> Outcome:
-        return self.run_script(principal, [sql], params)[0]
-
-    def run_script(
-        self, principal: str, script: Sequence[bytes], params: Sequence[str | None] | None = None
-    ) -> list[Outcome]:
-        path = self.world.isolated(principal) if self.isolated else self.world.shared
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute("PRAGMA foreign_keys = ON")
-        try:
-            return [run(connection, sql, params) for sql in script]
-        finally:
-            connection.close()
-
-    def is_alive(self) -> bool:
-        return True
 
 
 def run(connection: sqlite3.Connection, sql: bytes, params: Sequence[str | None] | None = None) -> Outcome:

@@ -1,16 +1,16 @@
-"""Whoever runs a principal's statements: Ringfence over HTTP, or PostgreSQL itself to prove the harness."""
+"""Whoever runs a principal's statements: Ringfence over HTTP, or a database itself to prove the harness."""
 
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote
 
 import requests
 
 from guard_corpus.compare import Outcome
-from guard_corpus.session import Session
 
 # A record's time limit; a request gets a little longer, so that it is we who say that it was too slow.
 SECONDS = 30.0
@@ -35,21 +35,24 @@ class Target(Protocol):
         ...
 
 
-class PostgresTarget:
-    """PostgreSQL without a guard: the shared database must fail, and the isolated one must pass."""
+# One statement in a session, with the values of its parameters.
+Run: TypeAlias = Callable[[bytes, Sequence[str | None] | None], Outcome]
 
-    def __init__(self, dsn: Callable[[str], str], *, isolated: bool, seconds: float = SECONDS) -> None:
-        self.dsn = dsn
+
+class BareTarget:
+    """The database without a guard: a shared one must fail, and an isolated one must pass."""
+
+    def __init__(self, session: Callable[[str], AbstractContextManager[Run]], *, isolated: bool) -> None:
+        self._session = session
         self.isolated = isolated
-        self.seconds = seconds
 
     def run(self, principal: str, sql: bytes, params: Sequence[str | None] | None = None) -> Outcome:
-        with Session(self.dsn(principal), self.seconds) as session:
-            return session.run(sql, params)
+        with self._session(principal) as run:
+            return run(sql, params)
 
     def run_script(self, principal: str, script: Sequence[bytes]) -> list[Outcome]:
-        with Session(self.dsn(principal), self.seconds) as session:
-            return [session.run(sql) for sql in script]
+        with self._session(principal) as run:
+            return [run(sql, None) for sql in script]
 
     def is_alive(self) -> bool:
         return True

@@ -11,6 +11,7 @@ from guard_corpus.dialects import open_runner
 from guard_corpus.markers import leaks
 from guard_corpus.pg_text import read_value
 from guard_corpus.records import Record, corpus, outside_parentheses
+from guard_corpus.runner import FROM_THE_VIEW, as_judged, some_of
 
 MARKERS = [re.compile("LEAK_(B|C)_", re.I), re.compile(r"(?<!\d)77700\d{4}(?!\d)")]
 
@@ -96,6 +97,34 @@ def test_text_of_postgresql(text: str, type_name: str, value: object) -> None:
 )
 def test_when_order_matters(sql: str, ordered: bool) -> None:
     assert ("order by" in re.sub(r"\s+", " ", outside_parentheses(sql)).lower()) == ordered
+
+
+@pytest.mark.parametrize(
+    ("rows", "faults"),
+    [
+        ([["orders"], ["users"]], 0),
+        ([["orders"], ["orders"]], 0),
+        ([["orders"], ["api_tokens"]], 1),
+        ([["users"], ["users"]], 1),
+        ([["orders"]], 1),
+        ([["orders"], ["orders"], ["users"]], 1),
+    ],
+)
+def test_some_rows_are_those_of_the_oracle(rows: list[list[str]], faults: int) -> None:
+    oracle = Outcome(True, ["relname"], ["name"], [["orders"], ["orders"], ["users"]])
+    assert len(some_of(Outcome(True, ["relname"], ["name"], rows), oracle, 2)) == faults
+    assert some_of(Outcome(True, ["relkind"], ["name"], rows), oracle, 2)
+
+
+def test_catalogs_of_the_view_are_held_against_the_isolated_ones() -> None:
+    """What the corpus wants refused is compared, or refused: it is never just let through."""
+    given = {record.id: record for dialect in ("postgresql", "sqlite") for record in corpus(dialect)}
+    for name, fields in FROM_THE_VIEW.items():
+        assert given[name].expectation == "refuse"
+        judged = as_judged(given[name])
+        assert judged.expectation == "isolated"
+        assert judged.statement == given[name].statement
+        assert judged.asked_of_oracle == fields["oracle_sql"].encode()
 
 
 def chosen(expectation: str) -> list[Record]:

@@ -8,21 +8,15 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterable
 from typing import Any, Protocol
-from urllib.parse import quote
 
-import requests
-from gateway import ADMIN_KEY, Gateway
-from polling import wait_for
+from gateway import GatewayWithPeople
 
 from guard_corpus.postgres_world import PostgresWorld
 from guard_corpus.records import PRINCIPALS, Principal, read_principals
 from guard_corpus.targets import SECONDS, GatewayTarget
 
 TENANT = "1"
-
-INDEXED = "completed"
 
 
 class Databases(Protocol):
@@ -40,7 +34,7 @@ class Databases(Protocol):
 GOVERNOR = "governor"
 
 
-class GatewayWorld:
+class GatewayWorld(GatewayWithPeople):
     """A running Ringfence, with the four principals. Use it in a `with` block.
 
     Guarded: all four share a connection to the shared database, under the policy. Open: each has a connection
@@ -48,23 +42,10 @@ class GatewayWorld:
     """
 
     def __init__(self, databases: Databases, *, guarded: bool) -> None:
+        super().__init__(databases.settings())
         self.databases = databases
         self.guarded = guarded
-        self.gateway = Gateway(settings=databases.settings())
-        self.keys: dict[str, str] = {}
         self.governor = ""
-
-    def __enter__(self) -> "GatewayWorld":
-        self.gateway.start()
-        try:
-            self._fill()
-        except BaseException:
-            self.gateway.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.gateway.close()
 
     def connection(self, principal: str) -> str:
         """The key of a principal's connection."""
@@ -76,40 +57,21 @@ class GatewayWorld:
             self.gateway.url, self.keys, self.connection, isolated=not self.guarded, seconds=seconds
         )
 
-    def call(self, method: str, path: str, body: Any, *, key: str = ADMIN_KEY, acting: str = "") -> Any:
-        """A call of ours; a refusal is an error of the harness."""
-        headers = {"Authorization": f"Bearer {key}"}
-        if acting:
-            headers["x-waii-impersonate-user"] = acting
-        answer = requests.request(
-            method, f"{self.gateway.url}/v1/{path}", json=body, headers=headers, timeout=30
-        )
-        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
-        return answer.json() if answer.content else None
-
-    def put_policy(self, text: bytes) -> requests.Response:
-        """Sets the policy of the shared connection."""
-        return requests.put(
-            f"{self.gateway.url}/v1/policies/{quote(self.connection(PRINCIPALS[0]), safe='')}",
-            data=text,
-            headers={"Authorization": f"Bearer {self.governor}", "Content-Type": "application/yaml"},
-            timeout=30,
-        )
-
     def _fill(self) -> None:
         principals = read_principals()
         organization = {principal.organization for principal in principals.values()}
         assert len(organization) == 1
-        self.call("POST", "orgs", {"id": (org := organization.pop()), "name": org.title()})
-        self.call("POST", "tenants", {"id": TENANT, "name": "A", "org": org})
+        self.gateway.call("POST", "orgs", {"id": (org := organization.pop()), "name": org.title()})
+        self.gateway.call("POST", "tenants", {"id": TENANT, "name": "A", "org": org})
         for principal in principals.values():
             self._add_principal(principal)
         if self.guarded:
             self._add_governor(principals)
-        self._wait_until_indexed(principals)
+        for name in principals:
+            self.gateway.wait_for_catalog(self.connection(name), self.keys[name])
         if self.guarded:
-            answer = self.put_policy(self.databases.policy())
-            assert answer.ok, f"the policy was refused: {answer.status_code} {answer.text}"
+            shared = self.connection(PRINCIPALS[0])
+            self.gateway.put_policy(shared, self.databases.policy(), self.governor)
 
     def _add_principal(self, principal: Principal) -> None:
         user: dict[str, Any] = {
@@ -120,32 +82,23 @@ class GatewayWorld:
         }
         if self.guarded:
             user["data_roles"] = list(principal.roles)
-        self.call("POST", "users", user)
-        made = self.call("POST", "keys", {"name": "corpus"}, acting=principal.name)
+        self.gateway.call("POST", "users", user)
+        made = self.gateway.call("POST", "keys", {"name": "corpus"}, acting=principal.name)
         self.keys[principal.name] = made["secret"]
         description = self.databases.description(principal.name, guarded=self.guarded)
-        added = self.call("POST", "connections?validate=true", description, key=self.keys[principal.name])
+        added = self.gateway.call(
+            "POST", "connections?validate=true", description, key=self.keys[principal.name]
+        )
         assert added["key"] == self.connection(principal.name), added
 
     def _add_governor(self, principals: dict[str, Principal]) -> None:
         """Who puts the policy: an administrator of the organization, with a connection of the same key."""
         org = next(iter(principals.values())).organization
         user = {"id": GOVERNOR, "tenant": TENANT, "org": org, "roles": ["org-admin-user"]}
-        self.call("POST", "users", user)
-        self.governor = self.call("POST", "keys", {"name": "corpus"}, acting=GOVERNOR)["secret"]
+        self.gateway.call("POST", "users", user)
+        self.governor = self.gateway.call("POST", "keys", {"name": "corpus"}, acting=GOVERNOR)["secret"]
         description = self.databases.description(PRINCIPALS[0], guarded=True)
-        self.call("POST", "connections", description, key=self.governor)
-
-    def _wait_until_indexed(self, principals: Iterable[str]) -> None:
-        for name in principals:
-            path = f"connections/{quote(self.connection(name), safe='')}/status"
-
-            def is_indexed(path: str = path, name: str = name) -> bool:
-                state = self.call("GET", path, None, key=self.keys[name])["status"]
-                assert state != "failed", f"the catalog of {name}'s connection could not be read"
-                return bool(state == INDEXED)
-
-            wait_for(f"the catalog of {name}'s connection", is_indexed)
+        self.gateway.call("POST", "connections", description, key=self.governor)
 
 
 def main() -> int:

@@ -11,10 +11,9 @@ from guard_corpus.records import PRINCIPALS
 
 from guard_oracle import plain_sides
 from guard_oracle.guard_process import FAULTS
-from guard_oracle.plain_worker import PlainWorker
 from guard_oracle.report import Report, described, table
 from guard_oracle.schema import Schema, read_schema
-from guard_oracle.worker import Orders, work
+from guard_oracle.worker import Orders, work, work_plain
 
 
 def main() -> int:
@@ -44,7 +43,7 @@ def main() -> int:
 def run(arguments: argparse.Namespace) -> Report:
     if arguments.engine != "postgres":
         with plain_sides.open_sides(arguments.engine) as sides:
-            return PlainWorker(sides, orders_of(arguments, 0)).run()
+            return work_plain(sides, orders_of(arguments, 0))
     with PostgresWorld() as world:
         schemas = {principal: read_schema(world, principal) for principal in PRINCIPALS}
         orders = [orders_of(arguments, place) for place in range(arguments.workers)]

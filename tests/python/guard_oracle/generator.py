@@ -2,36 +2,19 @@
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from guard_oracle.drawn import Drawn
 from guard_oracle.judge import Statement
+from guard_oracle.productions import LITERALS
 from guard_oracle.schema import Schema
-from guard_oracle.spelling import respelt
-from guard_oracle.tree import Node, printed
 from guard_oracle.writes import Writes
-
-
-@dataclass
-class Drawn:
-    """A statement with its tree, so that it can be made smaller."""
-
-    tree: Node
-    statement: Statement
-    features: frozenset[str]
-    # How the text was respelt.
-    spelling: int | None
-
-    def reprinted(self, *, respell: bool = True) -> Statement:
-        """The statement as its tree is now."""
-        sql, params = printed(self.tree)
-        if respell and self.spelling is not None:
-            sql = respelt(sql, random.Random(self.spelling))
-        said = self.statement
-        return Statement(said.principal, sql, params, said.writes, said.ordered, said.loose, said.residual)
 
 
 class Generator:
     """All principals take turns."""
+
+    # What expressions are made of when a statement is made smaller.
+    literals = LITERALS
 
     def __init__(self, schemas: dict[str, Schema], seed: int, *, share_of_writes: float = 0.2) -> None:
         self.schemas = schemas
@@ -61,11 +44,5 @@ class Generator:
         spelling = rng.randrange(1 << 30) if rng.random() < 0.25 else None
         if spelling is not None:
             writes.features.add("odd spelling")
-        drawn = Drawn(
-            tree,
-            Statement(principal, "", [], is_write, ordered, loose, residual),
-            frozenset(writes.features),
-            spelling,
-        )
-        drawn.statement = drawn.reprinted()
-        return drawn
+        statement = Statement(principal, "", [], is_write, ordered, loose, residual)
+        return Drawn(tree, statement, frozenset(writes.features), spelling)

@@ -64,6 +64,10 @@ class Guarded:
     has_check: bool = False
     returns: bool = True
     max_rows: int | None = None
+    # The column that is NULL when a key is taken (MySQL).
+    null_when_taken: str | None = None
+    # What the guard printed, where a fault was put into it.
+    unspoilt: str | None = None
     # Why it does not run, else nothing.
     refused: str | None = None
     crashed: bool = False
@@ -150,7 +154,7 @@ class GuardProcess:
         for number in range(1, len(guarded.params) + 1):
             if f"${number}" in guarded.sql and not re.search(rf"\${number}\b", spoilt):
                 return guarded
-        return replace(guarded, sql=spoilt)
+        return guarded if spoilt == guarded.sql else replace(guarded, sql=spoilt, unspoilt=guarded.sql)
 
 
 def postgres_guard(
@@ -186,6 +190,7 @@ def read(answer: dict[str, Any]) -> Guarded:
         has_check=bool(answer["check"]),
         returns=bool(answer["returns"]),
         max_rows=answer["max_rows"],
+        null_when_taken=answer["null_when_taken"],
     )
 
 

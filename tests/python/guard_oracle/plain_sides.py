@@ -13,8 +13,9 @@ from guard_corpus.mysql_oracle import MysqlOracle
 from guard_corpus.mysql_world import MysqlWorld, Session
 from guard_corpus.oracle import State
 from guard_corpus.records import PRINCIPALS
-from guard_corpus.sqlite_oracle import RENAMED, SqliteOracle, in_memory, renamed
+from guard_corpus.sqlite_oracle import SqliteOracle, in_memory
 from guard_corpus.sqlite_world import SqliteWorld
+from guard_corpus.state_views import RENAMED, renamed
 
 from guard_oracle.guard_process import Guarded
 from guard_oracle.plain_schema import Schema, mysql_catalog, read_schema, sqlite_catalog
@@ -233,19 +234,15 @@ PIECES = re.compile(r"'(?:[^']|'')*'|`[^`]*`|\?", re.S)
 
 def bound(sql: str, params: Sequence[Any]) -> str:
     """The guard's text with literals for its marks, in a session where a backslash is a letter."""
-    values = iter(params)
 
-    def value(found: "re.Match[str]") -> str:
-        if found.group() != "?":
-            return found.group()
-        given = next(values)
-        if given is None:
+    def literal(value: Any) -> str:
+        if value is None:
             return "NULL"
-        if isinstance(given, bool | int | float):
-            return str(given)
-        return "'" + str(given).replace("'", "''") + "'"
+        if isinstance(value, bool | int | float):
+            return str(value)
+        return "'" + str(value).replace("'", "''") + "'"
 
-    return PIECES.sub(value, sql)
+    return mysql_world.marks_replaced(sql, PIECES, map(literal, params))
 
 
 def removals(foreign: dict[str, str]) -> list[str]:

@@ -3,15 +3,12 @@
 import time
 from collections.abc import Callable
 
-from guard_oracle.productions import LITERALS
 from guard_oracle.tree import Node, Part, walk
 
 Holds = Callable[[], bool]
 
 
-def shrink(
-    root: Node, holds: Holds, *, seconds: float = 15.0, literals: dict[str, list[str]] = LITERALS
-) -> None:
+def shrink(root: Node, holds: Holds, *, literals: dict[str, list[str]], seconds: float = 15.0) -> None:
     """Drops clauses and items, and replaces expressions by simpler ones, in place."""
     until = time.monotonic() + seconds
     changed = True

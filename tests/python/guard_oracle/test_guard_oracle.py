@@ -11,6 +11,7 @@ from guard_corpus.records import PRINCIPALS
 
 from guard_oracle.generator import Generator
 from guard_oracle.guard_process import FAULTS
+from guard_oracle.productions import LITERALS
 from guard_oracle.report import Report
 from guard_oracle.schema import Column, Schema, Table, read_schema
 from guard_oracle.shrink import shrink
@@ -46,7 +47,7 @@ def test_parameters_are_numbered_as_they_are_printed() -> None:
 def test_shrinking_drops_what_does_not_matter() -> None:
     listed = items([expression("int", "(", expression("int", "bad"), "+ 1 )"), expression("int", "2")])
     tree = Node(["SELECT", listed, clause("WHERE true"), clause("LIMIT 1")])
-    shrink(tree, lambda: "bad" in printed(tree)[0])
+    shrink(tree, lambda: "bad" in printed(tree)[0], literals=LITERALS)
     assert printed(tree)[0] == "SELECT bad"
 
 

@@ -3,25 +3,27 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from guard_corpus.postgres_world import PostgresWorld
 from guard_corpus.records import PRINCIPALS
 
-from guard_oracle.generator import Drawn, Generator
-from guard_oracle.guard_process import Guarded, postgres_guard
-from guard_oracle.judge import Judge, Judgement, Verdict
+from guard_oracle.drawn import Drawn
+from guard_oracle.generator import Generator
+from guard_oracle.guard_process import Guarded, GuardProcess, postgres_guard
+from guard_oracle.judge import Judge, Judgement, Statement, Verdict
+from guard_oracle.plain_generator import PlainGenerator
+from guard_oracle.plain_judge import PlainJudge
+from guard_oracle.plain_sides import FAULTS, Sides
 from guard_oracle.report import Finding, Report, described
 from guard_oracle.schema import Schema
 from guard_oracle.shrink import shrink
 
 BATCH = 48
-
-# Writes are rolled back, which leaves dead rows behind.
-WRITES_TO_VACUUM = 3000
 
 # Reasons of refusals of which a small example is made.
 REFUSALS_SHOWN = 40
@@ -43,58 +45,96 @@ class Orders:
     only: int | None = None
     findings: Path | None = None
     shrinks: bool = True
+    # Runs only what the fault changes, and counts only what it is to blame for.
     fault: str | None = None
+    # Ends with the first divergence.
+    first: bool = False
+
+
+class Draws(Protocol):
+    """Makes statements."""
+
+    literals: dict[str, list[str]]
+
+    def draw(self, number: int) -> Drawn: ...
+
+
+class Judges(Protocol):
+    """Runs the guarded statement and the original, and compares."""
+
+    def judge(self, statement: Statement, guarded: Guarded) -> Judgement: ...
+
+    def without_names(self, message: str) -> str: ...
 
 
 def work(world: PostgresWorld, schemas: dict[str, Schema], orders: Orders) -> Report:
-    worker = Worker(world, schemas, orders)
-    worker.run()
-    return worker.report
+    """On PostgreSQL."""
+    generator = Generator(schemas, orders.seed, share_of_writes=orders.writes)
+    guard = postgres_guard(world, orders.fault)
+    return Worker(generator, guard, Judge(world, PRINCIPALS), orders).run()
+
+
+def work_plain(sides: Sides, orders: Orders) -> Report:
+    """On SQLite or MySQL."""
+    generator = PlainGenerator(sides.dialect, sides.schemas, orders.seed, writes=orders.writes)
+    fault = FAULTS[sides.dialect][orders.fault] if orders.fault else None
+    guard = GuardProcess(sides.catalog, sides.policy, kind=sides.dialect, fault=fault)
+    return Worker(generator, guard, PlainJudge(sides), orders).run()
+
+
+def judged(
+    judge: Callable[[Statement, Guarded], Judgement], orders: Orders, statement: Statement, guarded: Guarded
+) -> Judgement | None:
+    """In a run with a fault nothing, where the fault changes nothing or is not to blame."""
+    if orders.fault is None:
+        return judge(statement, guarded)
+    if guarded.unspoilt is None:
+        return None
+    judgement = judge(statement, guarded)
+    if judgement.diverges and judge(statement, replace(guarded, sql=guarded.unspoilt)).diverges:
+        return None
+    return judgement
 
 
 class Worker:
-    """Holds the sessions and the counts."""
+    """Holds the counts."""
 
-    def __init__(self, world: PostgresWorld, schemas: dict[str, Schema], orders: Orders) -> None:
-        self.world = world
+    def __init__(self, generator: Draws, guard: GuardProcess, judge: Judges, orders: Orders) -> None:
+        self.generator = generator
+        self.guard = guard
+        self.judge = judge
         self.orders = orders
-        self._writes = 0
-        self.generator = Generator(schemas, orders.seed, share_of_writes=orders.writes)
-        self.guard = postgres_guard(world, orders.fault)
-        self.judge = Judge(world, PRINCIPALS)
         self.report = Report()
         self._shapes: set[str] = set()
         self._kinds: Counter[str] = Counter()
 
-    def run(self) -> None:
+    def run(self) -> Report:
         numbers: Iterator[int] = iter(range(self.orders.statements))
         if self.orders.only is not None:
             numbers = iter([self.orders.only])
         while time.monotonic() < self.orders.until and (batch := [*islice(numbers, BATCH)]):
             drawn = [self.generator.draw(number) for number in batch]
             asked = [(d.statement.principal, d.statement.sql, d.statement.params) for d in drawn]
-            self._vacuum(sum(one.statement.writes for one in drawn))
             for number, one, guarded in zip(batch, drawn, self.guard.guard_all(asked), strict=True):
-                judgement = self.judge.judge(one.statement, guarded)
+                judgement = judged(self.judge.judge, self.orders, one.statement, guarded)
+                if judgement is None:
+                    continue
                 self._count(one, judgement)
                 if judgement.diverges or judgement.verdict is Verdict.BROKEN:
                     self._keep(number, one, guarded, judgement)
                 elif judgement.verdict is Verdict.REFUSED and self.orders.shrinks:
                     self._keep_refusal(one, guarded, judgement)
+                if self.orders.first and judgement.diverges:
+                    self.guard.close()
+                    return self.report
         self.guard.close()
-
-    def _vacuum(self, writes: int) -> None:
-        self._writes += writes
-        if self._writes > WRITES_TO_VACUUM:
-            self._writes = 0
-            for database in ("shared", *(self.world.isolated_name(principal) for principal in PRINCIPALS)):
-                self.world.server.execute("VACUUM", database=database)
+        return self.report
 
     def _count(self, drawn: Drawn, judgement: Judgement) -> None:
         report, verdict = self.report, judgement.verdict
         report.verdicts[verdict] += 1
         if verdict is Verdict.INVALID:
-            reason = re.sub(r"\"[^\"]*\"", '"_"', judgement.detail)
+            reason = self.judge.without_names(judgement.detail)
             report.invalid[reason] += 1
             report.examples.setdefault(reason, drawn.statement.sql)
             return
@@ -135,12 +175,12 @@ class Worker:
                 file.write(described(finding) + "\n")
 
     def _keep_refusal(self, drawn: Drawn, guarded: Guarded, judgement: Judgement) -> None:
-        """One small example for each reason."""
+        """One example for each reason."""
         reason = reason_of(judgement)
         if reason in self.report.examples or len(self.report.examples) > REFUSALS_SHOWN:
             return
-        self.report.examples[reason] = drawn.statement.sql
-        self._shrink(drawn, guarded, judgement, seconds=4.0)
+        if self.orders.shrinks:
+            self._shrink(drawn, guarded, judgement, seconds=4.0)
         self.report.examples[reason] = drawn.statement.sql
 
     def _shrink(
@@ -151,7 +191,7 @@ class Worker:
 
         def holds() -> bool:
             nonlocal best
-            statement = drawn.reprinted(respell=best[0] is not plain)
+            statement = drawn.reprinted()
             made = self.guard.guard(statement.principal, statement.sql, statement.params)
             again = self.judge.judge(statement, made)
             same = again.verdict is judgement.verdict and again.detail.startswith(said)
@@ -162,11 +202,10 @@ class Worker:
             return same
 
         # First without the odd spelling: mostly it is not the cause.
-        plain = drawn.reprinted(respell=False)
         kept, drawn.spelling = drawn.spelling, None
         if not holds():
             drawn.spelling = kept
-        shrink(drawn.tree, holds, seconds=seconds)
+        shrink(drawn.tree, holds, seconds=seconds, literals=self.generator.literals)
         drawn.statement = best[0]
         return best[1], best[2]
 

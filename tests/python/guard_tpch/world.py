@@ -3,12 +3,9 @@
 import itertools
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import requests
-from gateway import ADMIN_KEY, Gateway
+from gateway import GatewayWithPeople
 from guard_corpus.targets import GatewayTarget
-from polling import wait_for
 from throwaway_postgres import Postgres
 
 from guard_tpch.rows import TENANTS, rows
@@ -83,58 +80,32 @@ class Databases:
                         copy.write_row(row)
 
 
-class GuardedAnalysts:
+class GuardedAnalysts(GatewayWithPeople):
     """A running Ringfence with an analyst of each tenant on the shared database. Use it in a `with` block."""
 
     def __init__(self, databases: Databases) -> None:
+        super().__init__()
         self.databases = databases
-        self.gateway = Gateway()
-        self.keys: dict[str, str] = {}
         self.connection = f"postgresql://{OWNER}@127.0.0.1:{databases.server.port}/shared"
-
-    def __enter__(self) -> "GuardedAnalysts":
-        self.gateway.start()
-        try:
-            self._fill()
-        except BaseException:
-            self.gateway.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.gateway.close()
 
     def target(self) -> GatewayTarget:
         """What runs a user's statement."""
         return GatewayTarget(self.gateway.url, self.keys, lambda _: self.connection, isolated=False)
 
-    def _call(self, method: str, path: str, body: Any, *, key: str = ADMIN_KEY, acting: str = "") -> Any:
-        headers = {"Authorization": f"Bearer {key}"} | ({"x-waii-impersonate-user": acting} if acting else {})
-        url = f"{self.gateway.url}/v1/{path}"
-        answer = requests.request(method, url, json=body, headers=headers, timeout=30)
-        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
-        return answer.json() if answer.content else None
-
     def _fill(self) -> None:
-        self._call("POST", "orgs", {"id": ORGANIZATION, "name": "Traders"})
+        self.gateway.call("POST", "orgs", {"id": ORGANIZATION, "name": "Traders"})
         for tenant in TENANTS:
-            self._call("POST", "tenants", {"id": str(tenant), "name": str(tenant), "org": ORGANIZATION})
+            self.gateway.call(
+                "POST", "tenants", {"id": str(tenant), "name": str(tenant), "org": ORGANIZATION}
+            )
             self._add(user_of(tenant), tenant, variables={"tenant_id": tenant})
         self._add(ADMINISTRATOR, TENANTS[0], roles=["org-admin-user"])
-        policy = requests.put(
-            f"{self.gateway.url}/v1/policies/{quote(self.connection, safe='')}",
-            data=(HERE / "policy.yaml").read_bytes(),
-            headers={
-                "Authorization": f"Bearer {self.keys[ADMINISTRATOR]}",
-                "Content-Type": "application/yaml",
-            },
-            timeout=30,
-        )
-        assert policy.ok, f"the policy was refused: {policy.status_code} {policy.text}"
+        policy = (HERE / "policy.yaml").read_bytes()
+        self.gateway.put_policy(self.connection, policy, self.keys[ADMINISTRATOR])
 
     def _add(self, user: str, tenant: int, **more: Any) -> None:
-        self._call("POST", "users", {"id": user, "tenant": str(tenant), "org": ORGANIZATION, **more})
-        self.keys[user] = self._call("POST", "keys", {"name": "test"}, acting=user)["secret"]
+        self.gateway.call("POST", "users", {"id": user, "tenant": str(tenant), "org": ORGANIZATION, **more})
+        self.keys[user] = self.gateway.call("POST", "keys", {"name": "test"}, acting=user)["secret"]
         description = {
             "db_type": "postgresql",
             "host": "127.0.0.1",
@@ -143,9 +114,4 @@ class GuardedAnalysts:
             "password": PASSWORD,
             "database": "shared",
         }
-        self._call("POST", "connections?validate=true", description, key=self.keys[user])
-        path = f"connections/{quote(self.connection, safe='')}/status"
-        wait_for(
-            f"the catalog of {user}'s connection",
-            lambda: self._call("GET", path, None, key=self.keys[user])["status"] == "completed",
-        )
+        self.gateway.connect(description, self.keys[user])

@@ -159,6 +159,12 @@ async fn writes_are_checked_and_undone() {
             panic!("{sql}: {error:?}");
         };
         assert_eq!(got, code, "{sql}: {error}");
+        // The same as for a key that is taken: the row in the way was not to be changed.
+        let null_when_taken = Some("tenant".to_owned());
+        let fence = Fence { writes: true, null_when_taken, ..Fence::default() };
+        let taken = shop.run_query(&unsealed::fenced(sql, Vec::new(), fence)).await.expect_err(sql);
+        let is_taken = matches!(&taken, SourceError::Constraint { sqlstate, .. } if sqlstate == "23505");
+        assert_eq!(is_taken, ["23502", "23505"].contains(&code), "{sql}: {taken:?}");
         for secret in ["orders", "4711", "tenant", "~", "global_priv", "PRIMARY"] {
             assert!(!error.to_string().contains(secret), "{sql}: {error}");
         }

@@ -20,7 +20,6 @@ use crate::catalog::find_relation;
 use crate::connections::address_of;
 use crate::guarded::Lens;
 use crate::limits::given;
-use crate::queries::planning_options;
 use crate::{Call, Code, Gateway, Refused};
 
 /// Users among whom one is looked for who has a rule's variables.
@@ -126,7 +125,7 @@ impl Gateway {
             Ok(query) => query,
             Err(message) => return Err(unusable(rule, &message)),
         };
-        let options = planning_options(&self.shared.config);
+        let options = self.shared.config.planning();
         match self.shared.engine.explain(&address, &query, &options).await {
             Ok(Explained::Plan(_) | Explained::NoPlan) => Ok(()),
             Err(SourceError::Statement { message, .. }) => Err(unusable(rule, &message)),

@@ -29,7 +29,7 @@ use super::snapshot::Snapshot;
 use super::views::{are_alike, is_remembered};
 use crate::connections::address_of;
 use crate::versions::Versions;
-use crate::{Call, Code, Gateway, Refused, Shared};
+use crate::{Code, Gateway, Refused, Shared};
 
 /// Values of one attribute: a longer list is refused, never cut.
 const MOST_VALUES: usize = 10_000;
@@ -142,13 +142,12 @@ impl Settled {
 
 impl Gateway {
     /// The principal with what the policy reads about them from the connection.
-    pub(super) async fn with_attributes(
+    pub(crate) async fn with_attributes(
         &self,
-        call: &Call,
+        asked: &Arc<Principal>,
         connection: &Connection,
         snapshot: &Snapshot,
     ) -> Result<Arc<Principal>, Refused> {
-        let asked = &call.principal;
         let queried = &snapshot.policy.policy.attributes;
         if queried.is_empty() {
             return Ok(asked.clone());

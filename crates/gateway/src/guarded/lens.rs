@@ -10,7 +10,7 @@ use ringfence_store::policies::PolicyPlace;
 
 use crate::access_rules::RuleSet;
 use crate::connections::address_of;
-use crate::policies::{Guard, LoadedPolicy, unusable};
+use crate::policies::LoadedPolicy;
 use crate::{Call, Gateway, Refused};
 
 /// What stands between a caller and a connection.
@@ -59,11 +59,10 @@ impl Gateway {
         let Some(place) = self.place_of(&principal.org, address)? else { return Ok(None) };
         let rules = self.rules_on(&principal.org, &place, address.kind).await?;
         let policy =
-            match shared.policies.of(&shared.store, place.clone(), address.kind, &address.database).await? {
-                Guard::Policy(policy) => return Ok(Some(Lens { policy, rules, breadth: Breadth::Policy })),
-                Guard::Unusable => return Err(unusable()),
-                Guard::Open => Policy::open(address.kind, first_schemas(address)),
-            };
+            shared.policies.of(&shared.store, place.clone(), address.kind, &address.database).await?;
+        if let Some(policy) = policy {
+            return Ok(Some(Lens { policy, rules, breadth: Breadth::Policy }));
+        }
         let breadth = if connection.spec.db_access_policy.allow_access_beyond_db_content_filter {
             Breadth::Everything
         } else {
@@ -72,7 +71,8 @@ impl Gateway {
         if breadth == Breadth::Everything && !rules.bind(principal) {
             return Ok(None);
         }
-        let policy = Arc::new(LoadedPolicy::draft(place, policy));
+        let everything = Policy::open(address.kind, first_schemas(address));
+        let policy = Arc::new(LoadedPolicy::draft(place, everything));
         Ok(Some(Lens { policy, rules, breadth }))
     }
 

@@ -24,7 +24,6 @@ use super::snapshot::Snapshot;
 use super::views::Seat;
 use crate::access_rules::all_of;
 use crate::connections::address_of;
-use crate::queries::planning_options;
 use crate::{Call, Gateway, Refused};
 
 /// How long the answer counts: views may be made anew behind our back, as columns may.
@@ -118,8 +117,8 @@ impl Gateway {
     ) -> Result<Read, Refused> {
         let address = address_of(connection, &call.principal().org)?;
         let Some(plan) = everything_of(catalog, name, kind, call.principal()) else { return Ok(None) };
-        let explained =
-            self.shared.engine.explain(&address, &plan, &planning_options(&self.shared.config)).await;
+        let options = self.shared.config.planning();
+        let explained = self.shared.engine.explain(&address, &plan, &options).await;
         match explained {
             Ok(Explained::Plan(read)) => {
                 let read: Vec<RelationName> =

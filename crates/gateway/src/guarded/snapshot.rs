@@ -64,6 +64,11 @@ impl Snapshot {
         self.views.seat(self, rules, principal, schema, store)
     }
 
+    /// The seat of somebody who sees nothing at all.
+    pub(crate) fn blind_seat(&self, principal: &Arc<Principal>, rules: &Arc<RuleSet>) -> Arc<Seat> {
+        self.views.blind_seat(principal, rules)
+    }
+
     /// What there is to see, before anybody looks.
     pub(crate) fn catalog(&self) -> &Arc<Catalog> {
         match self.breadth {

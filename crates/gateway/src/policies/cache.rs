@@ -18,7 +18,7 @@ const KEPT: u64 = 4_096;
 
 /// What holds of a place.
 #[derive(Clone)]
-pub(crate) enum Guard {
+enum Guard {
     /// There is no policy on it.
     Open,
     /// This one counts.
@@ -94,20 +94,28 @@ impl PolicyCache {
         self.versions.advance_all();
     }
 
-    /// What holds of the place now.
+    /// The policy on the place now; `None` when it is open.
+    //
+    // INVARIANT: a guarded connection whose policy is lost or can't be read runs nothing. Held by the test
+    // `a_policy_that_can_not_be_used_refuses_everything`.
     pub(crate) async fn of(
         &self,
         store: &Store,
         place: PolicyPlace,
         kind: ConnectionKind,
         database: &str,
-    ) -> Result<Guard, Refused> {
+    ) -> Result<Option<Arc<LoadedPolicy>>, Refused> {
         // One policy binds all databases of a MySQL server, and its names mean those of each.
         let home = if kind == ConnectionKind::Mysql { database.to_owned() } else { String::new() };
         let key = (place, home);
-        match self.copies.get(&key).await {
-            Some(copy) if copy.version == self.versions.of(&key.0.id()) => Ok(copy.guard),
-            _ => Box::pin(self.read(store, key, kind)).await,
+        let guard = match self.copies.get(&key).await {
+            Some(copy) if copy.version == self.versions.of(&key.0.id()) => copy.guard,
+            _ => Box::pin(self.read(store, key, kind)).await?,
+        };
+        match guard {
+            Guard::Open => Ok(None),
+            Guard::Policy(policy) => Ok(Some(policy)),
+            Guard::Unusable => Err(unusable()),
         }
     }
 
@@ -162,7 +170,7 @@ pub(super) fn footprint_of(stored: Option<&str>) -> Footprint {
 }
 
 /// What a caller hears on a guarded connection whose policy nobody can read.
-pub(crate) fn unusable() -> Refused {
+pub(super) fn unusable() -> Refused {
     Refused::new(
         Code::PolicyUnusable,
         "this connection is guarded, and its policy can't be used: nothing runs until an administrator puts one that can",

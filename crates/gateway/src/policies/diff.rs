@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use ringfence_policy::{Entitlement, Policy, Principal, Problem, RelationName, View};
+use ringfence_policy::{Attributes, Entitlement, Policy, Principal, Problem, RelationName, View};
 use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::policies::{Guarding, PolicyPlace};
+use serde_json::Value;
 
-use super::cache::{Guard, LoadedPolicy};
+use super::cache::LoadedPolicy;
 use super::effect::{GroupEffect, PolicyEffect, RelationEffect, RowsEffect, differences};
-use super::unusable;
+use crate::access_rules::RuleSet;
 use crate::catalog::Shown;
 use crate::guarded::{Breadth, Seat, Snapshot, not_ready};
 use crate::queries::Trials;
-use crate::{Call, Gateway, Refused};
+use crate::{Call, Code, Gateway, Refused};
 
 /// Groups that one answer tells of.
 const MOST_GROUPS: usize = 100;
@@ -47,7 +48,7 @@ pub enum Diff {
 
 /// A principal before both policies.
 struct Pair {
-    principal: Principal,
+    principal: Arc<Principal>,
     before: Arc<Seat>,
     after: Arc<Seat>,
 }
@@ -67,16 +68,15 @@ impl Gateway {
         let after =
             Snapshot::of(Arc::new(LoadedPolicy::draft(place, weighed.policy)), shown, Breadth::Policy);
         let (people, users_left_out) = self.people(call, &request.users).await?;
-        let seat = |snapshot: &Snapshot, principal: &Principal| {
-            snapshot.seat(principal, None, &rules, &self.shared.store)
-        };
-        let pairs = people.into_iter().map(|principal| Pair {
-            before: seat(&before, &principal),
-            after: seat(&after, &principal),
-            principal,
-        });
+        let mut pairs = Vec::with_capacity(people.len());
+        for principal in people {
+            let principal = Arc::new(principal);
+            let before = self.seat_in_effect(&connection, &before, &rules, &principal).await?;
+            let after = self.seat_in_effect(&connection, &after, &rules, &principal).await?;
+            pairs.push(Pair { principal, before, after });
+        }
         let mut effect = PolicyEffect { version, users_left_out, ..PolicyEffect::default() };
-        let groups = grouped(pairs.collect(), &mut effect);
+        let groups = grouped(pairs, &mut effect);
         let sample = request.sample.unwrap_or(SAMPLE).min(LARGEST_SAMPLE);
         let mut counter = Counter { trials: None, left: if request.counting { MOST_COUNTS } else { 0 } };
         for (pairs, relations) in groups {
@@ -94,6 +94,24 @@ impl Gateway {
         effect.counts = if request.counting { MOST_COUNTS - counter.left } else { 0 };
         call.log().set_object(&format!("{} users", effect.users));
         Ok(Diff::Effect(effect))
+    }
+
+    /// What the principal sees, with what the policy reads about them. Who lacks what it is read with is refused whatever
+    /// they send: they see nothing.
+    async fn seat_in_effect(
+        &self,
+        connection: &Connection,
+        snapshot: &Snapshot,
+        rules: &Arc<RuleSet>,
+        principal: &Arc<Principal>,
+    ) -> Result<Arc<Seat>, Refused> {
+        match self.with_attributes(principal, connection, snapshot).await {
+            Ok(principal) => Ok(snapshot.seat(&principal, None, rules, &self.shared.store)),
+            Err(refused) if refused.code == Code::TenantScopeRequired => {
+                Ok(snapshot.blind_seat(principal, rules))
+            }
+            Err(refused) => Err(refused),
+        }
     }
 
     /// The catalog behind the caller's connection, whose credentials were seen to work.
@@ -124,11 +142,9 @@ impl Gateway {
             Guarding::Open | Guarding::Lost => None,
         };
         let database = &shown.catalog.database;
-        let policy = match self.shared.policies.of(store, place.clone(), kind, database).await? {
-            Guard::Policy(policy) => policy,
-            Guard::Unusable => return Err(unusable()),
-            Guard::Open => Arc::new(LoadedPolicy::draft(place.clone(), Policy::open(kind, Vec::new()))),
-        };
+        let policy = self.shared.policies.of(store, place.clone(), kind, database).await?;
+        let policy = policy
+            .unwrap_or_else(|| Arc::new(LoadedPolicy::draft(place.clone(), Policy::open(kind, Vec::new()))));
         Ok((version, Snapshot::of(policy, shown.clone(), Breadth::Policy)))
     }
 }
@@ -136,14 +152,17 @@ impl Gateway {
 /// Those for whom something changes, by the views that they had and get.
 fn grouped(pairs: Vec<Pair>, effect: &mut PolicyEffect) -> Vec<(Vec<Pair>, Vec<RelationEffect>)> {
     effect.users = pairs.len();
-    let mut groups: BTreeMap<(u64, u64), Vec<Pair>> = BTreeMap::new();
+    let mut groups: BTreeMap<(u64, u64, bool), Vec<Pair>> = BTreeMap::new();
     for pair in pairs {
-        groups.entry((pair.before.shape.number, pair.after.shape.number)).or_default().push(pair);
+        let other_values = read_differently(&pair).is_some();
+        let views = (pair.before.shape.number, pair.after.shape.number, other_values);
+        groups.entry(views).or_default().push(pair);
     }
     let mut told = Vec::new();
-    for pairs in groups.into_values() {
-        let relations =
-            pairs.first().map(|pair| differences(&pair.before.shape.view, &pair.after.shape.view));
+    for ((.., other_values), pairs) in groups {
+        let relations = pairs
+            .first()
+            .map(|pair| differences(&pair.before.shape.view, &pair.after.shape.view, other_values));
         let relations = relations.unwrap_or_default();
         if relations.is_empty() {
             effect.unchanged += pairs.len();
@@ -217,17 +236,23 @@ fn chosen(pairs: &[Pair], sample: usize) -> Vec<&Pair> {
 async fn rows(trials: &Trials<'_>, pair: &Pair, relation: &RelationName, left: &mut usize) -> RowsEffect {
     let of = |view: &View| view.relations.get(relation).cloned();
     let (before, after) = (of(&pair.before.shape.view), of(&pair.after.shape.view));
+    let mut problem = read_differently(pair).map(|name| {
+        format!(
+            "principal.attributes.{name} has another value under each policy: rows of both are not counted"
+        )
+    });
+    let principals = [&pair.before.principal, &pair.after.principal, &with_both(pair)];
     // A row is in both when both predicates are TRUE of it.
-    let both = before.as_ref().zip(after.as_ref()).map(|(before, after)| {
+    let both = before.as_ref().zip(after.as_ref()).filter(|_| problem.is_none()).map(|(before, after)| {
         let rows = before.rows.clone().and(after.rows.clone());
         Arc::new(Entitlement { rows, ..Entitlement::clone(after) })
     });
     let mut counts = [0_u64; 3];
-    let mut problem = None;
-    for (count, entitlement) in counts.iter_mut().zip([before, after, both]) {
+    let counted = principals.into_iter().zip([before, after, both]);
+    for (count, (principal, entitlement)) in counts.iter_mut().zip(counted) {
         let Some(entitlement) = entitlement else { continue };
         *left = left.saturating_sub(1);
-        match trials.count(&pair.after.principal, entitlement).await {
+        match trials.count(principal, entitlement).await {
             Ok(counted) => *count = counted,
             Err(refused) => problem = Some(refused.to_string()),
         }
@@ -242,4 +267,18 @@ async fn rows(trials: &Trials<'_>, pair: &Pair, relation: &RelationName, left: &
         lost: before.saturating_sub(both),
         problem,
     }
+}
+
+/// An attribute that the two policies read differently of the principal.
+fn read_differently(pair: &Pair) -> Option<&str> {
+    let (before, after) = (&pair.before.principal.attributes, &pair.after.principal.attributes);
+    let differs = |(name, value): &(&String, &Value)| after.get(*name).is_some_and(|other| other != *value);
+    before.iter().find(differs).map(|(name, _)| name.as_str())
+}
+
+/// The principal with what both policies read.
+fn with_both(pair: &Pair) -> Principal {
+    let mut attributes = Attributes::clone(&pair.before.principal.attributes);
+    attributes.extend(Attributes::clone(&pair.after.principal.attributes));
+    Principal { attributes: Arc::new(attributes), ..Principal::clone(&pair.after.principal) }
 }

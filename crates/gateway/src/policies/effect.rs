@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ringfence_policy::{Denial, Entitlement, Permit, RelationName, View, VisibleColumn};
+use ringfence_policy::{Denial, Entitlement, Expression, Permit, RelationName, View, VisibleColumn};
 
 /// What a document changes for the people of an organization.
 #[derive(Debug, Clone, Default)]
@@ -102,18 +102,26 @@ pub struct RowsEffect {
     pub problem: Option<String>,
 }
 
-/// What two views of the same principal differ in, by relation.
-pub(super) fn differences(before: &View, after: &View) -> Vec<RelationEffect> {
+/// What two views of the same principal differ in, by relation. With `other_values` the two are of one principal of whom
+/// the policies read different attributes, so that equal conditions may show other rows.
+pub(super) fn differences(before: &View, after: &View, other_values: bool) -> Vec<RelationEffect> {
     let views = [before, after];
     let all = views.iter().flat_map(|view| view.relations.keys().chain(view.unresolved.keys()));
     let names: BTreeSet<&RelationName> = all.collect();
-    names.into_iter().filter_map(|name| difference(name, before, after)).collect()
+    names.into_iter().filter_map(|name| difference(name, before, after, other_values)).collect()
 }
 
-fn difference(name: &RelationName, before: &View, after: &View) -> Option<RelationEffect> {
+fn difference(
+    name: &RelationName,
+    before: &View,
+    after: &View,
+    other_values: bool,
+) -> Option<RelationEffect> {
     let entitlements = (before.relations.get(name), after.relations.get(name));
+    let other_rows = other_values && entitlements.0.is_some_and(|it| it.rows != Expression::truth(true));
     if let (Some(one), Some(other)) = entitlements
         && one == other
+        && !other_rows
     {
         return None;
     }
@@ -133,7 +141,7 @@ fn difference(name: &RelationName, before: &View, after: &View) -> Option<Relati
         columns_lost: beyond(columns.0, columns.1),
         columns_changed: changed(columns.0, columns.1),
         writes: writes(entitlements.0.map(|it| &**it), entitlements.1.map(|it| &**it)),
-        rows_change: entitlements.0.map(|it| &it.rows) != entitlements.1.map(|it| &it.rows),
+        rows_change: other_rows || entitlements.0.map(|it| &it.rows) != entitlements.1.map(|it| &it.rows),
         rows: Vec::new(),
     };
     let is_change = effect.access.0 != effect.access.1

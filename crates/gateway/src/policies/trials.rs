@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ringfence_engine::ResultSet;
 use ringfence_policy::{
-    Expectation, Expectations, Policy, Principal, Problem, RelationName, View, VisibleColumn, Who,
+    Attributes, Expectation, Expectations, Policy, Problem, RelationName, View, VisibleColumn, Who,
 };
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use super::people::made_up;
 use crate::access_rules::RuleSet;
 use crate::guarded::{Breadth, Seat, Snapshot};
 use crate::queries::{QueryRequest, Trial, Trials};
-use crate::{Call, Gateway, Refused};
+use crate::{Call, Code, Gateway, Refused};
 
 /// Expectations of one request.
 const MOST_TESTS: usize = 1_000;
@@ -116,24 +116,32 @@ impl Gateway {
             },
             failures: Vec::new(),
         };
-        let principal: Principal = match &test.who {
-            Who::User(user) => match self.user_of_organization(call, user).await {
-                Ok(principal) => principal,
-                Err(refused) if refused.code == crate::Code::NotFound => {
-                    outcome.failures.push(format!("there is no user `{user}` in your organization"));
-                    return Ok(outcome);
-                }
-                Err(refused) => return Err(refused),
-            },
-            Who::Person(person) => match made_up(call, person) {
-                Ok(principal) => principal,
-                Err(refused) => {
-                    outcome.failures.push(refused.to_string());
-                    return Ok(outcome);
-                }
-            },
+        let nothing = Attributes::new();
+        let (principal, stated) = match &test.who {
+            Who::User(user) => (self.user_of_organization(call, user).await, &nothing),
+            Who::Person(person) => (made_up(call, person), &person.attributes),
         };
-        let seat = trials.seat(snapshot, rules, &principal, test.current_schema.as_deref());
+        let principal = match (principal, &test.who) {
+            (Ok(principal), _) => Arc::new(principal),
+            (Err(refused), Who::User(user)) if refused.code == Code::NotFound => {
+                outcome.failures.push(format!("there is no user `{user}` in your organization"));
+                return Ok(outcome);
+            }
+            (Err(refused), Who::User(_)) => return Err(refused),
+            (Err(refused), Who::Person(_)) => {
+                outcome.failures.push(refused.to_string());
+                return Ok(outcome);
+            }
+        };
+        let schema = test.current_schema.as_deref();
+        let seat = match trials.seat(snapshot, rules, &principal, stated, schema).await {
+            Ok(seat) => seat,
+            // Whatever the principal sends hears the same.
+            Err(refused) => {
+                outcome.failures = judge(test, Err(refused));
+                return Ok(outcome);
+            }
+        };
         outcome.failures = if let Some(statement) = &test.query {
             let request = QueryRequest {
                 statement: statement.clone(),

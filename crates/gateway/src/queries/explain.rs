@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringfence_engine::RunOptions;
+use ringfence_engine::{RunOptions, SourceAddress};
 use ringfence_policy::{Permit, Principal, RelationName};
 use ringfence_store::connections::{Connection, Proof};
 
-use super::QueryRequest;
+use super::{QueryRequest, running};
 use crate::connections::address_of;
-use crate::guarded::not_ready;
+use crate::guarded::{Lens, not_ready};
 use crate::policies::may_govern;
 use crate::{Call, Code, Door, Gateway, Refused};
 
@@ -291,6 +291,20 @@ pub struct WhyColumn {
     pub value: Option<serde_json::Value>,
 }
 
+/// Where an administrator stands who asks about a user and a connection.
+struct Standpoint {
+    /// The place among running queries.
+    permit: running::Permit,
+    /// The call as one of the user.
+    target: Call,
+    asked: Asked,
+    connection: Connection,
+    address: SourceAddress,
+    /// What the user sees the connection through.
+    lens: Option<Lens>,
+    catalog_version: Option<i64>,
+}
+
 impl Gateway {
     /// Explains what becomes of a statement; it is not run. The administrator's view needs what reading the policy needs,
     /// and so does asking as somebody else; everybody else gets the caller's view of themselves.
@@ -340,24 +354,26 @@ impl Gateway {
         Ok(Call { principal, log: call.log.clone() })
     }
 
-    /// The connection that an administrator asks about: one of the own list. The operator has none, and asks about the
-    /// target's.
-    async fn connection_asked(
-        &self,
-        call: &Call,
-        target: &Call,
-        key: &str,
-    ) -> Result<(Connection, bool), Refused> {
-        let owner = if is_operator(call) { target } else { call };
+    /// The connection that an administrator asks about, as the user has it: one of the administrator's own list. The
+    /// operator has none, and asks about the user's.
+    async fn stand_before(&self, call: &Call, user: Option<&str>, key: &str) -> Result<Standpoint, Refused> {
+        let permit = self.enter(call).await?;
+        let target = self.stand_in(call, user).await?;
+        let owner = if is_operator(call) { &target } else { call };
         let connection = self.connection_of(owner, key).await?;
         if connection.proof != Proof::Proven {
             self.ask_for_proof(owner, &connection);
             return Err(not_ready());
         }
-        // Without an address it can be no connection that anything runs on.
-        address_of(&connection, &target.principal().org)?;
-        let own = self.shared.store.connections().get(&target.principal().user, &connection.key).await?;
-        Ok((connection, own.is_some()))
+        let principal = target.principal();
+        let address = address_of(&connection, &principal.org)?;
+        let own = self.shared.store.connections().get(&principal.user, &connection.key).await?;
+        let lens = self.lens(principal, &connection, &address).await?;
+        let source = self.shared.store.sources().get(connection.source).await?;
+        let catalog_version =
+            source.filter(|source| source.org == principal.org).map(|source| source.generation);
+        let asked = asked(principal, own.is_some());
+        Ok(Standpoint { permit, target, asked, connection, address, lens, catalog_version })
     }
 }
 

@@ -129,7 +129,7 @@ fn names_nothing_hidden(seat: &Seat, plan: &GuardedPlan) -> bool {
 pub(super) fn told(error: SourceError, statement: &str) -> Refused {
     let SourceError::Statement { message, sqlstate } = &error else { return error.into() };
     let Some((noun, name)) = missing_name(message, sqlstate.as_deref()) else { return error.into() };
-    let name = name.rsplit('.').next().unwrap_or_default().trim_matches('"');
+    let name = name.rsplit('.').next().unwrap_or_default().trim_matches(['"', '`']);
     if name.is_empty() || !statement.to_lowercase().contains(&name.to_lowercase()) {
         return Refused::new(
             Code::QueryFailed,
@@ -153,13 +153,20 @@ enum Noun {
 fn missing_name<'m>(message: &'m str, sqlstate: Option<&str>) -> Option<(Noun, &'m str)> {
     let postgres = |start: &str| {
         let name = message.strip_prefix(start).and_then(|rest| rest.strip_suffix(" does not exist"));
-        name.unwrap_or_default()
+        // Of USING, FOR UPDATE OF, a window or a composite value it is said in other words, with the name in quotes.
+        name.or_else(|| message.split('"').nth(1)).unwrap_or_default()
     };
     match sqlstate {
         Some("42703") => Some((Noun::Column, postgres("column "))),
         Some("42P01") => Some((Noun::Relation, postgres("relation "))),
-        // Schemas and other objects: a guarded statement names none that the guard did not look up.
-        Some("42704" | "3F000") => Some((Noun::Relation, "")),
+        // Windows; and schemas and other objects: a guarded statement names none that the guard did not look up.
+        Some("42704" | "3F000") => Some((Noun::Relation, postgres("window "))),
+        // MySQL and MariaDB, in their own words and in English; other languages have another form.
+        Some("42S22") => {
+            let name = message.strip_prefix("Unknown column '").and_then(|rest| rest.split_once("' in '"));
+            Some((Noun::Column, name.map_or("", |(name, _)| name)))
+        }
+        Some("42S02") => Some((Noun::Relation, "")),
         Some(_) => None,
         None => {
             let column = message.strip_prefix("no such column: ").map(|name| (Noun::Column, name));
@@ -219,12 +226,27 @@ mod tests {
         assert_eq!(tell("column o.note does not exist", Some("42703"), select), column);
         assert_eq!(tell("column \"note\" does not exist", Some("42703"), select), column);
         assert_eq!(tell("no such column: o.note", None, select), column);
+        assert_eq!(tell("Unknown column 'o.note' in 'SELECT'", Some("42S22"), select), column);
+        assert_eq!(tell("Unknown column 'note' in 'where clause'", Some("42S22"), select), column);
+        let missing = |name: &str| (Code::RelationUnknown, format!("relation \"{name}\" does not exist"));
+        for (message, sqlstate, name) in [
+            ("missing FROM-clause entry for table \"o\"", "42P01", "o"),
+            ("relation \"o\" in FOR UPDATE clause not found in FROM clause", "42P01", "o"),
+            ("window \"o\" does not exist", "42704", "o"),
+        ] {
+            assert_eq!(tell(message, Some(sqlstate), select), missing(name), "{message}");
+        }
+        let using = "column \"note\" specified in USING clause does not exist in left table";
+        assert_eq!(tell(using, Some("42703"), select), column);
         for (message, sqlstate) in [
             ("column \"tenant_secret\" does not exist", Some("42703")),
             ("relation \"hidden.members\" does not exist", Some("42P01")),
             ("la colonne \u{ab} tenant_secret \u{bb} n'existe pas", Some("42703")),
             ("no such column: tenant_secret", None),
             ("no such table: main.members", None),
+            ("Unknown column 'tenant_secret' in 'WHERE'", Some("42S22")),
+            ("Champ 'note' inconnu dans WHERE", Some("42S22")),
+            ("Table 'shop.members' doesn't exist", Some("42S02")),
             ("type \"mood\" does not exist", Some("42704")),
         ] {
             let (code, text) = tell(message, sqlstate, select);

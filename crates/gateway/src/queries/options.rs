@@ -14,16 +14,6 @@ const MAX_SETTINGS: usize = 32;
 const ALLOWED: &str =
     "TimeZone, DateStyle, IntervalStyle, extra_float_digits, statement_timeout, lock_timeout, work_mem";
 
-/// Of a statement that is planned on nobody's wish.
-pub(crate) fn planning_options(config: &GatewayConfig) -> RunOptions {
-    RunOptions {
-        timeout: config.query_timeout,
-        max_rows: 1,
-        max_bytes: config.max_result_bytes,
-        ..RunOptions::default()
-    }
-}
-
 pub(super) fn options(config: &GatewayConfig, request: &QueryRequest) -> Result<RunOptions, Refused> {
     let timeout = match request.timeout_ms {
         None | Some(0) => config.query_timeout,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ringfence_engine::{ResultSet, RunOptions, SourceAddress, Value};
-use ringfence_policy::{ConnectionKind, Entitlement, Principal, RunMode, View};
+use ringfence_policy::{Attributes, ConnectionKind, Entitlement, Principal, RunMode, View};
 use ringfence_store::connections::Connection;
 
 use super::running::Permit;
@@ -44,17 +44,23 @@ impl<'a> Trials<'a> {
         Ok(Self { gateway, connection, address, permit })
     }
 
-    /// The principal before the snapshot; names without a schema are looked up in `schema` first.
-    pub(crate) fn seat(
+    /// The principal before the snapshot; names without a schema are looked up in `schema` first. What the policy reads
+    /// about the principal is read, but for what is `stated`.
+    pub(crate) async fn seat(
         &self,
         snapshot: &Snapshot,
         rules: &Arc<RuleSet>,
-        principal: &Principal,
+        principal: &Arc<Principal>,
+        stated: &Attributes,
         schema: Option<&str>,
-    ) -> Arc<Seat> {
+    ) -> Result<Arc<Seat>, Refused> {
         let schema = schema.and_then(|name| find_schema(&snapshot.shown.catalog, name));
         let stored = schema.map(|schema| schema.name.as_str());
-        snapshot.seat(principal, stored, rules, &self.gateway.shared.store)
+        let mut principal = self.gateway.with_attributes(principal, self.connection, snapshot).await?;
+        if !stated.is_empty() {
+            Arc::make_mut(&mut Arc::make_mut(&mut principal).attributes).extend(stated.clone());
+        }
+        Ok(snapshot.seat(&principal, stored, rules, &self.gateway.shared.store))
     }
 
     /// Runs a statement that reads, as the seat's principal would.

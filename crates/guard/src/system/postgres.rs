@@ -109,7 +109,7 @@ const COLUMNS: &[Row] = &[
     ("scope_schema", "name", Null),
     ("scope_name", "name", Null),
     ("maximum_cardinality", "integer", Null),
-    ("dtd_identifier", "text", Null),
+    ("dtd_identifier", "name", Null),
     ("is_self_referencing", "text", Text("NO")),
     ("is_identity", "text", Text("NO")),
     ("identity_generation", "text", Null),
@@ -334,46 +334,36 @@ const PG_VIEWS: &[Row] = &[
 ];
 
 pub(super) const INFORMATION: &[SystemRelation] = &[
-    SystemRelation { schema: "information_schema", name: "schemata", of: Of::Schemas, columns: SCHEMATA },
-    SystemRelation { schema: "information_schema", name: "tables", of: Of::Relations, columns: TABLES },
-    SystemRelation { schema: "information_schema", name: "columns", of: Of::Columns, columns: COLUMNS },
-    SystemRelation { schema: "information_schema", name: "views", of: Of::Views, columns: VIEWS },
-    SystemRelation {
-        schema: "information_schema",
-        name: "table_constraints",
-        of: Of::Keys,
-        columns: TABLE_CONSTRAINTS,
-    },
-    SystemRelation {
-        schema: "information_schema",
-        name: "key_column_usage",
-        of: Of::KeyColumns,
-        columns: KEY_COLUMN_USAGE,
-    },
-    SystemRelation {
-        schema: "information_schema",
-        name: "referential_constraints",
-        of: Of::ForeignKeys,
-        columns: REFERENTIAL_CONSTRAINTS,
-    },
-    SystemRelation {
-        schema: "information_schema",
-        name: "constraint_column_usage",
-        of: Of::KeyColumns,
-        columns: CONSTRAINT_COLUMN_USAGE,
-    },
+    information("schemata", Of::Schemas, SCHEMATA),
+    information("tables", Of::Relations, TABLES),
+    information("columns", Of::Columns, COLUMNS),
+    information("views", Of::Views, VIEWS),
+    information("table_constraints", Of::Keys, TABLE_CONSTRAINTS),
+    information("key_column_usage", Of::KeyColumns, KEY_COLUMN_USAGE),
+    information("referential_constraints", Of::ForeignKeys, REFERENTIAL_CONSTRAINTS),
+    information("constraint_column_usage", Of::KeyColumns, CONSTRAINT_COLUMN_USAGE),
 ];
 
 pub(super) const CATALOG: &[SystemRelation] = &[
-    SystemRelation { schema: "pg_catalog", name: "pg_namespace", of: Of::Schemas, columns: NAMESPACE },
-    SystemRelation { schema: "pg_catalog", name: "pg_class", of: Of::Relations, columns: CLASS },
-    SystemRelation { schema: "pg_catalog", name: "pg_attribute", of: Of::Columns, columns: ATTRIBUTE },
-    SystemRelation { schema: "pg_catalog", name: "pg_type", of: Of::Types, columns: TYPE },
-    SystemRelation { schema: "pg_catalog", name: "pg_index", of: Of::PrimaryKeys, columns: INDEX },
-    SystemRelation { schema: "pg_catalog", name: "pg_constraint", of: Of::Keys, columns: CONSTRAINT },
-    SystemRelation { schema: "pg_catalog", name: "pg_description", of: Of::Nothing, columns: DESCRIPTION },
-    SystemRelation { schema: "pg_catalog", name: "pg_attrdef", of: Of::Nothing, columns: ATTRDEF },
-    SystemRelation { schema: "pg_catalog", name: "pg_inherits", of: Of::Nothing, columns: INHERITS },
-    SystemRelation { schema: "pg_catalog", name: "pg_tables", of: Of::Tables, columns: PG_TABLES },
-    SystemRelation { schema: "pg_catalog", name: "pg_views", of: Of::Views, columns: PG_VIEWS },
+    catalog("pg_namespace", Of::Schemas, NAMESPACE),
+    catalog("pg_class", Of::Relations, CLASS),
+    catalog("pg_attribute", Of::Columns, ATTRIBUTE),
+    catalog("pg_type", Of::Types, TYPE),
+    catalog("pg_index", Of::PrimaryKeys, INDEX),
+    catalog("pg_constraint", Of::Keys, CONSTRAINT),
+    catalog("pg_description", Of::Nothing, DESCRIPTION),
+    catalog("pg_attrdef", Of::Nothing, ATTRDEF),
+    catalog("pg_inherits", Of::Nothing, INHERITS),
+    catalog("pg_tables", Of::Tables, PG_TABLES),
+    catalog("pg_views", Of::Views, PG_VIEWS),
 ];
+
+/// A relation of `information_schema`.
+const fn information(name: &'static str, of: Of, columns: &'static [Row]) -> SystemRelation {
+    SystemRelation { schema: "information_schema", name, of, columns }
+}
+
+/// A relation of `pg_catalog`.
+const fn catalog(name: &'static str, of: Of, columns: &'static [Row]) -> SystemRelation {
+    SystemRelation { schema: "pg_catalog", name, of, columns }
+}

@@ -1,7 +1,7 @@
 //! Expressions of a policy as PostgreSQL's text, over a row that has a name.
 
 use crate::catalog::Catalog;
-use crate::expression::{BinaryOperator, Expression, IsTest, Literal, PrincipalPath, RelationName, SubQuery};
+use crate::expression::{Expression, Literal, PrincipalPath, RelationName, SubQuery};
 
 /// Types whose name is enough for a cast. A column of another type is compared as text.
 const PLAIN_TYPES: [&str; 12] = [
@@ -102,15 +102,10 @@ impl Scope<'_> {
             Expression::Not(operand) => format!("(NOT {})", self.print(operand)),
             Expression::Negate(operand) => format!("(- {})", self.print(operand)),
             Expression::Binary { left, operator, right } => {
-                format!("({} {} {})", self.beside(left, right), word(*operator), self.beside(right, left))
+                format!("({} {} {})", self.beside(left, right), operator.sql(), self.beside(right, left))
             }
             Expression::Is { operand, test, negated } => {
-                let test = match test {
-                    IsTest::Null => "NULL",
-                    IsTest::True => "TRUE",
-                    IsTest::False => "FALSE",
-                };
-                format!("({} IS {}{test})", self.print(operand), if *negated { "NOT " } else { "" })
+                format!("({} IS {}{test})", self.print(operand), not(*negated))
             }
             Expression::InList { operand, list, negated } => {
                 let list = list.iter().map(|item| self.beside(item, operand)).collect::<Vec<_>>().join(", ");
@@ -221,25 +216,4 @@ fn print_literal(literal: &Literal) -> String {
 
 const fn not(negated: bool) -> &'static str {
     if negated { "NOT " } else { "" }
-}
-
-const fn word(operator: BinaryOperator) -> &'static str {
-    match operator {
-        BinaryOperator::And => "AND",
-        BinaryOperator::Or => "OR",
-        BinaryOperator::Equal => "=",
-        BinaryOperator::NotEqual => "<>",
-        BinaryOperator::Less => "<",
-        BinaryOperator::LessOrEqual => "<=",
-        BinaryOperator::Greater => ">",
-        BinaryOperator::GreaterOrEqual => ">=",
-        BinaryOperator::Plus => "+",
-        BinaryOperator::Minus => "-",
-        BinaryOperator::Multiply => "*",
-        BinaryOperator::Divide => "/",
-        BinaryOperator::Modulo => "%",
-        BinaryOperator::Concatenate => "||",
-        BinaryOperator::JsonMember => "->",
-        BinaryOperator::JsonMemberText => "->>",
-    }
 }

@@ -9,7 +9,7 @@ use ringfence_policy::resolve::resolve_query;
 use ringfence_policy::{ConnectionKind, Denial, Expression, Policy, Principal};
 use serde_json::{Value, json};
 
-use crate::world::{Rows, catalog, ids, load, name, principal, rows, seen};
+use crate::world::{Rows, catalog, ids, load, name, plain_question, principal, rows, seen};
 
 fn problems(query: &str) -> Vec<String> {
     let document =
@@ -144,20 +144,14 @@ models: { S: { table: sales, scoping: { tenant: principal.attributes.mine } } }"
 
 #[test]
 fn long_lists_have_steps_where_there_are_no_arrays() {
+    use ringfence_policy::decide;
     use ringfence_policy::expression::ListShape;
-    use ringfence_policy::{Question, decide};
     let shape = |kind: ConnectionKind, count: usize| {
         let text = "search_schemas: [public]\nmodels: { S: { table: sales, scoping: { tenant: principal.attributes.t } } }";
         let policy = Policy::load("p", text, kind).unwrap();
         let tenants: Vec<String> = (0..count).map(|number| number.to_string()).collect();
         let (catalog, who) = (catalog(), principal("a", "u", &[], json!({"t": tenants})));
-        let question = Question {
-            policy: &policy,
-            catalog: &catalog,
-            unfiltered: &catalog,
-            rules: &[],
-            principal: &who,
-        };
+        let question = plain_question(&policy, &catalog, &who);
         match decide(question, &name("sales")).unwrap().rows {
             Expression::InPrincipal { values, .. } => values,
             other => panic!("{other:?}"),

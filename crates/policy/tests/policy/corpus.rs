@@ -1,12 +1,12 @@
 //! The guard corpus's policy in the document's words: everything that it says can be said.
 
 use ringfence_policy::{
-    Catalog, Column, ConnectionKind, Denial, Entitlement, Permit, Policy, Principal, Question, Relation,
-    RelationName, Schema, decide,
+    Catalog, Column, ConnectionKind, Denial, Entitlement, Permit, Policy, Principal, Relation, RelationName,
+    Schema, decide,
 };
 use serde_json::json;
 
-use crate::world::principal;
+use crate::world::{plain_question, principal};
 
 const TABLES: [(&str, &str); 9] = [
     ("currencies", "code name rate"),
@@ -36,8 +36,7 @@ fn asked(role: &str, table: &str) -> Result<Entitlement, Denial> {
     let schemas = vec![Schema { name: "public".to_owned(), relations: relations.to_vec() }];
     let catalog = Catalog { database: "db".to_owned(), schemas };
     let who: Principal = principal("1", "2", &[role], json!({"tenant_ids": [1]}));
-    let question =
-        Question { policy: &policy, catalog: &catalog, unfiltered: &catalog, rules: &[], principal: &who };
+    let question = plain_question(&policy, &catalog, &who);
     decide(question, &RelationName::new("public", table))
 }
 

@@ -1,9 +1,9 @@
 //! Drift: what a database that moved suspends, for whom, and what it leaves alone.
 
-use ringfence_policy::{Catalog, Denial, Footprint, Policy, Question, decide, view};
+use ringfence_policy::{Catalog, Denial, Footprint, Policy, decide, view};
 use serde_json::json;
 
-use crate::world::{catalog, load, name, principal};
+use crate::world::{catalog, load, name, plain_question, principal};
 
 /// The catalog after a change: `table.column` is renamed, retyped (`column:type`) or, without a column, dropped.
 fn after(change: &str) -> Catalog {
@@ -100,13 +100,7 @@ fn only_who_could_see_it_hears_that_a_relation_is_suspended() {
             [(&["boss"][..], Err(Denial::Suspended)), (&[], Err(Denial::Invisible(name("sales"))))]
         {
             let who = principal("a", "u", roles, json!({}));
-            let question = Question {
-                policy: &policy,
-                catalog: &catalog,
-                unfiltered: &catalog,
-                rules: &[],
-                principal: &who,
-            };
+            let question = plain_question(&policy, &catalog, &who);
             assert_eq!(decide(question, &name("sales")).map(drop), expected, "{change} {roles:?}");
             let seen = view(question);
             assert!(!seen.relations.contains_key(&name("sales")));
@@ -122,8 +116,7 @@ fn what_inherits_from_a_suspended_relation_is_suspended_too() {
     let text = "models: { S: { table: sales }, H: { table: shops, scoping: { tenant: principal.tenant_id } } }\njoins: [ { from: sales.shop, to: shops.id, inherit: true } ]";
     let (policy, catalog) = moved(text, "shops.tenant");
     let who = principal("a", "u", &[], json!({}));
-    let question =
-        Question { policy: &policy, catalog: &catalog, unfiltered: &catalog, rules: &[], principal: &who };
+    let question = plain_question(&policy, &catalog, &who);
     assert_eq!(decide(question, &name("sales")).map(drop), Err(Denial::Suspended));
     assert_eq!(decide(question, &name("shops")).map(drop), Err(Denial::Suspended));
 }
@@ -134,8 +127,7 @@ fn what_is_gone_behind_filters_is_missing() {
     let (mut policy, catalog) = moved("models: { S: { table: sales } }", "sales");
     policy.drift.hide_gone();
     let who = principal("a", "u", &[], json!({}));
-    let question =
-        Question { policy: &policy, catalog: &catalog, unfiltered: &catalog, rules: &[], principal: &who };
+    let question = plain_question(&policy, &catalog, &who);
     assert_eq!(decide(question, &name("sales")).map(drop), Err(Denial::Invisible(name("sales"))));
     assert!(view(question).unresolved.is_empty());
 }

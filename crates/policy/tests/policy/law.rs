@@ -1,16 +1,14 @@
 //! The law of access, clause by clause: who sees which rows, and who does not.
 
 use ringfence_policy::evaluate::Datum;
-use ringfence_policy::parse::{Scope, parse_condition};
 use ringfence_policy::{
-    AccessRule, Catalog, ConnectionKind, Denial, Entitlement, Expression, OrgId, Permit, Policy, Principal,
-    Question, RuleKind, Subject, TenantId, UserId, decide, decide_with_reasons, view,
+    Catalog, ConnectionKind, Denial, Entitlement, Expression, Permit, Policy, Principal, Question, Subject,
+    decide, decide_with_reasons, view,
 };
 use serde_json::{Value, json};
 
-use crate::world::{catalog, load, name, principal, seen};
-
-const ALL: &[i128] = &[1, 2, 3, 4, 5, 6];
+use crate::access_rules::rule;
+use crate::world::{EVERY_SALE, catalog, load, name, plain_question, principal, seen};
 
 /// `policy`: models after `models:`; then who, and the ids of sales that they see.
 fn check(policy: &str, cases: &[(Principal, &[i128])]) {
@@ -31,16 +29,16 @@ fn what_no_model_names_is_invisible() {
     let who = of("a", &["member"], json!({}));
     let cases = [
         ("models: {}", "sales", invisible("sales")),
-        ("default: allow", "sales", Ok(ALL.to_vec())),
+        ("default: allow", "sales", Ok(EVERY_SALE.to_vec())),
         ("default: allow", "nothing", invisible("nothing")),
-        ("models: { Sale: { table: sales } }", "sales", Ok(ALL.to_vec())),
+        ("models: { Sale: { table: sales } }", "sales", Ok(EVERY_SALE.to_vec())),
         ("models: { Sale: { table: sales } }", "shops", invisible("shops")),
         ("default: allow\nmodels: { Sale: { table: sales, allowed: false } }", "sales", invisible("sales")),
-        ("models: { Sale: { table: sales, roles: [member, x] } }", "sales", Ok(ALL.to_vec())),
-        ("models: { Sale: { table: sales, roles: [api-user] } }", "sales", Ok(ALL.to_vec())),
+        ("models: { Sale: { table: sales, roles: [member, x] } }", "sales", Ok(EVERY_SALE.to_vec())),
+        ("models: { Sale: { table: sales, roles: [api-user] } }", "sales", Ok(EVERY_SALE.to_vec())),
         ("default: allow\nmodels: { Sale: { table: sales, roles: [boss] } }", "sales", invisible("sales")),
         ("models: { Sale: { table: sales, roles: [] } }", "sales", invisible("sales")),
-        ("models: { Sale: { table: sales, except_roles: [boss] } }", "sales", Ok(ALL.to_vec())),
+        ("models: { Sale: { table: sales, except_roles: [boss] } }", "sales", Ok(EVERY_SALE.to_vec())),
         ("models: { Sale: { table: sales, except_roles: [member] } }", "sales", invisible("sales")),
     ];
     for (policy, table, expected) in cases {
@@ -92,8 +90,8 @@ fn a_missing_value_is_an_error() {
         (json!({"t": {"u": null}}), vec![], required.clone()),
         (json!({"t": {"u": {"v": 1}}}), vec![], required.clone()),
         (json!({"t": {"u": [["a"]]}}), vec![], required),
-        (json!({"t": {"u": "a"}}), vec![], Ok(ALL.to_vec())),
-        (json!({}), vec!["boss"], Ok(ALL.to_vec())),
+        (json!({"t": {"u": "a"}}), vec![], Ok(EVERY_SALE.to_vec())),
+        (json!({}), vec!["boss"], Ok(EVERY_SALE.to_vec())),
     ];
     for (attributes, roles, expected) in cases {
         let who = of("a", &roles, attributes.clone());
@@ -101,13 +99,7 @@ fn a_missing_value_is_an_error() {
     }
     let (catalog, policy) = (catalog(), load(policy));
     let who = of("a", &[], json!({}));
-    let view = view(Question {
-        policy: &policy,
-        catalog: &catalog,
-        unfiltered: &catalog,
-        rules: &[],
-        principal: &who,
-    });
+    let view = view(plain_question(&policy, &catalog, &who));
     assert!(view.relations.is_empty());
     assert_eq!(view.unresolved.keys().collect::<Vec<_>>(), [&name("sales")]);
 }
@@ -148,7 +140,7 @@ fn policies_narrow_extend_and_bypass() {
             "{ name: b, condition: \"'boss' IN principal.roles\", bypass: true }, { name: n, condition: \"status = 'done'\" }",
         ),
         &[
-            (of("a", &["boss"], json!({})), ALL),
+            (of("a", &["boss"], json!({})), EVERY_SALE),
             (of("a", &["bos"], json!({})), &[]),
             (of("b", &[], json!({})), &[4]),
         ],
@@ -157,7 +149,7 @@ fn policies_narrow_extend_and_bypass() {
     check(
         &sale("{ name: b, condition: \"principal.attributes.level > 3\", bypass: true }"),
         &[
-            (of("a", &[], json!({"level": 4})), ALL),
+            (of("a", &[], json!({"level": 4})), EVERY_SALE),
             (of("a", &[], json!({"level": 3})), &[1, 2, 3]),
             (of("a", &[], json!({"level": "many"})), &[1, 2, 3]),
             (of("a", &[], json!({})), &[1, 2, 3]),
@@ -205,153 +197,23 @@ fn what_hides_the_target_hides_the_rows() {
     let who = || of("a", &["PARIS"], json!({}));
     let open = "models: { Sale: { table: sales }, Shop: { table: shops }, Region: { table: regions } }\n";
     let paris = "restrictions: { PARIS: [ { table: shops, column: city, in: [Paris] } ] }\n";
-    check(&format!("{open}{JOINS}{paris}"), &[(who(), &[1, 3]), (of("a", &[], json!({})), ALL)]);
-    check(&format!("{open}{paris}joins: [ {{ from: sales.shop, to: shops.id }} ]"), &[(who(), ALL)]);
+    check(&format!("{open}{JOINS}{paris}"), &[(who(), &[1, 3]), (of("a", &[], json!({})), EVERY_SALE)]);
+    check(&format!("{open}{paris}joins: [ {{ from: sales.shop, to: shops.id }} ]"), &[(who(), EVERY_SALE)]);
     // Two joins away.
     let region = "models: { Sale: { table: sales }, Shop: { table: shops }, Region: { table: regions, scoping: { tenant: principal.tenant_id } } }\n";
     check(&format!("{region}{JOINS}"), &[(who(), &[1, 2, 3, 6]), (of("b", &[], json!({})), &[4, 5])]);
     // The target is no model, or not for these roles.
     check(&format!("models: {{ Sale: {{ table: sales }} }}\n{JOINS}"), &[(who(), &[])]);
     let gated = "models: { Sale: { table: sales }, Shop: { table: shops, except_roles: [PARIS] }, Region: { table: regions } }\n";
-    check(&format!("{gated}{JOINS}"), &[(who(), &[]), (of("a", &[], json!({})), ALL)]);
+    check(&format!("{gated}{JOINS}"), &[(who(), &[]), (of("a", &[], json!({})), EVERY_SALE)]);
     let policy = load(&format!("{open}{JOINS}"));
     let block = rule("shops", None, None, None);
     assert_eq!(seen(&policy, &[block], &who(), "sales"), Ok(vec![]));
 }
 
-fn rule(table: &str, tenant: Option<&str>, user: Option<&str>, filter: Option<&str>) -> AccessRule {
-    let table = name(table);
-    let scope = Scope { relation: Some(&table), kind: ConnectionKind::Postgresql, schema: "public" };
-    let kind = filter.map_or(RuleKind::Block, |text| RuleKind::Filter(parse_condition(text, scope).unwrap()));
-    AccessRule {
-        id: filter.unwrap_or("block").to_owned(),
-        kind,
-        org: (tenant.is_some() || user.is_some()).then(|| OrgId::new("acme").unwrap()),
-        tenant: tenant.map(|tenant| TenantId::new(tenant).unwrap()),
-        user: user.map(|user| UserId::new(user).unwrap()),
-        table,
-    }
-}
-
-#[test]
-fn the_tightest_rule_counts() {
-    let policy = load("default: allow\n");
-    let anybody = rule("sales", None, None, Some("id > 1"));
-    let tenant = rule("sales", Some("a"), None, Some("id > 2"));
-    let user = rule("sales", Some("a"), Some("u"), Some("id > 3 OR owner = principal.user_id"));
-    let other_user = rule("sales", Some("a"), Some("v"), Some("id > 5"));
-    let same_scope = rule("sales", Some("a"), Some("u"), Some("id < 6"));
-    let block = |tenant| rule("sales", tenant, None, None);
-    let hidden = Err(Denial::Invisible(name("sales")));
-    let cases = [
-        (vec![], Ok(ALL.to_vec())),
-        (vec![anybody.clone()], Ok(vec![2, 3, 4, 5, 6])),
-        (vec![anybody.clone(), tenant.clone()], Ok(vec![3, 4, 5, 6])),
-        (vec![user.clone(), tenant.clone(), anybody.clone()], Ok(vec![1, 4, 5, 6])),
-        (vec![other_user.clone()], Ok(ALL.to_vec())),
-        (vec![user.clone(), same_scope], Ok(vec![1, 4, 5])),
-        (vec![rule("shops", None, None, Some("id > 9"))], Ok(ALL.to_vec())),
-        (vec![block(Some("a"))], hidden.clone()),
-        (vec![block(Some("b"))], Ok(ALL.to_vec())),
-        // A wider block is not lifted by a tighter filter.
-        (vec![user, block(None)], hidden),
-    ];
-    let who = of("a", &[], json!({}));
-    for (rules, expected) in cases {
-        assert_eq!(seen(&policy, &rules, &who, "sales"), expected, "{rules:?}");
-    }
-}
-
-#[test]
-fn variables_of_rules_are_values_of_the_principal() {
-    let policy = load("default: allow\n");
-    let check = |text: &str, attributes, expected: Result<&[i128], &str>| {
-        let kind = RuleKind::filter(text, &name("sales"), ConnectionKind::Postgresql);
-        let rule = AccessRule { kind: kind.unwrap(), ..rule("sales", None, None, None) };
-        let decided = seen(&policy, &[rule], &of("a", &[], attributes), "sales");
-        let expected = expected
-            .map(<[_]>::to_vec)
-            .map_err(|attribute| Denial::ScopeRequired { attribute: attribute.to_owned() });
-        assert_eq!(decided, expected, "{text}");
-    };
-    let own = || check_attributes();
-    check("id = {least} OR '{least}' = status", own(), Ok(&[2]));
-    check("id IN ({few})", own(), Ok(&[1, 3]));
-    check("id IN ({few}, 2)", own(), Ok(&[1, 2, 3]));
-    check("id NOT IN ({few}, {least})", own(), Ok(&[4, 5, 6]));
-    check("id > {least} OR id IN ( {none} )", own(), Ok(&[3, 4, 5, 6]));
-    // An empty list is NULL: neither in it nor not in it.
-    check("id IN ({none})", own(), Ok(&[]));
-    check("id NOT IN ({none})", own(), Ok(&[]));
-    check("'usage:api' IN ({permissions}) AND {tenant_id} = 'a' AND {org_id} <> {user_id}", own(), Ok(ALL));
-    check("{user_id} = 'me'", json!({}), Ok(&[]));
-    // An own variable goes before what everybody has.
-    check("{user_id} = 'me'", json!({"user_id": "me"}), Ok(ALL));
-    check("{user_id} = 'me'", json!({"user_id": null}), Ok(&[]));
-    check("id > {nobody} OR id < 9", json!({}), Err("{nobody}"));
-    check("id NOT IN ({nobody})", json!({}), Err("{nobody}"));
-}
-
-fn check_attributes() -> Value {
-    json!({"least": 2, "few": [1, 3], "none": []})
-}
-
-#[test]
-fn a_rule_is_one_condition() {
-    for text in [
-        "",
-        " ",
-        "id > 1; DROP TABLE sales",
-        "id > 1) OR (1 = 1",
-        "id > 1 --",
-        "{}",
-        "{ user id }",
-        "{\"user_id\"} = 1",
-        "{ringfence} = 1",
-        "{user_id}.x = 'a'",
-        "x.{user_id} = 'a'",
-        "id = {user_id",
-        "id = user_id}",
-        "{roles} = 'a' OR 1",
-        "id IN (SELECT id FROM {sales})(",
-        "{user_id}(1) = 1",
-        "pg_sleep(1) IS NULL",
-        "(SELECT id FROM sales) = 1",
-    ] {
-        let kind = RuleKind::filter(text, &name("sales"), ConnectionKind::Postgresql);
-        // A comment ends with the text, so that it eats nothing.
-        assert_eq!(kind.is_ok(), text == "id > 1 --", "{text}: {kind:?}");
-    }
-    let policy =
-        "models: { Sale: { table: sales, row_policies: [ { name: x, condition: \"owner = {user_id}\" } ] } }";
-    assert!(Policy::load("p", policy, ConnectionKind::Postgresql).is_err(), "braces are for access rules");
-}
-
-#[test]
-fn what_binds_is_told() {
-    let user = rule("sales", Some("a"), Some("u"), Some("id > 3"));
-    let tenant = rule("sales", Some("a"), None, Some("id > 2"));
-    let other = rule("sales", Some("b"), None, Some("id > 4"));
-    let block = rule("sales", None, None, None);
-    let who = of("a", &[], json!({}));
-    let rules = [tenant.clone(), user.clone(), other.clone()];
-    let ids = |rules: &[AccessRule]| -> Vec<String> {
-        AccessRule::binding(rules, &name("sales"), &who).iter().map(|rule| rule.id.clone()).collect()
-    };
-    assert_eq!(ids(&rules), ["id > 3"]);
-    assert_eq!(ids(&[rules.to_vec(), vec![block.clone()]].concat()), ["block"]);
-    assert_eq!(ids(std::slice::from_ref(&other)), [""; 0]);
-    assert!(user.overrides(&tenant) && !tenant.overrides(&user) && !user.overrides(&other));
-    assert!(!user.overrides(&block) && !user.overrides(&user));
-    assert_eq!(RuleKind::Block.own_variables(), [""; 0]);
-}
-
 fn decided(policy: &str, who: &Principal, table: &str) -> Result<Entitlement, Denial> {
     let (catalog, policy) = (catalog(), load(policy));
-    decide(
-        Question { policy: &policy, catalog: &catalog, unfiltered: &catalog, rules: &[], principal: who },
-        &name(table),
-    )
+    decide(plain_question(&policy, &catalog, who), &name(table))
 }
 
 #[test]
@@ -434,8 +296,7 @@ fn reasons_name_the_rules() {
   Sale: {{ table: sales, scoping: {{ tenant: principal.tenant_id }}, fields: {{ email: deny }}, row_policies: [ {{ name: mine, condition: 'owner = principal.user_id' }} ] }}
   Shop: {{ table: shops, scoping: {{ tenant: principal.tenant_id }} }}\n  Region: {{ table: regions }}\n{JOINS}"));
     let (catalog, who) = (catalog(), of("a", &[], json!({})));
-    let question =
-        Question { policy: &policy, catalog: &catalog, unfiltered: &catalog, rules: &[], principal: &who };
+    let question = plain_question(&policy, &catalog, &who);
     let (decided, reasons) = decide_with_reasons(question, &name("sales"));
     assert_eq!(decided, decide(question, &name("sales")));
     let told: Vec<String> = reasons.iter().map(ToString::to_string).collect();
@@ -470,13 +331,7 @@ fn what_has_no_effect_is_told() {
     );
     let told = |roles: &[&str]| {
         let (catalog, who) = (catalog(), of("a", roles, json!({})));
-        let question = Question {
-            policy: &policy,
-            catalog: &catalog,
-            unfiltered: &catalog,
-            rules: &[],
-            principal: &who,
-        };
+        let question = plain_question(&policy, &catalog, &who);
         let (decided, reasons) = decide_with_reasons(question, &name("sales"));
         let of_rows = reasons.iter().filter(|reason| reason.subject == Subject::Rows);
         (decided.is_ok(), of_rows.map(ToString::to_string).collect::<Vec<_>>())
@@ -498,8 +353,7 @@ fn what_has_no_effect_is_told() {
         "models: { Sale: { table: sales, row_policies: [ { name: mine, roles: [SELLER], condition: 'owner = principal.user_id' } ] } }",
     );
     let (catalog, who) = (catalog(), of("a", &[], json!({})));
-    let question =
-        Question { policy: &seller, catalog: &catalog, unfiltered: &catalog, rules: &[], principal: &who };
+    let question = plain_question(&seller, &catalog, &who);
     let (_, reasons) = decide_with_reasons(question, &name("sales"));
     assert!(reasons.iter().any(|reason| reason.rule == "the row policy mine, which is for roles SELLER"));
 }
@@ -530,13 +384,7 @@ fn catalogs_of_the_database_are_never_visible() {
     let schemas = vec![schema("information_schema"), schema("public")];
     let catalog = Catalog { database: "d".to_owned(), schemas };
     let principal = of("a", &[], json!({}));
-    let seen = view(Question {
-        policy: &policy,
-        catalog: &catalog,
-        unfiltered: &catalog,
-        rules: &[],
-        principal: &principal,
-    });
+    let seen = view(plain_question(&policy, &catalog, &principal));
     let names: Vec<String> = seen.relations.keys().map(ToString::to_string).collect();
     assert_eq!(names, ["public.columns"]);
 }

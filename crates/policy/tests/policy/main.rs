@@ -1,5 +1,6 @@
 //! What a policy says and what follows from it, on rows in memory.
 
+mod access_rules;
 mod attributes;
 mod budgets;
 mod corpus;

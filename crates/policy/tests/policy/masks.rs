@@ -2,10 +2,10 @@
 
 use ringfence_policy::evaluate::{Datum, World, evaluate};
 use ringfence_policy::mask::{Mask, MaskPattern, mask_expression};
-use ringfence_policy::{Column, ConnectionKind, Expression, Question, decide};
+use ringfence_policy::{Column, ConnectionKind, Expression, decide};
 use serde_json::json;
 
-use crate::world::{Rows, catalog, load, name, principal, row};
+use crate::world::{Rows, catalog, load, name, plain_question, principal, row};
 
 fn text_column(data_type: &str) -> Column {
     Column { name: "c".to_owned(), data_type: data_type.to_owned(), ..Column::default() }
@@ -90,13 +90,7 @@ fn masks_have_the_type_of_their_column() {
 fn a_mask_that_cannot_be_made_hides() {
     let columns = |policy: &str, attributes| {
         let (policy, catalog, who) = (load(policy), catalog(), principal("a", "u", &[], attributes));
-        let question = Question {
-            policy: &policy,
-            catalog: &catalog,
-            unfiltered: &catalog,
-            rules: &[],
-            principal: &who,
-        };
+        let question = plain_question(&policy, &catalog, &who);
         decide(question, &name("sales")).unwrap().hidden
     };
     let hash = "models: { S: { table: sales, fields: { email: hash } } }";

@@ -15,7 +15,7 @@ use ringfence_policy::{
 use serde_json::{Value, json};
 
 use crate::reference::Reference;
-use crate::world::{catalog, ids, load, name, principal, rows, seen};
+use crate::world::{catalog, ids, load, name, plain_question, principal, rows, seen};
 
 /// Conditions on sales: with and without the principal, with NULLs on both sides.
 const SALES: [&str; 18] = [
@@ -305,7 +305,7 @@ proptest! {
         let context: SearchContext = serde_json::from_value(
             json!({"type": "exclusion", "table_name": table, "column_name": column})).unwrap();
         let narrowed = ContentFilters::new(&[context], &[]).unwrap().narrow(&catalog);
-        let question = Question { policy: &policy, catalog: &catalog, unfiltered: &catalog, rules: &[], principal: &who };
+        let question = plain_question(&policy, &catalog, &who);
         let (before, after) = (view(question), view(Question { catalog: &narrowed, ..question }));
         for (name, entitlement) in &after.relations {
             let (rows, relation) = (rows(), name.clone());

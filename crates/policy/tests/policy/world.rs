@@ -96,9 +96,21 @@ pub(crate) fn rows() -> Rows {
     ])
 }
 
+/// The ids of all sales.
+pub(crate) const EVERY_SALE: &[i128] = &[1, 2, 3, 4, 5, 6];
+
 pub(crate) fn load(text: &str) -> Policy {
     Policy::load("policy.yaml", text, ConnectionKind::Postgresql)
         .unwrap_or_else(|invalid| panic!("{invalid}\n{text}"))
+}
+
+/// What is asked where nothing is filtered and no access rule holds.
+pub(crate) fn plain_question<'a>(
+    policy: &'a Policy,
+    catalog: &'a Catalog,
+    principal: &'a Principal,
+) -> Question<'a> {
+    Question { policy, catalog, unfiltered: catalog, rules: &[], principal }
 }
 
 /// The ids of the rows that the principal sees, by the decision under test.

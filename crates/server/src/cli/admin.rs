@@ -5,16 +5,16 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use jiff::Timestamp;
+use ringfence_gateway::Gateway;
 use ringfence_gateway::organizations::OrganizationSpec;
 use ringfence_gateway::tenants::TenantSpec;
 use ringfence_gateway::users::{UserLookup, UserSpec};
-use ringfence_gateway::{AuditMode, Gateway};
 use ringfence_store::SealingKey;
 use secrecy::ExposeSecret;
 
 use super::failure::Failure;
 use super::opening::{lock, make_data_dir, open_existing_store, refuse_missing_store};
-use super::operator::as_operator;
+use super::operator::{as_operator, with_gateway};
 use super::options::StoreOptions;
 use super::program::{program, quoted};
 use super::terminal::{GOOD, complain, paint_error, say};
@@ -180,31 +180,14 @@ impl Admin {
         let options =
             StoreOptions { config: self.store.config.clone(), data_dir: self.store.data_dir.clone() };
         let config = options.load(Vec::new())?.config;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            if matches!(self.noun, Noun::RotateSealingKey) {
-                return rotate(&config).await;
-            }
-            let gateway = open(&config).await?;
-            let done = self.noun.perform(&gateway, &options.as_given()).await;
-            super::serve::close(&gateway).await;
-            done
-        })?;
+        if matches!(self.noun, Noun::RotateSealingKey) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(rotate(&config))?;
+        } else {
+            with_gateway(&config, async |gateway| self.noun.perform(gateway, &options.as_given()).await)?;
+        }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// The gateway for one call: its record is durable before the command ends.
-pub(super) async fn open(config: &Config) -> Result<Gateway, Failure> {
-    let store = open_existing_store(config).await?;
-    let mut settings = config.gateway_config();
-    settings.audit = AuditMode::Strict;
-    // Indexing is the server's: this process ends in a moment.
-    settings.indexing_at_once = 0;
-    let engine = ringfence_engine::Engine::new(config.engine_limits());
-    let (gateway, bootstrap) = Gateway::open(settings, store, engine).await?;
-    super::serve::show_admin_key(config, &bootstrap);
-    Ok(gateway)
 }
 
 async fn rotate(config: &Config) -> Result<(), Failure> {

@@ -4,15 +4,15 @@ mod connections;
 
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
 use super::failure::Failure;
-use super::operator::as_operator;
-use super::options::StoreOptions;
-use super::terminal::{BAD, GOOD, TITLE, paint, say};
-use super::{admin, checks, help, serve};
+use super::operator::{as_operator, with_gateway};
+use super::options::{Format, StoreOptions};
+use super::terminal::{BAD, GOOD, TITLE, paint, say, say_json};
+use super::{checks, help};
 use crate::config::Config;
 
 /// Look for what weakens isolation: configuration, store, the databases' own users
@@ -35,12 +35,6 @@ pub(crate) struct Doctor {
     format: Format,
     #[command(flatten)]
     store: StoreOptions,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// How it is with one thing.
@@ -81,23 +75,19 @@ impl Doctor {
     pub(crate) fn run(&self) -> Result<ExitCode, Failure> {
         let config = self.store.load(Vec::new())?.config;
         let mut findings = configuration(&config);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let gateway = admin::open(&config).await?;
+        with_gateway(&config, async |gateway| {
             findings.push(Finding::new(
                 State::Good,
                 "STORE",
                 "the control store opens, and the sealing key is its own",
             ));
-            let exams = as_operator(&gateway, "examine-connections", self.user.as_deref(), async |call| {
+            let exams = as_operator(gateway, "examine-connections", self.user.as_deref(), async |call| {
                 gateway.examine_connections(call, self.connection.as_deref()).await
             });
-            let exams = exams.await;
-            serve::close(&gateway).await;
-            for exam in exams? {
+            for exam in exams.await? {
                 findings.extend(connections::findings(&exam));
             }
-            Ok::<(), Failure>(())
+            Ok(())
         })?;
         self.tell(&findings)
     }
@@ -106,8 +96,7 @@ impl Doctor {
         let count = |state| findings.iter().filter(|finding| finding.state == state).count();
         let (bad, warnings) = (count(State::Bad), count(State::Warning));
         if self.format == Format::Json {
-            let report = json!({ "bad": bad, "warnings": warnings, "findings": findings });
-            say(serde_json::to_string_pretty(&report).map_err(Failure::new)?);
+            say_json(&json!({ "bad": bad, "warnings": warnings, "findings": findings }))?;
         } else {
             for finding in findings {
                 let word = match finding.state {

@@ -4,17 +4,16 @@ mod text;
 
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use ringfence_gateway::connections::ConnectionView;
 use ringfence_gateway::queries::{ExplainRequest, QueryRequest, View, WhyRequest};
 use ringfence_gateway::{Call, Gateway, Refused};
-use serde::Serialize;
 
 use super::failure::Failure;
-use super::operator::as_operator;
-use super::options::StoreOptions;
-use super::terminal::say;
-use super::{admin, help, serve};
+use super::help;
+use super::operator::{as_operator, with_gateway};
+use super::options::{Format, StoreOptions};
+use super::terminal::say_json;
 use crate::explanation::{ExplanationAnswer, WhyAnswer};
 
 /// Explain what becomes of a statement
@@ -76,20 +75,11 @@ struct Asking {
     /// Id of the administrator whose connection it is [default: USER's own connection]
     #[arg(long, value_name = "ID")]
     user: Option<String>,
-    /// How it is printed
+    /// How it is printed; for programs as /v1/explain and /v1/why answer
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     #[command(flatten)]
     store: StoreOptions,
-}
-
-/// How it is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// As /v1/explain and /v1/why answer
-    Json,
 }
 
 impl Explain {
@@ -109,7 +99,7 @@ impl Explain {
         })?;
         match self.asking.format {
             Format::Text => text::explanation(&explanation),
-            Format::Json => print_json(&ExplanationAnswer::from(explanation))?,
+            Format::Json => say_json(&ExplanationAnswer::from(explanation))?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -128,7 +118,7 @@ impl Why {
         })?;
         match self.asking.format {
             Format::Text => text::why(&why),
-            Format::Json => print_json(&WhyAnswer::from(why))?,
+            Format::Json => say_json(&WhyAnswer::from(why))?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -142,19 +132,10 @@ impl Asking {
         work: impl AsyncFnOnce(&Gateway, &Call, String) -> Result<T, Refused>,
     ) -> Result<T, Failure> {
         let config = self.store.load(Vec::new())?.config;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let gateway = admin::open(&config).await?;
-            let answer = async {
-                let key = self.key(&gateway).await?;
-                let user = self.user.as_deref();
-                let asked =
-                    as_operator(&gateway, action, user, async |call| work(&gateway, call, key).await).await;
-                Ok(asked?)
-            };
-            let answer = answer.await;
-            serve::close(&gateway).await;
-            answer
+        with_gateway(&config, async |gateway| {
+            let key = self.key(gateway).await?;
+            let user = self.user.as_deref();
+            Ok(as_operator(gateway, action, user, async |call| work(gateway, call, key).await).await?)
         })
     }
 
@@ -190,10 +171,4 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(column, _)| !column.trim().is_empty());
     let (column, value) = pair.ok_or("give a column and its value, such as id=42")?;
     Ok((column.trim().to_owned(), value.to_owned()))
-}
-
-fn print_json(answer: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(answer).map_err(Failure::new)?;
-    say(text);
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use ringfence_gateway::Refused;
+use ringfence_gateway::{Code, Refused};
 use ringfence_store::StoreError;
 
 use crate::config::ConfigInvalid;
@@ -66,7 +66,20 @@ impl From<TelemetryInvalid> for Failure {
 
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
-        Self::new(refused)
+        let hint = match refused.code {
+            Code::SourceNotAllowed => Some(
+                "a command reads the configuration by itself: give it the --config or the variables of the server",
+            ),
+            Code::NotFound if refused.message == "connection not found" => {
+                Some("give the key of a connection of that user, such as postgresql://app@db:5432/shop")
+            }
+            _ => None,
+        };
+        let failure = Self::new(refused);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 }
 

@@ -82,6 +82,7 @@ pub(crate) const DOCTOR: &str = "\
 EXAMPLES
   ringfence doctor --user ada --data-dir ./data
   ringfence doctor --user ada --strict --format json --data-dir ./data | jq '.findings[] | select(.state != \"good\")'";
+
 pub(crate) const EXPLAIN: &str = "\
 EXAMPLES
   What becomes of a statement of ann's, and by which rules:

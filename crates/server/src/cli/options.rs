@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::failure::Failure;
@@ -18,6 +18,15 @@ pub(crate) struct StoreOptions {
     /// Directory of the embedded control store [default: ./ringfence-data]
     #[arg(long, value_name = "DIR", help_heading = "Configuration")]
     pub(crate) data_dir: Option<PathBuf>,
+}
+
+/// How a command prints what it found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
 }
 
 impl StoreOptions {

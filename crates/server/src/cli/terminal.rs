@@ -5,6 +5,9 @@ use std::io::{IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::failure::Failure;
 
 /// What people look at first.
 pub(crate) const TITLE: Style = Style::new().bold();
@@ -20,6 +23,12 @@ pub(crate) const FAINT: Style = Style::new().dimmed();
 /// A line on standard output. A reader that has gone away is no failure of ours.
 pub(crate) fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// What programs read, on standard output.
+pub(crate) fn say_json(answer: &impl Serialize) -> Result<(), Failure> {
+    say(serde_json::to_string_pretty(answer).map_err(Failure::new)?);
+    Ok(())
 }
 
 /// A line on standard error.

@@ -168,7 +168,10 @@ impl EffectReport {
         let mut lines = vec![format!("against {against}: {changed} of {} users are affected", self.users)];
         for group in &self.groups {
             lines.push(String::new());
-            lines.push(paint(Mark::Title, &format!("{} ({})", some(&group.users), group.roles.join(", "))));
+            let users = some(&group.users);
+            let roles = group.roles.join(", ");
+            let title = if roles.is_empty() { users } else { format!("{users} ({roles})") };
+            lines.push(paint(Mark::Title, &title));
             for relation in &group.relations {
                 relation.tell(&mut lines, &paint);
             }

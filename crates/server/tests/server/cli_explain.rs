@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::cli::Home;
 use crate::process::{ADMIN_KEY, Server};
-use crate::v1_client::{V1, read, segment};
-use crate::v1_explain::DOCUMENT;
+use crate::v1_client::V1;
+use crate::v1_explain::{DOCUMENT, Shop};
 use crate::world::{connection_to, key_to, make_database, wait_for_index};
 
 #[tokio::test]
@@ -19,9 +19,7 @@ async fn statements_and_rows_are_explained_on_the_store() {
     let v1 = V1::of(&server);
     v1.expect(ADMIN_KEY, "POST", "/v1/connections", connection_to(postgres, "cli_explain"), 201).await;
     wait_for_index(&server, ADMIN_KEY, &key).await;
-    let put = v1.request(ADMIN_KEY, "PUT", &format!("/v1/policies/{}", segment(&key)));
-    let put = put.header("content-type", "application/yaml").body(DOCUMENT.to_owned());
-    assert_eq!(read(put).await.status, 201);
+    v1.put_policy(ADMIN_KEY, &key, DOCUMENT).await;
     let me = v1.expect(ADMIN_KEY, "GET", "/v1/me", Value::Null, 200).await.json();
     let user = me["id"].as_str().unwrap();
     let target = ["--as", user, "--connection", "cli_explain", "--data-dir", data.as_str()];
@@ -74,6 +72,19 @@ async fn statements_and_rows_are_explained_on_the_store() {
     let records: Vec<Value> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(records.len(), 4, "{records:?}");
     assert!(records.iter().all(|record| record["door"] == "cli" && record["user"] == user));
+}
+
+/// The operator is of another organization than the users, and sees nothing there in their own name.
+#[tokio::test]
+async fn the_operator_asks_about_people_of_every_organization() {
+    let (home, server) = (Home::new(), Server::start().await);
+    let _shop = Shop::open(&server, "cli_explain_operator").await;
+    let data = server.data_dir();
+    let target = ["--as", "banana-user", "--connection", "cli_explain_operator", "--data-dir", data.as_str()];
+    let text = home.done(&[&["explain", "SELECT id FROM movies"][..], &target].concat());
+    assert!(text.contains("it runs") && text.contains("version 1"), "{text}");
+    let text = home.done(&[&["why", "--relation", "movies", "--key", "id=2"][..], &target].concat());
+    assert!(text.contains("not visible") && text.contains("Year = 1985"), "{text}");
 }
 
 #[test]

@@ -45,6 +45,14 @@ impl<'a> V1<'a> {
         answer
     }
 
+    /// Puts a connection's first policy.
+    pub(crate) async fn put_policy(&self, key: &str, connection: &str, document: &str) {
+        let request = self.request(key, "PUT", &format!("/v1/policies/{}", segment(connection)));
+        let put = request.header("content-type", "application/yaml").body(document.to_owned());
+        let answer = read(put).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+    }
+
     /// Asks, and checks status and code of the refusal.
     pub(crate) async fn refused(
         &self,

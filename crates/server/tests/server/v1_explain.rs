@@ -1,11 +1,10 @@
 //! Explanations over HTTP: the two views of a statement, and why a row is seen or not.
 
-use ringfence_testkit::Postgres;
 use serde_json::{Value, json};
 
-use crate::process::{ADMIN_KEY, Server};
+use crate::process::Server;
 use crate::v1_client::{V1, segment};
-use crate::world::{World, connect, key_of, make_database};
+use crate::world::SharedConnection;
 
 pub(crate) const DOCUMENT: &str = "models:
   Movie:
@@ -18,7 +17,7 @@ pub(crate) const DOCUMENT: &str = "models:
       id: allow
 ";
 
-struct Shop<'a> {
+pub(crate) struct Shop<'a> {
     v1: V1<'a>,
     boss: String,
     banana: String,
@@ -27,20 +26,11 @@ struct Shop<'a> {
 
 impl<'a> Shop<'a> {
     /// The boss is of the organization, and of another tenant than banana-user.
-    async fn open(server: &'a Server, name: &str) -> Self {
-        let postgres = Postgres::shared().await;
-        let world = World::make(server).await;
-        make_database(postgres, name).await;
+    pub(crate) async fn open(server: &'a Server, name: &str) -> Self {
+        let SharedConnection { boss, banana, key } = SharedConnection::make(server, name).await;
         let v1 = V1::of(server);
-        let user = json!({"id": "boss", "tenant": "apple-tenant", "roles": ["org-admin-user"]});
-        v1.expect(ADMIN_KEY, "POST", "/v1/users", user, 201).await;
-        let boss = key_of(server, "boss").await;
-        let key = connect(server, &boss, postgres, name).await;
-        connect(server, &world.banana, postgres, name).await;
-        let put = v1.request(&boss, "PUT", &format!("/v1/policies/{}", segment(&key)));
-        let put = put.header("content-type", "application/yaml").body(DOCUMENT.to_owned());
-        assert_eq!(crate::v1_client::read(put).await.status, 201);
-        Self { v1, boss, banana: world.banana, key }
+        v1.put_policy(&boss, &key, DOCUMENT).await;
+        Self { v1, boss, banana, key }
     }
 
     async fn explain(&self, who: &str, mut body: Value, status: u16) -> Value {

@@ -1,11 +1,10 @@
 //! Policies over HTTP: put, read, look back, roll back, and what they make of queries.
 
-use ringfence_testkit::Postgres;
 use serde_json::{Value, json};
 
 use crate::process::{ADMIN_KEY, Answer, Server};
 use crate::v1_client::{V1, read, segment};
-use crate::world::{World, connect, key_of, make_database};
+use crate::world::{SharedConnection, World, key_of};
 
 const DOCUMENT: &str = "# Films of the last century\nmodels:\n  Movie:\n    table: public.movies\n    row_policies:\n      \
                         - { name: old, condition: '\"Year\" < 1980' }\n    fields: { id: { action: allow } }\n    \
@@ -21,18 +20,10 @@ struct Shop<'a> {
 
 impl<'a> Shop<'a> {
     async fn open(server: &'a Server, name: &str) -> Self {
-        let postgres = Postgres::shared().await;
-        let world = World::make(server).await;
-        make_database(postgres, name).await;
-        let v1 = V1::of(server);
-        let user = json!({"id": "boss", "tenant": "apple-tenant", "roles": ["org-admin-user"]});
-        v1.expect(ADMIN_KEY, "POST", "/v1/users", user, 201).await;
-        let boss = key_of(server, "boss").await;
-        let key = connect(server, &boss, postgres, name).await;
-        connect(server, &world.banana, postgres, name).await;
+        let SharedConnection { boss, banana, key } = SharedConnection::make(server, name).await;
         let (path, queries) =
             (format!("/v1/policies/{}", segment(&key)), format!("/v1/connections/{}/query", segment(&key)));
-        Self { v1, boss, banana: world.banana, path, queries }
+        Self { v1: V1::of(server), boss, banana, path, queries }
     }
 
     async fn put(&self, document: &str, headers: &[(&str, &str)]) -> Answer {

@@ -6,6 +6,7 @@ use ringfence_testkit::Postgres;
 use serde_json::{Value, json};
 
 use crate::process::{ADMIN_KEY, Server};
+use crate::v1_client::V1;
 
 pub(crate) const ADMIN: (&str, &str) = ("admin", ADMIN_KEY);
 
@@ -36,6 +37,28 @@ impl World {
             apple: key_of(server, "apple-user").await,
             stone: key_of(server, "stone-user").await,
         }
+    }
+}
+
+/// A connection that two users have who are of one organization and of different tenants: one administrates, one reads.
+pub(crate) struct SharedConnection {
+    pub(crate) boss: String,
+    pub(crate) banana: String,
+    /// The connection's key.
+    pub(crate) key: String,
+}
+
+impl SharedConnection {
+    pub(crate) async fn make(server: &Server, name: &str) -> Self {
+        let postgres = Postgres::shared().await;
+        let world = World::make(server).await;
+        make_database(postgres, name).await;
+        let user = json!({"id": "boss", "tenant": "apple-tenant", "roles": ["org-admin-user"]});
+        V1::of(server).expect(ADMIN_KEY, "POST", "/v1/users", user, 201).await;
+        let boss = key_of(server, "boss").await;
+        let key = connect(server, &boss, postgres, name).await;
+        connect(server, &world.banana, postgres, name).await;
+        Self { boss, banana: world.banana, key }
     }
 }
 

@@ -2,8 +2,12 @@
 
 use mysql_async::{DriverError, Error, IoError, ServerError};
 use mysql_common::proto::codec::error::PacketCodecError;
+use ringfence_guard::Fence;
 
 use crate::{EngineLimits, SourceError, fenced};
+
+/// What `PostgreSQL` says of a key that is taken.
+const TAKEN: &str = "23505";
 
 /// An error of a statement.
 pub(super) fn of_statement(error: &Error, limits: &EngineLimits) -> SourceError {
@@ -30,12 +34,16 @@ pub(super) fn of_statement(error: &Error, limits: &EngineLimits) -> SourceError 
 }
 
 /// The same for a statement that the guard rewrote. Most messages here print values or names, so few are passed on.
-pub(super) fn of_fenced(error: &Error, limits: &EngineLimits) -> SourceError {
+pub(super) fn of_fenced(error: &Error, fence: &Fence, limits: &EngineLimits) -> SourceError {
     let told = of_statement(error, limits);
     let (SourceError::Statement { message, .. }, Error::Server(error)) = (&told, error) else {
         return told;
     };
-    fenced::sanitised(message, stands_for(error))
+    let is_taken = |column: &String| error.code == 1048 && message.contains(&format!("'{column}'"));
+    let taken = fence.null_when_taken.as_ref().is_some_and(is_taken);
+    // A syntax error quotes the statement from there on, which is the guard's and holds conditions of the policy.
+    let message: &str = if SYNTAX.contains(&error.code) { NOT_READ } else { message };
+    fenced::sanitised(message, if taken { TAKEN } else { stands_for(error) })
 }
 
 /// An error while connecting and signing in. `place` is host and port, which the caller gave.
@@ -73,6 +81,10 @@ pub(super) fn of_connecting(error: &Error, place: &str, database: &str) -> Sourc
     }
 }
 
+/// Errors of the parser.
+const SYNTAX: [u16; 2] = [1064, 1149];
+const NOT_READ: &str = "the database can't read this form of a statement";
+
 /// What PostgreSQL's SQLSTATE would be: MySQL says most things in HY000 and 23000.
 fn stands_for(error: &ServerError) -> &str {
     match error.code {
@@ -80,7 +92,7 @@ fn stands_for(error: &ServerError) -> &str {
         1216 | 1217 | 1451 | 1452 | 1761 | 1762 => "23503",
         // WITH CHECK OPTION.
         1369 => "44000",
-        1022 | 1062 | 1169 | 1586 | 1859 => "23505",
+        1022 | 1062 | 1169 | 1586 | 1859 => TAKEN,
         1048 | 1263 | 1364 => "23502",
         3819 | 4025 => "23514",
         1365 => "22012",
@@ -88,6 +100,8 @@ fn stands_for(error: &ServerError) -> &str {
         1264 | 1690 => "22003",
         1265 | 1292 | 1366 | 1367 | 1411 => "22P02",
         1044 | 1142 | 1143 | 1227 | 1370 => "42501",
+        // An ambiguous column, which MySQL counts among broken constraints.
+        1052 => "42702",
         _ if ["21", "22", "23", "40", "42", "45", "70"]
             .iter()
             .any(|class| error.state.starts_with(class)) =>

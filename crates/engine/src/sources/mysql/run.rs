@@ -360,7 +360,7 @@ async fn give_up(lease: Lease, failure: Failure, query: &GuardedQuery, limits: &
         }
         Failure::Database(error) => {
             let told = match query.fence() {
-                Some(_) => failure::of_fenced(&error, limits),
+                Some(fence) => failure::of_fenced(&error, fence, limits),
                 None => failure::of_statement(&error, limits),
             };
             if error.is_fatal() || matches!(told, SourceError::Lost) {

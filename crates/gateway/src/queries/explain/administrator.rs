@@ -1,5 +1,6 @@
 //! The administrator's view of a statement: what the database gets, and the rules behind it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ringfence_engine::{RunOptions, SourceAddress, SourceError, Value};
@@ -13,9 +14,8 @@ use ringfence_store::connections::Connection;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{AdministratorsView, ExplainRequest, Sent, SentParameter, asked, limits, reasons};
+use super::{AdministratorsView, ExplainRequest, Sent, SentParameter, Standpoint, limits, reasons};
 use crate::catalog::find_relation;
-use crate::connections::address_of;
 use crate::guarded::{Lens, Planned, Seat, Snapshot};
 use crate::lifted::Found;
 use crate::queries::{budgets, guard, options};
@@ -43,18 +43,13 @@ pub(super) async fn view(
     call: &Call,
     request: &ExplainRequest,
 ) -> Result<AdministratorsView, Refused> {
-    let permit = gateway.enter(call).await?;
-    let target = gateway.stand_in(call, request.as_user.as_deref()).await?;
-    let (connection, has_connection) = gateway.connection_asked(call, &target, &request.key).await?;
-    let org = &target.principal().org;
-    let address = address_of(&connection, org)?;
-    let lens = gateway.lens(target.principal(), &connection, &address).await?;
+    let standpoint = gateway.stand_before(call, request.as_user.as_deref(), &request.key).await?;
+    let Standpoint { permit, target, asked, connection, address, lens, catalog_version } = standpoint;
     let options = options::options(&gateway.shared.config, &request.query)?;
-    let source = gateway.shared.store.sources().get(connection.source).await?;
     let view = AdministratorsView {
-        asked: asked(target.principal(), has_connection),
+        asked,
         policy_version: lens.as_ref().filter(|lens| !lens.is_confined()).map(|lens| lens.policy.version),
-        catalog_version: source.filter(|source| source.org == *org).map(|source| source.generation),
+        catalog_version,
         refusal: None,
         sent: None,
         limits: limits(&options),
@@ -241,13 +236,13 @@ fn described(parameter: &PlanParameter, principal: &Principal) -> SentParameter 
         PlanParameter::Principal(value) => {
             let whole = principal.value(&value.path);
             let item = value.item.and_then(|item| whole.as_ref()?.get(item).cloned());
-            SentParameter { is: value.to_string(), value: item.or(whole) }
+            SentParameter { is: value.to_string(), value: item.or_else(|| whole.map(Cow::into_owned)) }
         }
         PlanParameter::System => {
             SentParameter { is: "the system catalog as the principal sees it".to_owned(), value: None }
         }
         PlanParameter::PrincipalList(path) => {
-            SentParameter { is: path.to_string(), value: principal.value(path) }
+            SentParameter { is: path.to_string(), value: principal.value(path).map(Cow::into_owned) }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the values that fences have there. That the row is visible is not put together from them but computed beside them, from
 //! the very condition that stands in fences.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use ringfence_engine::{ResultSet, RunOptions, SourceAddress, SourceError, Value};
@@ -14,9 +15,8 @@ use ringfence_policy::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ClauseValue, Why, WhyClause, WhyColumn, WhyRequest, asked, reasons};
+use super::{ClauseValue, Standpoint, Why, WhyClause, WhyColumn, WhyRequest, reasons};
 use crate::catalog::{find_column, find_relation};
-use crate::connections::address_of;
 use crate::guarded::Seat;
 use crate::queries::{QueryRequest, options};
 use crate::{Call, Gateway, Refused};
@@ -46,12 +46,8 @@ struct Values {
 }
 
 pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) -> Result<Why, Refused> {
-    let permit = gateway.enter(call).await?;
-    let target = gateway.stand_in(call, request.as_user.as_deref()).await?;
-    let (connection, has_connection) = gateway.connection_asked(call, &target, &request.key).await?;
-    let org = &target.principal().org;
-    let address = address_of(&connection, org)?;
-    let lens = gateway.lens(target.principal(), &connection, &address).await?;
+    let standpoint = gateway.stand_before(call, request.as_user.as_deref(), &request.key).await?;
+    let Standpoint { permit, target, asked, connection, address, lens, catalog_version } = standpoint;
     let lens = lens
         .ok_or_else(|| Refused::invalid("this connection is open: no policy and no rule hides rows of it"))?;
     let (policy_version, kind) = (lens.policy.version, lens.policy.policy.kind);
@@ -67,11 +63,15 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
     // What fences have: the last of all.
     conditions.extend(decided.as_ref().ok().map(|entitlement| &entitlement.rows));
     let read = columns_of(&clauses, relation);
-    // As the one who asks sees the relation: a column that is hidden from them stays so.
-    let own = gateway.lens(call.principal(), &connection, &address).await?;
-    let own =
-        own.ok_or_else(|| Refused::invalid("this connection is open to you: nothing hides rows of it"))?;
-    let (_, asking) = gateway.seat(call, &connection, own, None).await?;
+    // As the one who asks sees the relation: a column that is hidden from them stays so. The operator is nobody in that
+    // organization, and is shown what the user sees.
+    let asking = if super::is_operator(call) {
+        seat.clone()
+    } else {
+        let own = gateway.lens(call.principal(), &connection, &address).await?;
+        let open = || Refused::invalid("this connection is open to you: nothing hides rows of it");
+        gateway.seat(call, &connection, own.ok_or_else(open)?, None).await?.1
+    };
     let clear = |column: &String| is_clear(&asking, &name, column);
     let shown: Vec<String> = read.iter().filter(|column| clear(column)).cloned().collect();
     let options = options::options(&gateway.shared.config, &QueryRequest::default())?;
@@ -97,11 +97,10 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
         value: if clear(column) { shown.next() } else { None },
     });
     let of_relation = told.iter().filter(|reason| reason.subject == Subject::Relation);
-    let source = gateway.shared.store.sources().get(connection.source).await?;
     Ok(Why {
-        asked: asked(target.principal(), has_connection),
+        asked,
         policy_version,
-        catalog_version: source.map(|source| source.generation),
+        catalog_version,
         found,
         visible,
         denial: decided.as_ref().err().map(reasons::denial_text),
@@ -264,7 +263,7 @@ fn is_clear(seat: &Seat, relation: &RelationName, column: &str) -> bool {
 fn attributes(clauses: &[(&Reason, &Expression)], seat: &Seat) -> Vec<(String, Option<serde_json::Value>)> {
     let written = clauses.iter().filter_map(|(reason, _)| reason.clause.as_ref());
     let paths: BTreeSet<_> = written.flat_map(|clause| clause.written.principal_paths()).collect();
-    paths.iter().map(|path| (path.to_string(), seat.principal.value(path))).collect()
+    paths.iter().map(|path| (path.to_string(), seat.principal.value(path).map(Cow::into_owned))).collect()
 }
 
 /// A reason about rows or changes, with its value if it has one.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ringfence_gateway::policies::{NewPolicy, PutPolicy};
+use ringfence_gateway::policies::{Diff, DiffRequest, NewPolicy, PutPolicy, Tested};
 use ringfence_gateway::users::UserSpec;
 use ringfence_gateway::{Code, Refused};
 use ringfence_policy::{ConnectionSpec, WarningCode};
@@ -359,4 +359,84 @@ async fn a_query_that_takes_too_long_is_refused() {
     let slow = POLICY.replace("FROM memberships", "FROM slow") + "budget: { statement_timeout: 100ms }\n";
     club.put_anyway(&slow).await;
     assert_eq!(code(club.run("a-ann", "SELECT 1").await), Code::AttributeUnavailable);
+}
+
+impl Club {
+    /// `user before after +gained -lost` of the notes, under another document.
+    async fn effect(&self, document: &str) -> Vec<String> {
+        let document = format!("{}{document}", self.search);
+        let users = ["a-ann", "a-abe"].map(str::to_owned).to_vec();
+        let request = DiffRequest { document, users, counting: true, sample: None };
+        let call = self.world.call_as("a-boss").await;
+        let effect = match self.world.gateway.diff_policy(&call, &self.key, request).await.unwrap() {
+            Diff::Effect(effect) => effect,
+            Diff::Invalid(problems) => panic!("{problems:?}"),
+        };
+        let relations = effect.groups.iter().flat_map(|group| &group.relations);
+        let rows = relations.filter(|effect| effect.relation.name == "notes").flat_map(|effect| &effect.rows);
+        let mut all: Vec<String> = rows
+            .map(|rows| match &rows.problem {
+                Some(problem) => format!("{} {problem}", rows.user),
+                None => {
+                    format!("{} {} {} +{} -{}", rows.user, rows.before, rows.after, rows.gained, rows.lost)
+                }
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
+    async fn failures(&self, test: &str) -> String {
+        let document = format!("tests:\n  - {{ name: one, {test} }}\n");
+        let call = self.world.call_as("a-boss").await;
+        match self.world.gateway.test_policy(&call, &self.key, &document, None).await.unwrap() {
+            Tested::Report(report) => report.outcomes[0].failures.join("; "),
+            Tested::Invalid(problems) => panic!("{problems:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_effect_of_a_document_is_measured_with_what_is_read() {
+    for club in Club::each().await {
+        give(&club.world, "a-abe", r#"{"member_of": ["t1", "t2", "t3"]}"#).await;
+        // Both read the same; the other document narrows it.
+        let narrower = POLICY.replace(
+            "}\n  Membership",
+            ", row_policies: [{ name: few, condition: weight <> 2 }] }\n  Membership",
+        );
+        assert_eq!(club.effect(&narrower).await, ["a-ann 2 1 +0 -1"]);
+        // Each reads something else under one name.
+        let heavier = POLICY.replace("user_id = principal.user_id", "weight > 1");
+        let other = "principal.attributes.member_of has another value under each policy: rows of both are not counted";
+        assert_eq!(club.effect(&heavier).await, [format!("a-abe {other}"), format!("a-ann {other}")]);
+        // Who lacks what the other document reads with, in the shape that it needs, is refused all there.
+        give(&club.world, "a-ann", r#"{"badge": {"no": "single value"}}"#).await;
+        give(&club.world, "a-abe", r#"{"badge": {"no": "single value"}}"#).await;
+        let lacking = POLICY.replace("principal.user_id\"", "principal.attributes.badge\"");
+        assert_eq!(club.effect(&lacking).await, ["a-abe 0 0 +0 -0", "a-ann 2 0 +0 -2"]);
+    }
+}
+
+#[tokio::test]
+async fn tests_of_a_policy_read_what_statements_read() {
+    let club = Club::on_sqlite().await;
+    give(&club.world, "a-abe", r#"{"member_of": ["t1", "t2", "t3"]}"#).await;
+    let ids = "query: SELECT id FROM notes ORDER BY id";
+    for (who, count) in [
+        ("as: a-ann", 2),
+        ("as: a-abe", 0),
+        ("as: { tenant: a-t1, user: a-ann }", 2),
+        ("as: { tenant: a-t1, user: nobody }", 0),
+        // Made up from head to foot.
+        ("as: { tenant: a-t1, user: nobody, attributes: { member_of: [t1, t2, t3] } }", 5),
+    ] {
+        assert_eq!(club.failures(&format!("{who}, {ids}, expect: {{ count: {count} }}")).await, "", "{who}");
+    }
+    club.raw("ALTER TABLE memberships RENAME TO gone").await;
+    club.put_anyway(POLICY).await;
+    let refused = format!("as: a-ann, {ids}, expect: {{ refused: ATTRIBUTE_UNAVAILABLE }}");
+    assert_eq!(club.failures(&refused).await, "");
+    let relation = "as: a-ann, relation: notes, expect: { visible: true }";
+    assert!(club.failures(relation).await.contains("ATTRIBUTE_UNAVAILABLE"));
 }

@@ -8,11 +8,11 @@ use ringfence_gateway::policies::CheckedPolicy;
 use ringfence_policy::{ConnectionKind, Policy};
 use serde_json::json;
 
-use super::{Format, read, say_json, shown, tell_problems, tell_warnings, with_gateway};
+use super::{read, shown, tell_problems, tell_warnings};
 use crate::cli::failure::Failure;
-use crate::cli::operator::as_operator;
-use crate::cli::options::StoreOptions;
-use crate::cli::terminal::{GOOD, paint, say};
+use crate::cli::operator::{as_operator, with_gateway};
+use crate::cli::options::{Format, StoreOptions};
+use crate::cli::terminal::{GOOD, paint, say, say_json};
 use crate::reports::{DocumentProblem, Finding};
 
 /// Read a document and say all that is wrong with it and what there is to look at; exit code 1 when something is wrong
@@ -54,7 +54,7 @@ impl Check {
         let (Some(connection), Some(user)) = (&self.connection, &self.user) else {
             return self.tell(self.alone(&document));
         };
-        with_gateway(&self.store, async |gateway| {
+        with_gateway(&self.store.load(Vec::new())?.config, async |gateway| {
             let checked = as_operator(gateway, "check-policy", Some(user), async |call| {
                 gateway.check_policy(call, connection, &document).await
             });

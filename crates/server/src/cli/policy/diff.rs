@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use clap::Args;
 use ringfence_gateway::policies::{Diff as Difference, DiffRequest};
 
-use super::{Format, Target, read, say_json, shown, tell_problems};
+use super::{Target, read, shown, tell_problems};
 use crate::cli::failure::Failure;
 use crate::cli::operator::as_operator;
-use crate::cli::terminal::{BAD, GOOD, TITLE, paint, say};
+use crate::cli::options::Format;
+use crate::cli::terminal::{BAD, GOOD, TITLE, paint, say, say_json};
 use crate::reports::{EffectReport, Mark};
 
 /// Say what a document would change, and for whom, counted on the data; nothing is put

@@ -10,14 +10,15 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use ringfence_gateway::Gateway;
 use ringfence_policy::{Problem, Warning};
 
 use super::failure::Failure;
+use super::help;
+use super::operator::with_gateway;
 use super::options::StoreOptions;
-use super::terminal::{BAD, TITLE, complain, paint_error, say};
-use super::{admin, help, serve};
+use super::terminal::{BAD, TITLE, complain, paint_error};
 
 /// Check policy documents, see what they change, and put them in force
 ///
@@ -55,13 +56,6 @@ struct Target {
     store: StoreOptions,
 }
 
-/// How an answer is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
-
 impl PolicyCommand {
     pub(crate) fn run(&self) -> Result<ExitCode, Failure> {
         match &self.verb {
@@ -81,22 +75,8 @@ impl Target {
         &self,
         work: impl AsyncFnOnce(&Gateway) -> Result<ExitCode, Failure>,
     ) -> Result<ExitCode, Failure> {
-        with_gateway(&self.store, work)
+        with_gateway(&self.store.load(Vec::new())?.config, work)
     }
-}
-
-fn with_gateway(
-    store: &StoreOptions,
-    work: impl AsyncFnOnce(&Gateway) -> Result<ExitCode, Failure>,
-) -> Result<ExitCode, Failure> {
-    let config = store.load(Vec::new())?.config;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let gateway = admin::open(&config).await?;
-        let done = work(&gateway).await;
-        serve::close(&gateway).await;
-        done
-    })
 }
 
 /// What is wrong with a document; each line names `file`.
@@ -113,11 +93,6 @@ fn tell_warnings(file: &str, warnings: Vec<Warning>) {
         file.clone_into(&mut warning.problem.file);
         complain(format_args!("{} {warning}", paint_error(TITLE, "warning:")));
     }
-}
-
-fn say_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    say(serde_json::to_string_pretty(value).map_err(Failure::new)?);
-    Ok(())
 }
 
 /// A file's name in what is told of it.

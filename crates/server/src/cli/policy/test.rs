@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use clap::Args;
 use ringfence_gateway::policies::Tested;
 
-use super::{Format, Target, read, say_json, shown, tell_problems};
+use super::{Target, read, shown, tell_problems};
 use crate::cli::failure::Failure;
 use crate::cli::operator::as_operator;
-use crate::cli::terminal::{BAD, FAINT, GOOD, paint, say};
+use crate::cli::options::Format;
+use crate::cli::terminal::{BAD, FAINT, GOOD, paint, say, say_json};
 use crate::reports::TestsReport;
 
 /// Try expectations on the data: as this principal, this statement sees these rows; exit code 1 when one does not hold

@@ -78,12 +78,12 @@ refusals! {
     Explaining = [
         NotFound, BodyTooLarge, UnsupportedMediaType, QueryRefused, StatementUnreadable, StatementNotAdmitted, FunctionNotAllowed,
         TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, FieldRequired,
-        ReasonRequired, ApprovalRequired, CatalogNotReady, PolicyUnusable, QueryFailed, QueryTimedOut, QueryCancelled,
-        TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
+        ReasonRequired, ApprovalRequired, BroadQuery, CatalogNotReady, PolicyUnusable, RelationSuspended,
+        AttributeUnavailable, QueryFailed, QueryTimedOut, QueryCancelled, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
     ];
     /// A row is explained.
     Inspecting = [
-        NotFound, BodyTooLarge, UnsupportedMediaType, CatalogNotReady, PolicyUnusable, QueryFailed, QueryTimedOut,
+        NotFound, BodyTooLarge, UnsupportedMediaType, TenantScopeRequired, CatalogNotReady, PolicyUnusable, AttributeUnavailable, QueryFailed, QueryTimedOut,
         QueryCancelled, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
     ];
     /// A statement is run.

@@ -1,55 +1,26 @@
-"""The oracle's loop and verdicts for SQLite and MySQL. What each verdict means stands in docs/oracle.md."""
+"""The oracle's verdicts for SQLite and MySQL. What each means stands in docs/oracle.md."""
 
 import re
-import time
-from collections.abc import Iterator
-from itertools import islice
 
 from guard_corpus.compare import Outcome, differences, short
 from guard_corpus.markers import leaks
 from guard_corpus.oracle import State
 from guard_corpus.records import read_principals
 
-from guard_oracle.guard_process import Guarded, GuardProcess
+from guard_oracle.guard_process import Guarded
 from guard_oracle.judge import DATA_CLASSES, REFUSED_BY_CHECK, Judgement, Statement, Verdict
-from guard_oracle.plain_generator import Drawn, PlainGenerator
-from guard_oracle.plain_productions import LITERALS
-from guard_oracle.plain_sides import FAULTS, Sides
-from guard_oracle.report import Finding, Report, described
-from guard_oracle.shrink import shrink
-from guard_oracle.worker import ACCEPTED, BATCH, KEPT, REFUSALS_SHOWN, Orders, reason_of
+from guard_oracle.plain_sides import Sides
 
 # A write rule of the isolated database, which stands for a refusal or for a row that is skipped.
 RULE = re.compile(r"^iso: ")
 
 
-class PlainWorker:
-    """Draws, guards, runs, compares, and makes smaller what diverges."""
+class PlainJudge:
+    """Holds the guarded statement against the original on the isolated database."""
 
-    def __init__(self, sides: Sides, orders: Orders) -> None:
+    def __init__(self, sides: Sides) -> None:
         self.sides = sides
-        self.orders = orders
-        self.generator = PlainGenerator(sides.dialect, sides.schemas, orders.seed, writes=orders.writes)
-        fault = FAULTS[sides.dialect][orders.fault] if orders.fault else None
-        self.guard = GuardProcess(sides.catalog, sides.policy, kind=sides.dialect, fault=fault)
         self.principals = read_principals()
-        self.report = Report()
-        self._kinds: dict[str, int] = {}
-
-    def run(self) -> Report:
-        numbers: Iterator[int] = iter(range(self.orders.statements))
-        if self.orders.only is not None:
-            numbers = iter([self.orders.only])
-        while time.monotonic() < self.orders.until and (batch := [*islice(numbers, BATCH)]):
-            drawn = [self.generator.draw(number) for number in batch]
-            asked = [(d.statement.principal, d.statement.sql, d.statement.params) for d in drawn]
-            for number, one, guarded in zip(batch, drawn, self.guard.guard_all(asked), strict=True):
-                judgement = self.judge(one.statement, guarded)
-                self._count(one, judgement)
-                if judgement.diverges or judgement.verdict is Verdict.BROKEN:
-                    self._keep(number, one, guarded, judgement)
-        self.guard.close()
-        return self.report
 
     def judge(self, statement: Statement, guarded: Guarded) -> Judgement:
         """Runs both, and compares."""
@@ -77,6 +48,10 @@ class PlainWorker:
             return compare_states(statement, state, wanted)
         return judgement
 
+    def without_names(self, message: str) -> str:
+        """An error of the oracle, so that like ones count as one."""
+        return re.sub(r"'[^']*'|[\w.]+$|: .*", "_", message)
+
     def _fault_of(self, oracle: Outcome) -> Verdict:
         depends = self.sides.is_data_error(oracle) or RULE.search(oracle.message)
         return Verdict.BOTH_ERR if depends else Verdict.INVALID
@@ -102,6 +77,8 @@ class PlainWorker:
         if not self.sides.is_data_error(target):
             return Judgement(Verdict.BROKEN, said)
         taken = "UNIQUE" in target.message or target.sqlstate == "1062"
+        if target.sqlstate == "1048" and guarded.null_when_taken is not None:
+            taken |= f"'{guarded.null_when_taken}'" in target.message
         if statement.residual and (taken or "FOREIGN KEY" in target.message):
             return Judgement(Verdict.RESIDUAL, said)
         if self._agrees_without_the_invisible(statement, guarded, target):
@@ -134,62 +111,6 @@ class PlainWorker:
             return ""
         said = [statement.sql, oracle.received]
         return short(", ".join(leaks("\n".join([*target.columns, repr(target.rows)]), patterns, said)))
-
-    def _count(self, drawn: Drawn, judgement: Judgement) -> None:
-        report, verdict = self.report, judgement.verdict
-        report.verdicts[verdict] += 1
-        if verdict is Verdict.INVALID:
-            reason = re.sub(r"'[^']*'|[\w.]+$|: .*", "_", judgement.detail)
-            report.invalid[reason] += 1
-            report.examples.setdefault(reason, drawn.statement.sql)
-            return
-        if verdict is Verdict.BOTH_ERR:
-            return
-        for feature in ("all", *drawn.features, "write" if drawn.statement.writes else "read"):
-            report.asked[feature] += 1
-            report.accepted[feature] += verdict in ACCEPTED
-        if verdict is Verdict.REFUSED:
-            reason = reason_of(judgement)
-            report.refusals[reason] += 1
-            if len(report.examples) < REFUSALS_SHOWN:
-                report.examples.setdefault(reason, drawn.statement.sql)
-
-    def _keep(self, number: int, drawn: Drawn, guarded: Guarded, judgement: Judgement) -> None:
-        """Makes it smaller, and writes it down."""
-        kind = judgement.verdict + re.sub(r"'[^']*'|\d+|\(.*\)", "_", judgement.detail)[:40]
-        self._kinds[kind] = self._kinds.get(kind, 0) + 1
-        if self._kinds[kind] > KEPT:
-            return
-        best = (drawn.statement, guarded, judgement)
-
-        def holds() -> bool:
-            nonlocal best
-            statement = drawn.reprinted()
-            made = self.guard.guard(statement.principal, statement.sql, statement.params)
-            again = self.judge(statement, made)
-            if again.verdict is judgement.verdict and again.detail[:5] == judgement.detail[:5]:
-                best = (statement, made, again)
-                return True
-            return False
-
-        if self.orders.shrinks:
-            shrink(drawn.tree, holds, seconds=8.0, literals=LITERALS)
-        said, made, found = best
-        finding = Finding(
-            found.verdict,
-            said.principal,
-            self.orders.seed,
-            number,
-            said.sql,
-            said.params,
-            made.sql,
-            made.params,
-            found.detail,
-        )
-        self.report.findings.append(finding)
-        if self.orders.findings:
-            with self.orders.findings.open("a") as file:
-                file.write(described(finding) + "\n")
 
 
 def checked(target: Outcome, guarded: Guarded) -> Outcome:
