@@ -96,12 +96,14 @@ impl Suites {
     }
 }
 
+/// Tests that take long, run for a suite that names them: what others notice at once need not wait for them.
+const LONG: [&str; 4] = ["nasty", "mutated", "properties", "speed"];
 /// A break may make a test wait for ever.
 const LONGEST: &str = "240s";
 
 fn run_crate(scratch: &Scratch, package: &str, filter: &str, place: Place) -> Result<Told, String> {
-    // The long tests of the guard are asked for by name: no break is noticed by what is sent to stop the process alone.
-    let only: &[&str] = if filter.is_empty() { &["--skip", "nasty", "--skip", "mutated"] } else { &[filter] };
+    let long = LONG.iter().flat_map(|name| ["--skip", *name]);
+    let only: Vec<&str> = if filter.is_empty() { long.collect() } else { vec![filter] };
     let name = package.strip_prefix("ringfence-").unwrap_or(package);
     let place: &[&str] = match place {
         Place::Outside => &["--test", name],
