@@ -22,8 +22,9 @@ cargo xtask <command>
   test  [--fast] [--keep-going]  installs what is missing, then runs every test
   setup                          what `test` installs, alone
   world [--json]                 starts the guard corpus: PostgreSQL, a server with its policy, four principals; Ctrl-C ends it
-  mutants [--only NAME] [--write]
+  mutants [--only NAME] [--resume] [--write]
                                  breaks a copy of the sources as cases/mutants says, and sees that the tests notice;
+                                 with --resume only what no earlier run saw noticed;
                                  with --write the table in docs/mutants.md is made anew
   oracle [--engine E] [--minutes N] [--seed N] [--statements M]
                                  random statements, isolated and guarded, on postgres, sqlite and mysql: they must agree
@@ -80,10 +81,18 @@ fn run(words: &[&str]) -> Result<(), String> {
 }
 
 fn mutants_of(words: &[&str]) -> Result<(), String> {
-    match words {
-        [] => mutants::run(None, false),
-        ["--write"] => mutants::run(None, true),
-        ["--only", name] => mutants::run(Some(name), false),
-        _ => Err(format!("mutants does not know {}\n\n{USAGE}", words.join(" "))),
+    let mut wanted = mutants::Wanted::default();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--resume" => wanted.resume = true,
+            "--write" => wanted.write = true,
+            "--only" => wanted.only = Some(words.next().ok_or("--only needs a part of a name")?),
+            other => return Err(format!("mutants does not know {other}\n\n{USAGE}")),
+        }
     }
+    if wanted.write && wanted.only.is_some() && !wanted.resume {
+        return Err("the table shows every record: --write with --only needs --resume".to_owned());
+    }
+    mutants::run(&wanted)
 }

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from guard_corpus.compare import Outcome
-from guard_corpus.oracle import Answer, State
+from guard_corpus.oracle import Answer, Seen, State
 from guard_corpus.postgres_oracle import PostgresOracle
 from guard_corpus.postgres_world import PostgresWorld
 from guard_corpus.records import Record
 from guard_corpus.session import Session
 from guard_oracle.guard_process import Guarded, GuardProcess
+from guard_oracle.judge import REFUSED
 
 # A broken guard may let a statement through that does not end.
 SECONDS = 10.0
@@ -21,6 +22,8 @@ class GuardTarget:
 
     def __init__(self, world: PostgresWorld, guard: GuardProcess) -> None:
         self.guard = guard
+        # Whether anything ran since it was looked at that could change rows.
+        self.wrote = False
         self._dsn = world.dsn("shared")
         # Reads look names up nowhere but in the database's own schema; changes keep the owner's path.
         self._reads = self._dsn.replace("-c timezone=UTC", "-c timezone=UTC -c search_path=pg_catalog")
@@ -35,6 +38,7 @@ class GuardTarget:
         if guarded.refused is not None:
             return Outcome(accepted=False, code="refused", message=guarded.refused, received=guarded.refused)
         with Session(self._dsn if guarded.writes else self._reads, SECONDS) as session:
+            self.wrote |= guarded.writes
             session.texts("BEGIN" if guarded.writes else "BEGIN READ ONLY")
             outcome = held(session.run(guarded.sql.encode(), guarded.params), guarded)
             session.texts("COMMIT" if outcome.accepted and guarded.writes else "ROLLBACK")
@@ -50,6 +54,9 @@ class GuardTarget:
 def held(outcome: Outcome, guarded: Guarded) -> Outcome:
     """What the engine makes of an ending: the check, the budget of rows, and errors without values."""
     if not outcome.accepted:
+        if REFUSED in outcome.message or outcome.sqlstate == "23503":
+            # A new row that may not stand looks alike whatever finds it.
+            return Outcome(accepted=False, code="row_refused", sqlstate="44000")
         if (outcome.sqlstate or "").startswith(("22", "23")):
             # The engine says in words of its own what was wrong.
             outcome.message = outcome.received = ""
@@ -73,8 +80,18 @@ class RememberedOracle(PostgresOracle):
 
     def __init__(self, world: PostgresWorld) -> None:
         super().__init__(world)
+        self.target: GuardTarget | None = None
         self._answers: dict[tuple[str, tuple[bool, ...]], Answer] = {}
         self._pristine: dict[str, State] = {}
+
+    def look(self, principal: str, *, isolated: bool) -> Seen:
+        """Where all ran in transactions that only read, there is nothing to be found and put back."""
+        if self.target is not None and not self.target.wrote:
+            return Seen(changed=False)
+        seen = super().look(principal, isolated=isolated)
+        if self.target is not None:
+            self.target.wrote = False
+        return seen
 
     def answer(self, record: Record, script: Sequence[bool]) -> Answer:
         key = record.id, tuple(script)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::repository::root;
 
 /// A break: why it would be dangerous, what is replaced, and which suites must notice, each by itself.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Mutant {
     pub(crate) name: String,
     pub(crate) why: String,
@@ -15,7 +15,7 @@ pub(crate) struct Mutant {
 }
 
 /// What must notice a break.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Suite {
     /// The tests of a crate; with a filter, those whose name holds it.
     Crate { package: String, filter: String },
@@ -24,7 +24,7 @@ pub(crate) enum Suite {
 }
 
 /// A text that stands once in a file, and what stands there in the broken sources.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Edit {
     pub(crate) file: PathBuf,
     find: String,
@@ -63,7 +63,7 @@ pub(crate) fn check() -> Result<String, String> {
 
 impl Mutant {
     /// Reads a record: sentences, `caught by:` with a list, and edits that begin with `== file`.
-    fn parse(name: &str, text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(name: &str, text: &str) -> Result<Self, String> {
         let (head, edits) = text.split_once("\n== ").ok_or("there is no edit (== file)")?;
         let (why, suites) = head.split_once("caught by:").ok_or("there is no line `caught by:`")?;
         let why = why.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,11 +1,18 @@
 //! A copy of the sources that may be broken: its own directory, its own target directory.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::record::Mutant;
 use crate::repository::{cargo, output_of, program, root, target};
+
+/// How `timeout` ends when it had to end what it ran.
+pub(crate) const ENDED_BY_TIMEOUT: i32 = 124;
+
+/// What stood in the files that a break changed.
+pub(crate) type Sound = BTreeMap<PathBuf, String>;
 
 /// The copy.
 pub(crate) struct Scratch {
@@ -28,22 +35,20 @@ impl Scratch {
         Ok(scratch)
     }
 
-    /// Breaks the copy; [`Self::mend`] takes it back.
-    pub(crate) fn break_by(&self, mutant: &Mutant) -> Result<(), String> {
+    /// Breaks the copy. [`Self::mend`] takes it back with what is returned here: somebody may work on the sources meanwhile.
+    pub(crate) fn break_by(&self, mutant: &Mutant) -> Result<Sound, String> {
+        let mut sound = Sound::new();
         for edit in &mutant.edits {
             let file = self.directory.join(&edit.file);
             let text = fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
             self.put(&edit.file, edit.applied_to(&text)?.as_bytes())?;
+            sound.entry(edit.file.clone()).or_insert(text);
         }
-        Ok(())
+        Ok(sound)
     }
 
-    pub(crate) fn mend(&self, mutant: &Mutant) -> Result<(), String> {
-        for edit in &mutant.edits {
-            let text = fs::read(root().join(&edit.file)).map_err(|error| error.to_string())?;
-            self.put(&edit.file, &text)?;
-        }
-        Ok(())
+    pub(crate) fn mend(&self, sound: &Sound) -> Result<(), String> {
+        sound.iter().try_for_each(|(file, text)| self.put(file, text.as_bytes()))
     }
 
     /// Cargo on the copy.
@@ -52,6 +57,23 @@ impl Scratch {
         command.current_dir(&self.directory).env("CARGO_TARGET_DIR", Self::target());
         // Nobody looks for lines in a break, and linking is most of what it takes.
         command.env("CARGO_PROFILE_DEV_DEBUG", "false");
+        // What a broken guard answers must not become what is expected of it.
+        command.env_remove("UPDATE");
+        command
+    }
+
+    /// Cargo on the copy, ended with all that it started when it takes longer (`240s`).
+    pub(crate) fn limited_cargo(&self, longest: &str, arguments: &[&str]) -> Command {
+        let cargo = self.cargo(arguments);
+        let mut command = program("timeout");
+        command.arg("--kill-after=5s").arg(longest).arg(cargo.get_program()).args(cargo.get_args());
+        command.current_dir(&self.directory);
+        for (name, value) in cargo.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
         command
     }
 

@@ -1,11 +1,11 @@
 //! The suites that must notice a break.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::record::Suite;
-use super::scratch::Scratch;
+use super::scratch::{ENDED_BY_TIMEOUT, Scratch};
 use crate::repository::{program, target};
 use crate::setup;
 
@@ -20,72 +20,120 @@ pub(crate) enum Answer {
 /// Runs suites on the copy.
 pub(crate) struct Suites {
     corpus: Option<Corpus>,
-    /// The suites that passed on the sound sources.
-    sound: BTreeSet<String>,
+    /// Of each suite that was tried on the sound sources: where its tests are, or why it can't be asked.
+    sound: BTreeMap<String, Result<Vec<Place>, String>>,
+}
+
+/// Where tests of a crate are. Only what holds tests of a suite is built for it, for building is most of what a break costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the directory `tests`.
+    Outside,
+    /// Beside the code.
+    Inside,
+}
+
+/// What the tests of one place say.
+struct Told {
+    ran: u32,
+    answer: Answer,
 }
 
 impl Suites {
     pub(crate) fn new() -> Self {
-        Self { corpus: None, sound: BTreeSet::new() }
+        Self { corpus: None, sound: BTreeMap::new() }
     }
 
-    /// A suite that fails without a break would catch anything: it must pass on the sound copy first.
-    pub(crate) fn must_pass(&mut self, scratch: &Scratch, suite: &Suite) -> Result<(), String> {
-        if self.sound.contains(&suite.shown()) {
-            return Ok(());
+    /// Runs the suite on the sound copy, once. One that fails without a break would notice anything, so that it is not asked.
+    pub(crate) fn try_out(&mut self, scratch: &Scratch, suite: &Suite) {
+        if !self.sound.contains_key(&suite.shown()) {
+            let places = self.places_of_sound(scratch, suite);
+            self.sound.insert(suite.shown(), places);
         }
-        match self.run(scratch, suite)? {
-            Answer::Passed => {
-                self.sound.insert(suite.shown());
-                Ok(())
+    }
+
+    fn places_of_sound(&mut self, scratch: &Scratch, suite: &Suite) -> Result<Vec<Place>, String> {
+        let fails = |told: String| Err(format!("it fails without a break: {told}"));
+        let Suite::Crate { package, filter } = suite else {
+            return match self.ask_the_corpus(scratch)? {
+                Answer::Caught(told) => fails(told),
+                Answer::Passed => Ok(Vec::new()),
+            };
+        };
+        let mut places = Vec::new();
+        for place in [Place::Outside, Place::Inside] {
+            let told = run_crate(scratch, package, filter, place)?;
+            if let Answer::Caught(told) = told.answer {
+                return fails(told);
             }
-            Answer::Caught(told) => Err(format!("{} fails without a break: {told}", suite.shown())),
+            if told.ran > 0 {
+                places.push(place);
+            }
         }
+        if places.is_empty() { Err(format!("no test of {package} is called {filter:?}")) } else { Ok(places) }
     }
 
     /// Builds what the suite needs and runs it. An error is none of the suite's: the broken copy does not compile, say.
     pub(crate) fn run(&mut self, scratch: &Scratch, suite: &Suite) -> Result<Answer, String> {
-        match suite {
-            Suite::Crate { package, filter } => run_crate(scratch, package, filter),
-            Suite::Corpus => {
-                let build = &["build", "--quiet", "-p", "ringfence-guard", "--example", "guarded"];
-                quiet(scratch.cargo(build))?;
-                let corpus = match &mut self.corpus {
-                    Some(corpus) => corpus,
-                    none => none.insert(Corpus::start()?),
-                };
-                corpus.ask()
+        let places = self.sound.get(&suite.shown()).ok_or("it was never seen to pass")?.clone()?;
+        let Suite::Crate { package, filter } = suite else { return self.ask_the_corpus(scratch) };
+        for place in places {
+            let told = run_crate(scratch, package, filter, place)?;
+            if matches!(told.answer, Answer::Caught(_)) {
+                return Ok(told.answer);
             }
         }
+        Ok(Answer::Passed)
+    }
+
+    fn ask_the_corpus(&mut self, scratch: &Scratch) -> Result<Answer, String> {
+        compile(scratch.cargo(&["build", "--quiet", "-p", "ringfence-guard", "--example", "guarded"]))?;
+        let corpus = match &mut self.corpus {
+            Some(corpus) => corpus,
+            none => none.insert(Corpus::start()?),
+        };
+        corpus.ask()
     }
 }
 
-fn run_crate(scratch: &Scratch, package: &str, filter: &str) -> Result<Answer, String> {
-    // The long tests of the guard are asked for by name.
-    let only: &[&str] = if filter.is_empty() { &["--skip", "nasty"] } else { &[filter] };
-    let of_package = ["test", "--quiet", "-p", package, "--lib", "--tests"];
-    let mut build = scratch.cargo(&of_package);
+/// Tests that take long, run for a suite that names them: what others notice at once need not wait for them.
+const LONG: [&str; 4] = ["nasty", "mutated", "properties", "speed"];
+/// A break may make a test wait for ever.
+const LONGEST: &str = "240s";
+
+fn run_crate(scratch: &Scratch, package: &str, filter: &str, place: Place) -> Result<Told, String> {
+    let long = LONG.iter().flat_map(|name| ["--skip", *name]);
+    let only: Vec<&str> = if filter.is_empty() { long.collect() } else { vec![filter] };
+    let name = package.strip_prefix("ringfence-").unwrap_or(package);
+    let place: &[&str] = match place {
+        Place::Outside => &["--test", name],
+        Place::Inside if name == "server" => &["--bins"],
+        Place::Inside => &["--lib"],
+    };
+    let tests = [&["test", "--quiet", "-p", package], place].concat();
+    let mut build = scratch.cargo(&tests);
     build.arg("--no-run");
-    quiet(build)?;
-    let mut tests = scratch.cargo(&of_package);
+    compile(build)?;
+    let mut tests = scratch.limited_cargo(LONGEST, &tests);
     tests.arg("--no-fail-fast").arg("--").args(only);
     let output = tests.output().map_err(|error| format!("cargo could not be started: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    if String::from_utf8_lossy(&output.stderr).contains("has overflowed its stack") {
-        return Ok(Answer::Caught("a stack overflow".to_owned()));
-    }
     let ran = text.lines().filter_map(tests_of).sum::<u32>();
-    if ran == 0 {
-        return Err(format!("no test of {package} is called {filter:?}"));
+    let caught = |by: String| Ok(Told { ran, answer: Answer::Caught(by) });
+    if output.status.code() == Some(ENDED_BY_TIMEOUT) {
+        return caught(format!("a test that did not end within {LONGEST}"));
+    }
+    if String::from_utf8_lossy(&output.stderr).contains("has overflowed its stack") {
+        return caught("a stack overflow".to_owned());
     }
     if output.status.success() {
-        return Ok(Answer::Passed);
+        return Ok(Told { ran, answer: Answer::Passed });
     }
     let failed: Vec<&str> = text.lines().filter_map(failed_test).collect();
     match failed.split_first() {
         None => Err(format!("{package}: the tests ended with {}", output.status)),
-        Some((first, [])) => Ok(Answer::Caught((*first).to_owned())),
-        Some((first, others)) => Ok(Answer::Caught(format!("{first} and {} more", others.len()))),
+        Some((first, [])) => caught((*first).to_owned()),
+        Some((first, others)) => caught(format!("{first} and {} more", others.len())),
     }
 }
 
@@ -104,7 +152,7 @@ fn failed_test(line: &str) -> Option<&str> {
     line.strip_prefix("---- ")?.strip_suffix(" stdout ----")
 }
 
-fn quiet(mut command: Command) -> Result<(), String> {
+fn compile(mut command: Command) -> Result<(), String> {
     let output = command.output().map_err(|error| format!("cargo could not be started: {error}"))?;
     if output.status.success() {
         return Ok(());

@@ -81,8 +81,20 @@ fn system_relations_are_the_same_in_two_worlds() {
         "\"relations\": [",
         "\"relations\": [{ \"name\": \"aaa_hidden\", \"kind\": \"table\", \"columns\": [{ \"name\": \"a\", \"data_type\": \"text\" }] },",
     ).replace("{ \"name\": \"name\", \"data_type\": \"text\" }, { \"name\": \"email\"", "{ \"name\": \"password_hash\", \"data_type\": \"text\" }, { \"name\": \"name\", \"data_type\": \"text\" }, { \"name\": \"email\"");
+    // A key of which a column is hidden is no key: neither from nor to it.
+    let key = |from: &str, relation: &str, to: &str| {
+        format!(
+            "{{ \"kind\": \"foreign\", \"columns\": [\"{from}\"], \"target_schema\": \"public\", \"target_relation\": \"{relation}\", \"target_columns\": [\"{to}\"] }}"
+        )
+    };
+    let primary = "{ \"kind\": \"primary\", \"columns\": [\"id\"] }";
+    let (from, to) = (key("password_hash", "countries", "code"), key("name", "users", "password_hash"));
+    let more = more.replacen(primary, &format!("{primary}, {from}, {to}"), 1);
     assert!(
-        !without.contains("api_tokens") && !without.contains("password_hash") && more.contains("aaa_hidden")
+        !without.contains("api_tokens")
+            && !without.contains("password_hash")
+            && more.contains("aaa_hidden")
+            && more.contains(&from)
     );
     for relation in [INFORMATION, POSTGRES].concat() {
         let statement = format!("SELECT * FROM {relation}");
