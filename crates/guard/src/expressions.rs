@@ -16,6 +16,16 @@ use crate::rewrite::{Writer, not_admitted};
 pub(crate) const TARGET: &str = "_rf_t";
 
 impl Writer<'_> {
+    /// What names an item: PostgreSQL looks behind casts for it.
+    pub(crate) fn uncast<'e>(&self, mut expression: &'e Expr) -> &'e Expr {
+        while self.dialect.is_postgres()
+            && let Expr::Cast { expr, .. } | Expr::Nested(expr) = expression
+        {
+            expression = expr;
+        }
+        expression
+    }
+
     pub(crate) fn expression(&mut self, expression: &Expr) -> Result<(), Refusal> {
         self.nested(|writer| writer.expression_node(expression))
     }

@@ -458,16 +458,6 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// What names an item: PostgreSQL looks behind casts for it.
-    pub(crate) fn uncast<'e>(&self, mut expression: &'e Expr) -> &'e Expr {
-        while self.dialect.is_postgres()
-            && let Expr::Cast { expr, .. } | Expr::Nested(expr) = expression
-        {
-            expression = expr;
-        }
-        expression
-    }
-
     /// The names of a column reference; `None` for every other expression.
     pub(crate) fn column_path(&self, expression: &Expr) -> Option<Vec<String>> {
         match expression {
