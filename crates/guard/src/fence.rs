@@ -94,8 +94,10 @@ impl Writer<'_> {
             Expression::Binary { left, operator, right } => {
                 self.text("(");
                 self.policy(left, alias)?;
-                self.text(operator_text(*operator));
-                self.note_operator(operator_text(*operator).trim());
+                self.text(" ");
+                self.text(operator.sql());
+                self.text(" ");
+                self.note_operator(operator.sql());
                 self.policy(right, alias)?;
                 self.text(")");
                 Ok(())
@@ -337,26 +339,5 @@ impl Writer<'_> {
         }
         self.text(name);
         Ok(())
-    }
-}
-
-const fn operator_text(operator: BinaryOperator) -> &'static str {
-    match operator {
-        BinaryOperator::And => " AND ",
-        BinaryOperator::Or => " OR ",
-        BinaryOperator::Equal => " = ",
-        BinaryOperator::NotEqual => " <> ",
-        BinaryOperator::Less => " < ",
-        BinaryOperator::LessOrEqual => " <= ",
-        BinaryOperator::Greater => " > ",
-        BinaryOperator::GreaterOrEqual => " >= ",
-        BinaryOperator::Plus => " + ",
-        BinaryOperator::Minus => " - ",
-        BinaryOperator::Multiply => " * ",
-        BinaryOperator::Divide => " / ",
-        BinaryOperator::Modulo => " % ",
-        BinaryOperator::Concatenate => " || ",
-        BinaryOperator::JsonMember => " -> ",
-        BinaryOperator::JsonMemberText => " ->> ",
     }
 }

@@ -122,7 +122,7 @@ class Worker:
                 self._count(one, judgement)
                 if judgement.diverges or judgement.verdict is Verdict.BROKEN:
                     self._keep(number, one, guarded, judgement)
-                elif judgement.verdict is Verdict.REFUSED and self.orders.shrinks:
+                elif judgement.verdict is Verdict.REFUSED:
                     self._keep_refusal(one, guarded, judgement)
                 if self.orders.first and judgement.diverges:
                     self.guard.close()
