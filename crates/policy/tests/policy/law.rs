@@ -145,6 +145,13 @@ fn policies_narrow_extend_and_bypass() {
             (of("b", &[], json!({})), &[4]),
         ],
     );
+    // Both are for whom they name alone.
+    for effect in ["extends", "bypass"] {
+        check(
+            &sale(&format!("{{ name: g, condition: \"1 = 1\", {effect}: true, roles: [member] }}")),
+            &[(of("a", &["member"], json!({})), EVERY_SALE), (of("a", &["other"], json!({})), &[1, 2, 3])],
+        );
+    }
     // A bypass that can't be told does not hold.
     check(
         &sale("{ name: b, condition: \"principal.attributes.level > 3\", bypass: true }"),
