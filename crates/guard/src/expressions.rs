@@ -188,7 +188,10 @@ impl Writer<'_> {
                 Err(Refusal::UnknownColumn { name })
             }
             Meaning::WholeRow if self.is_renamed(&name) => self.renamed_row(&name),
-            Meaning::Visible(_) | Meaning::WholeRow => {
+            Meaning::PerhapsRow if self.is_renamed(&name) => {
+                Err(not_admitted("a name that may be a column or a row: name the column with its relation"))
+            }
+            Meaning::Visible(_) | Meaning::WholeRow | Meaning::PerhapsRow => {
                 if let Some(alias) = &alias {
                     self.name(alias);
                     self.text(".");

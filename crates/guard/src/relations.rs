@@ -70,6 +70,8 @@ pub(crate) enum Meaning {
     Target(Arc<Entitlement>),
     /// The row as a whole of something fenced.
     WholeRow,
+    /// The same, unless something whose columns are not known has a column of that name.
+    PerhapsRow,
     /// Nothing that the principal can see.
     Unknown,
     /// It can't be told, and the relation that is changed has something of that name.
@@ -133,6 +135,7 @@ impl Names {
             .find(|source| same(&source.alias, name));
         match row {
             Some(_) if self.holds_hidden(name, same) => Meaning::Unknown,
+            Some(_) if is_opaque_before => Meaning::PerhapsRow,
             Some(_) => Meaning::WholeRow,
             None => Meaning::Visible(None),
         }

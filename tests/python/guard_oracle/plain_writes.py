@@ -54,10 +54,12 @@ class PlainWrites(PlainQueries):
         sets: list[Part] = []
         offered = self.settable(table)
         for name in self.rng.sample(offered, min(len(offered), self.rng.randint(1, 2))):
-            kind = table.columns[name]
-            value = (
-                self.value_for(table, name) if self.rng.random() < 0.5 else self.expression(kind, [source], 1)
-            )
+            if self.rng.random() < 0.5:
+                value = self.value_for(table, name)
+                # Somebody's e-mail or order number may be a key that is taken.
+                self.names_foreign_keys = True
+            else:
+                value = self.expression(table.columns[name], [source], 1)
             sets.append(Node([f"{quoted(name)} =", value]))
         where = clause("WHERE", self.expression("bool", [source], 2))
         ending = clause()

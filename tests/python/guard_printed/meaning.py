@@ -150,9 +150,9 @@ def difference(said: Tree, printed: Tree, path: str = "") -> str:
     if isinstance(said, dict) and isinstance(printed, dict):
         if is_kind(printed, "WholeRow") and fields_of(said) == [printed["alias"]]:
             return ""
-        if is_kind(printed, "ResTarget") and is_kind(printed.get("val"), "WholeRow"):
+        if is_kind(printed, "ResTarget") and is_kind(row := uncast(printed.get("val")), "WholeRow"):
             # The database would call what is printed otherwise than what was asked.
-            said = {"name": printed["val"]["alias"], **said}
+            said = {"name": row["alias"], **said}
         for key in sorted(said.keys() | printed.keys()):
             one, other = said.get(key), printed.get(key)
             if key == "groupClause" and one and other and all(map(is_named, other[len(one) :])):
@@ -167,6 +167,13 @@ def difference(said: Tree, printed: Tree, path: str = "") -> str:
                 return found
         return ""
     return "" if said == printed else f"{path}: {said!r:.200} and {printed!r:.200}"
+
+
+def uncast(node: Tree) -> Tree:
+    """What names an item: PostgreSQL looks behind casts for it."""
+    while is_kind(node, "TypeCast"):
+        node = node["arg"]
+    return node
 
 
 def is_named(node: Tree) -> bool:
