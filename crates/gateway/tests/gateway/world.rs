@@ -142,6 +142,12 @@ impl World {
         raw
     }
 
+    /// Changes the store past the gateway. Somebody may be writing to it who waits for this thread to go on.
+    pub(crate) async fn change_store(&self, sql: &str) {
+        let (raw, at_once) = (self.raw_store(), format!("BEGIN IMMEDIATE; {sql}; COMMIT"));
+        tokio::task::spawn_blocking(move || raw.execute_batch(&at_once)).await.unwrap().unwrap();
+    }
+
     /// The record of that trace id, as soon as it is written.
     pub(crate) async fn record(&self, log: &CallLog) -> ChainedRecord {
         let filter = AuditFilter { trace_id: Some(log.trace_id().to_string()), ..AuditFilter::default() };

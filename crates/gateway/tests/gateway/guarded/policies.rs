@@ -117,16 +117,13 @@ async fn what_is_wrong_with_a_document_is_told() {
 #[tokio::test]
 async fn a_policy_that_can_not_be_used_refuses_everything() {
     let shop = Shop::guarded("policy_broken").await;
-    let broken = async |sql: &str| {
-        let at_once = format!("BEGIN IMMEDIATE; {sql}; COMMIT");
-        eventually(async || shop.world.raw_store().execute_batch(&at_once).ok()).await;
-    };
     let forget = async || {
         // As if the process began anew.
         let (gateway, _) = shop.world.open_again(shop.world.config.clone()).await.unwrap();
         gateway
     };
-    broken("DROP TRIGGER policies_are_never_changed; UPDATE policies SET document = 'models: ['").await;
+    let break_it = "DROP TRIGGER policies_are_never_changed; UPDATE policies SET document = 'models: ['";
+    shop.world.change_store(break_it).await;
     for step in ["unreadable", "gone"] {
         let gateway = forget().await;
         let log = crate::world::begin(&gateway);
@@ -138,7 +135,7 @@ async fn a_policy_that_can_not_be_used_refuses_everything() {
             assert_eq!(code(compiled), Code::PolicyUnusable, "{step}: {statement}");
         }
         assert_eq!(code(gateway.catalog(&call, &shop.key, &[]).await), Code::PolicyUnusable, "{step}");
-        broken("DELETE FROM policies").await;
+        shop.world.change_store("DELETE FROM policies").await;
     }
 }
 

@@ -48,7 +48,7 @@ async fn nothing_opens_by_accident() {
     let (other, _) = shop.world.open_again(shop.world.config.clone()).await.unwrap();
     let boss = shop.world.call_as("a-boss").await;
     shop.world.gateway.remove_policy(&boss, &shop.key, 1, None).await.unwrap();
-    shop.world.raw_store().execute_batch("DELETE FROM policies WHERE version = 2").unwrap();
+    shop.world.change_store("DELETE FROM policies WHERE version = 2").await;
     let log = crate::world::begin(&other);
     let call = other.authenticate(&log, Some(&crate::world::key_of("a-ann")), None).await.unwrap();
     let ran = other.run_query(&call, &shop.key, crate::sources::query("SELECT 1")).await;
