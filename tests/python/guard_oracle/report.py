@@ -39,6 +39,8 @@ class Report:
     examples: dict[str, str] = field(default_factory=dict)
     invalid: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
+    # Statements that ended the server itself.
+    fatal: list[str] = field(default_factory=list)
 
     def __add__(self, other: "Report") -> "Report":
         return Report(
@@ -49,6 +51,7 @@ class Report:
             {**self.examples, **other.examples},
             self.invalid + other.invalid,
             [*self.findings, *other.findings],
+            [*self.fatal, *other.fatal],
         )
 
     def share(self, feature: str) -> float:

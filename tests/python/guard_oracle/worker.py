@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
+import pymysql
 from guard_corpus.postgres_world import PostgresWorld
 from guard_corpus.records import PRINCIPALS
 
@@ -116,7 +117,13 @@ class Worker:
             drawn = [self.generator.draw(number) for number in batch]
             asked = [(d.statement.principal, d.statement.sql, d.statement.params) for d in drawn]
             for number, one, guarded in zip(batch, drawn, self.guard.guard_all(asked), strict=True):
-                judgement = judged(self.judge.judge, self.orders, one.statement, guarded)
+                try:
+                    judgement = judged(self.judge.judge, self.orders, one.statement, guarded)
+                except pymysql.err.InterfaceError:
+                    # MariaDB has statements that end it, without any guard.
+                    self.report.fatal.append(one.statement.sql)
+                    self.guard.close()
+                    return self.report
                 if judgement is None:
                     continue
                 self._count(one, judgement)
