@@ -23,8 +23,10 @@ pub struct GuardedPlan {
     placeholders: usize,
 }
 
-/// Texts up to this long can't nest deeper than the stack of the caller bears.
+/// Texts up to this long, of so many words and signs, can't nest deeper than the stack of the caller bears: each level takes
+/// at least one of its own.
 const SHALLOW_BYTES: usize = 200;
+const SHALLOW_WORDS: usize = 20;
 /// What the deepest statement that [`admit`] lets through needs, of the parser, the walk, and taking its tree down, in a
 /// build without optimization. It is reserved, not used, until a statement is that deep.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
@@ -86,10 +88,23 @@ fn plan(
     view: &View,
     scanned: Option<&Scanned<'_>>,
 ) -> Result<GuardedPlan, Refusal> {
-    if statement.len() <= SHALLOW_BYTES {
+    if is_shallow(statement) {
         return plan_here(statement, kind, view, scanned);
     }
     stacker::grow(STACK_BYTES, || plan_here(statement, kind, view, scanned))
+}
+
+/// Commas and dots don't nest.
+fn is_shallow(statement: &str) -> bool {
+    let (mut words, mut in_word) = (0_usize, false);
+    for byte in statement.bytes().take(SHALLOW_BYTES.saturating_add(1)) {
+        let is_word =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b',' | b'$' | b'\'' | b'"');
+        let begins = if is_word { !in_word } else { !byte.is_ascii_whitespace() };
+        words = words.saturating_add(usize::from(begins));
+        in_word = is_word;
+    }
+    statement.len() <= SHALLOW_BYTES && words <= SHALLOW_WORDS
 }
 
 fn plan_here(

@@ -94,6 +94,26 @@ fn every_token_again_and_again() {
 }
 
 #[test]
+fn short_texts_may_be_deep() {
+    for kind in KINDS {
+        on_a_small_stack(move || {
+            let caller = Caller::of(kind);
+            // Of 119 bytes, and found by `mutated`.
+            caller.ask(" TABLE ( (\n((\n((\n(\n( (\t(\n( ( ( (\n( (\t( (\t( (\t( (\t( ( (( ( (\t(\t(\n(\t(\n( ( (\n( (\n(ALTER ROLE app_ownerSETwork_mem = '8MB' ");
+            for token in TOKENS {
+                for depth in [18, 25, 38] {
+                    let parentheses = "(".repeat(depth);
+                    for before in ["", "TABLE ", "SELECT "] {
+                        caller.ask(&format!("{before}{token}{parentheses}"));
+                        caller.ask(&format!("{before}{parentheses}{token}"));
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[test]
 fn every_token_often_behind_every_prefix() {
     for kind in KINDS {
         repeat_all(kind, 1_500, &PREFIXES);
