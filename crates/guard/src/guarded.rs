@@ -96,13 +96,13 @@ fn plan(
 
 /// Commas and dots don't nest.
 fn is_shallow(statement: &str) -> bool {
-    let (mut words, mut in_word) = (0_usize, false);
+    let (mut words, mut is_inside) = (0_usize, false);
     for byte in statement.bytes().take(SHALLOW_BYTES.saturating_add(1)) {
         let is_word =
             byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b',' | b'$' | b'\'' | b'"');
-        let begins = if is_word { !in_word } else { !byte.is_ascii_whitespace() };
+        let begins = if is_word { !is_inside } else { !byte.is_ascii_whitespace() };
         words = words.saturating_add(usize::from(begins));
-        in_word = is_word;
+        is_inside = is_word;
     }
     statement.len() <= SHALLOW_BYTES && words <= SHALLOW_WORDS
 }
