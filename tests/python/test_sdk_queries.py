@@ -88,6 +88,7 @@ class TestQueries:
             run(world.ann, "SELECT * FROM no_such")
 
     def test_nothing_is_carried_over(self, world: Any) -> None:
+        held = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory'"
         for _ in range(4):
             assert run(world.ann, "SELECT current_setting('search_path') AS p").rows == [
                 {"P": '"$user", public'}
@@ -98,7 +99,6 @@ class TestQueries:
             assert run(world.ann, "SELECT count(*) AS n FROM movies").rows == [{"N": 3}]
             run(world.ann, "SELECT pg_advisory_lock(42)")
             # The session is given up after the answer, and its process ends when it hears of it.
-            held = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory'"
             wait_for("the lock to go", lambda: run(world.ann, held).rows == [{"N": 0}])
 
     def test_current_schema(self, world: Any) -> None:
