@@ -117,14 +117,14 @@ pub(crate) fn postgres_programs() -> Result<PathBuf, String> {
     packaged.or_else(on_path).ok_or_else(|| "PostgreSQL's initdb is not installed".to_owned())
 }
 
-/// The advisory database, where cargo-deny keeps it, when somebody has fetched one: a clone; cargo-deny's lock file
-/// beside it is there without one.
-pub(crate) fn advisory_database() -> Option<PathBuf> {
+/// Whether somebody has fetched the advisory database to where cargo-deny keeps it: a clone. The lock file beside it is
+/// there without one.
+pub(crate) fn has_advisory_database() -> bool {
     let home = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")))?;
-    let kept = fs::read_dir(home.join("advisory-dbs")).ok()?;
-    kept.filter_map(|entry| Some(entry.ok()?.path())).find(|database| database.join(".git").is_dir())
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let kept = home.and_then(|home| fs::read_dir(home.join("advisory-dbs")).ok());
+    kept.into_iter().flatten().flatten().any(|entry| entry.path().join(".git").is_dir())
 }
 
 fn apt(arguments: &[&str]) -> Result<(), String> {

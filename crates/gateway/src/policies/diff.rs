@@ -68,17 +68,19 @@ impl Gateway {
         let after =
             Snapshot::of(Arc::new(LoadedPolicy::draft(place, weighed.policy)), shown, Breadth::Policy);
         let (people, users_left_out) = self.people(call, &request.users).await?;
+        // What the policies read about others, and their rows, is one query of the caller's, and on record.
+        let trials = Trials::begin(self, call, &connection).await?;
         let mut pairs = Vec::with_capacity(people.len());
         for principal in people {
             let principal = Arc::new(principal);
-            let before = self.seat_in_effect(&connection, &before, &rules, &principal).await?;
-            let after = self.seat_in_effect(&connection, &after, &rules, &principal).await?;
+            let before = seat_in_effect(&trials, &before, &rules, &principal).await?;
+            let after = seat_in_effect(&trials, &after, &rules, &principal).await?;
             pairs.push(Pair { principal, before, after });
         }
         let mut effect = PolicyEffect { version, users_left_out, ..PolicyEffect::default() };
         let groups = grouped(pairs, &mut effect);
         let sample = request.sample.unwrap_or(SAMPLE).min(LARGEST_SAMPLE);
-        let mut counter = Counter { trials: None, left: if request.counting { MOST_COUNTS } else { 0 } };
+        let mut left = if request.counting { MOST_COUNTS } else { 0 };
         for (pairs, relations) in groups {
             let mut group = GroupEffect {
                 users: pairs.iter().map(|pair| pair.principal.user.to_string()).collect(),
@@ -86,32 +88,14 @@ impl Gateway {
                 relations,
             };
             if request.counting {
-                counter.count(self, call, &connection, &pairs, sample, &mut group.relations).await?;
+                count(&trials, &chosen(&pairs, sample), &mut group.relations, &mut left).await;
             }
             effect.groups.push(group);
         }
-        effect.counts_left_out = request.counting && counter.left == 0;
-        effect.counts = if request.counting { MOST_COUNTS - counter.left } else { 0 };
+        effect.counts_left_out = request.counting && left == 0;
+        effect.counts = if request.counting { MOST_COUNTS - left } else { 0 };
         call.log().set_object(&format!("{} users", effect.users));
         Ok(Diff::Effect(effect))
-    }
-
-    /// What the principal sees, with what the policy reads about them. Who lacks what it is read with is refused whatever
-    /// they send: they see nothing.
-    async fn seat_in_effect(
-        &self,
-        connection: &Connection,
-        snapshot: &Snapshot,
-        rules: &Arc<RuleSet>,
-        principal: &Arc<Principal>,
-    ) -> Result<Arc<Seat>, Refused> {
-        match self.with_attributes(principal, connection, snapshot).await {
-            Ok(principal) => Ok(snapshot.seat(&principal, None, rules, &self.shared.store)),
-            Err(refused) if refused.code == Code::TenantScopeRequired => {
-                Ok(snapshot.blind_seat(principal, rules))
-            }
-            Err(refused) => Err(refused),
-        }
     }
 
     /// The catalog behind the caller's connection, whose credentials were seen to work.
@@ -188,40 +172,34 @@ fn common_roles(pairs: &[Pair]) -> Vec<String> {
     common
 }
 
-/// Counts rows with the guard's own statements, up to a bound.
-struct Counter<'a> {
-    trials: Option<Trials<'a>>,
-    left: usize,
+/// What the principal sees, with what the policy reads about them. Who lacks what it is read with is refused whatever
+/// they send: they see nothing.
+async fn seat_in_effect(
+    trials: &Trials<'_>,
+    snapshot: &Snapshot,
+    rules: &Arc<RuleSet>,
+    principal: &Arc<Principal>,
+) -> Result<Arc<Seat>, Refused> {
+    match trials.seat(snapshot, rules, principal, &Attributes::new(), None).await {
+        Err(refused) if refused.code == Code::TenantScopeRequired => {
+            Ok(snapshot.blind_seat(principal, rules))
+        }
+        seat => seat,
+    }
 }
 
-impl<'a> Counter<'a> {
-    async fn count(
-        &mut self,
-        gateway: &'a Gateway,
-        call: &'a Call,
-        connection: &'a Connection,
-        pairs: &[Pair],
-        sample: usize,
-        relations: &mut [RelationEffect],
-    ) -> Result<(), Refused> {
-        let trials = match self.trials.take() {
-            Some(trials) => trials,
-            None => Trials::begin(gateway, call, connection).await?,
-        };
-        let trials = self.trials.insert(trials);
-        let chosen = chosen(pairs, sample);
-        for effect in relations.iter_mut().filter(|effect| effect.rows_change) {
-            for pair in &chosen {
-                // Three statements at most count the rows of one.
-                if self.left < 3 {
-                    self.left = 0;
-                    return Ok(());
-                }
-                let counted = rows(trials, pair, &effect.relation, &mut self.left).await;
-                effect.rows.push(counted);
+/// Counts rows with the guard's own statements, of which `left` may still run.
+async fn count(trials: &Trials<'_>, pairs: &[&Pair], relations: &mut [RelationEffect], left: &mut usize) {
+    for effect in relations.iter_mut().filter(|effect| effect.rows_change) {
+        for pair in pairs {
+            // Three statements at most count the rows of one.
+            if *left < 3 {
+                *left = 0;
+                return;
             }
+            let counted = rows(trials, pair, &effect.relation, left).await;
+            effect.rows.push(counted);
         }
-        Ok(())
     }
 }
 
