@@ -18,6 +18,7 @@ pub enum Code {
     AlreadyExists,
     InUse,
     Conflict,
+    WriteConflict,
     QueryRefused,
     QueryFailed,
     QueryTimedOut,
@@ -101,7 +102,7 @@ const fn row(
 }
 
 /// Every code.
-pub const ROWS: [CodeRow; 59] = [
+pub const ROWS: [CodeRow; 60] = [
     row(Code::AuthenticationRequired, "AUTHENTICATION_REQUIRED", 401, "28000", "Credentials are missing"),
     row(Code::KeyUnknown, "KEY_UNKNOWN", 401, "28000", "The access key is not valid"),
     row(Code::NotPermitted, "NOT_PERMITTED", 403, "42501", "Not permitted"),
@@ -113,6 +114,7 @@ pub const ROWS: [CodeRow; 59] = [
     row(Code::AlreadyExists, "ALREADY_EXISTS", 409, "42710", "Already exists"),
     row(Code::InUse, "IN_USE", 409, "2BP01", "Still in use"),
     row(Code::Conflict, "CONFLICT", 409, "40001", "Changed by someone else"),
+    row(Code::WriteConflict, "WRITE_CONFLICT", 409, "40001", "Somebody changed the same rows"),
     row(Code::QueryRefused, "QUERY_REFUSED", 400, "0A000", "The query is refused"),
     row(Code::QueryFailed, "QUERY_FAILED", 422, "42000", "The database refused the query"),
     row(Code::QueryTimedOut, "QUERY_TIMED_OUT", 422, "57014", "The query took too long"),
@@ -310,6 +312,7 @@ impl From<ringfence_engine::SourceError> for Refused {
         let code = match &error {
             E::Statement { .. } => Code::QueryFailed,
             E::RowRefused => Code::RowRefused,
+            E::Conflict => Code::WriteConflict,
             E::TooManyRows { .. } => Code::TooManyRows,
             E::TooManyColumns { .. } => Code::TooManyFields,
             E::Constraint { .. } => Code::ConstraintViolated,
