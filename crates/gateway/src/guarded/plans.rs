@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use ringfence_guard::{GuardedPlan, GuardedQuery, Refusal, guard, guard_lifted, scan};
+use ringfence_guard::{GuardedPlan, GuardedQuery, Parameter, Refusal, guard, guard_lifted, scan};
 use ringfence_policy::{ConnectionKind, Principal, RelationName};
 
 use super::views::Shape;
@@ -40,6 +40,15 @@ impl Found<Planned> {
         parameters: &[Option<String>],
     ) -> Result<GuardedQuery, Refusal> {
         self.plan.plan.bind_lifted(principal, parameters, &self.values)
+    }
+
+    /// The same with parameters that are more than texts.
+    pub(crate) fn bind_typed(
+        &self,
+        principal: &Principal,
+        parameters: &[Parameter],
+    ) -> Result<GuardedQuery, Refusal> {
+        self.plan.plan.bind_typed(principal, parameters, &self.values)
     }
 }
 

@@ -114,6 +114,12 @@ impl Views {
         seat
     }
 
+    pub(super) fn seat_with(&self, seat: &Seat, view: View) -> Arc<Seat> {
+        let Seat { principal, given, rules, shape: _ } = seat;
+        let (principal, given, rules) = (principal.clone(), given.clone(), rules.clone());
+        Arc::new(Seat { principal, given, rules, shape: self.shape(view) })
+    }
+
     pub(super) fn blind_seat(&self, principal: &Arc<Principal>, rules: &Arc<RuleSet>) -> Arc<Seat> {
         let (given, shape) = (principal.attributes.clone(), self.shape(View::default()));
         Arc::new(Seat { principal: Principal::clone(principal), given, rules: rules.clone(), shape })
