@@ -23,6 +23,8 @@ const MOST_TABLES: usize = 256;
 pub enum Door {
     Api,
     V1,
+    /// The one for agents: what it lets through is narrower, see `agents`.
+    Mcp,
     Cli,
 }
 
@@ -32,6 +34,7 @@ impl Door {
         match self {
             Self::Api => "api",
             Self::V1 => "v1",
+            Self::Mcp => "mcp",
             Self::Cli => "cli",
         }
     }

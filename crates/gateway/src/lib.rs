@@ -5,6 +5,7 @@
 
 pub mod access_keys;
 pub mod access_rules;
+pub mod agents;
 pub mod annotations;
 pub mod audit;
 pub mod authentication;
