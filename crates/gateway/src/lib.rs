@@ -43,7 +43,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 pub use bootstrap::{AdminAccount, Bootstrap};
-pub use call::{Call, CallLog, Decision, Door};
+pub use call::{Call, CallLog, Decision, Door, Sanitiser};
 pub use refused::{Code, Refused};
 
 /// How the audit log is written.

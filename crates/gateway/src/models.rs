@@ -7,6 +7,7 @@
 mod change;
 mod cursor;
 mod describe;
+mod inputs;
 mod read;
 mod road;
 mod rows;

@@ -11,14 +11,15 @@ use ringfence_policy::{Permit, View};
 use ringfence_semantic::query::Columns;
 use ringfence_semantic::write::{self, Key};
 use ringfence_semantic::{ModelView, Models, Statement};
+use ringfence_store::audit::RowChange;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Operation;
 use super::read::no_such_row;
 use super::road::Road;
 use super::rows::{self, Cell, Row};
-use crate::guarded::Seat;
+use super::{Operation, inputs};
+use crate::guarded::{Seat, shown as shown_name};
 use crate::{Call, Code, Gateway, Refused};
 
 /// Operations of one request.
@@ -57,15 +58,6 @@ pub struct OperationResult {
     pub rows: Vec<Row>,
 }
 
-/// What an operation did to rows, for the record: masked as the caller sees them.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Snapshots {
-    pub(super) action: &'static str,
-    pub(super) model: String,
-    pub(super) before: Vec<Row>,
-    pub(super) after: Vec<Row>,
-}
-
 /// How operations may go through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Consent {
@@ -90,8 +82,11 @@ impl Gateway {
             return Err(Refused::invalid(format!("1 to {MOST_OPERATIONS} operations can be done at once")));
         }
         let road = Road::open(self, call, key).await?;
-        let models: Vec<&str> = change.operations.iter().map(Operation::model).collect();
-        call.log().set_object(&models.join(", "));
+        let mut models: Vec<&str> = change.operations.iter().map(Operation::model).collect();
+        models.sort_unstable();
+        models.dedup();
+        call.log().set_model(&models.join(", "));
+        inputs::note_operations(call.log(), &change.operations);
         road.change(change, Consent::Own).await.map(Changed::Done)
     }
 }
@@ -164,21 +159,21 @@ impl Road<'_> {
         let mut transaction = self.begin(isolation).await?;
         let mut step =
             Step { road: self, standing, transaction: &mut transaction, reason: change.reason.as_deref() };
-        let (mut results, mut snapshots) = (Vec::new(), Vec::new());
+        let (mut results, mut changes) = (Vec::new(), Vec::new());
         for operation in &change.operations {
-            let (result, snapshot) = step.run(operation).await?;
+            let (result, changed) = step.run(operation).await?;
             results.push(result);
-            snapshots.push(snapshot);
+            changes.extend(changed);
         }
         transaction.commit().await?;
-        self.record(&snapshots);
+        self.record(changes);
         Ok(results)
     }
 
     /// Leaves the rows as they were and as they are in the call's record.
-    fn record(&self, snapshots: &[Snapshots]) {
-        let rows = |snapshot: &Snapshots| snapshot.before.len().max(snapshot.after.len()) as u64;
-        self.call.log().set_rows(snapshots.iter().map(rows).sum());
+    fn record(&self, changes: Vec<RowChange>) {
+        self.call.log().set_rows(changes.len() as u64);
+        self.call.log().add_changes(changes);
     }
 }
 
@@ -191,7 +186,7 @@ struct Step<'s> {
 }
 
 impl Step<'_> {
-    async fn run(&mut self, operation: &Operation) -> Result<(OperationResult, Snapshots), Refused> {
+    async fn run(&mut self, operation: &Operation) -> Result<(OperationResult, Vec<RowChange>), Refused> {
         let standing = self.standing;
         let policy = &self.road.snapshot.policy.policy;
         let model = Models::of(policy, &standing.seat.shape.view).named(operation.model())?;
@@ -219,10 +214,10 @@ impl Step<'_> {
             }
         };
         let shown = write::returned(model, shown)?;
-        let (action, name) = (operation.action(), model.name().to_owned());
         let rows = after.iter().map(|row| pick(row, &shown)).collect();
-        let result = OperationResult { action, model: name.clone(), affected, rows };
-        Ok((result, Snapshots { action, model: name, before, after }))
+        let changes = changes(&shown_name(&model.entitlement.relation), model, &before, &after);
+        let (action, model) = (operation.action(), model.name().to_owned());
+        Ok((OperationResult { action, model, affected, rows }, changes))
     }
 
     async fn create(
@@ -336,6 +331,32 @@ fn keys_of<'m>(model: ModelView<'m>, ids: &[Value]) -> Result<Vec<Key<'m>>, Refu
         keys.push(key);
     }
     Ok(keys)
+}
+
+/// Each row before and after, by its key: a database may answer rows in another order than it was asked in.
+fn changes(relation: &str, model: ModelView<'_>, before: &[Row], after: &[Row]) -> Vec<RowChange> {
+    let object = |row: &Row| match serde_json::to_value(row) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    };
+    let key = model.key().unwrap_or_default();
+    let is_same = |one: &Map<String, Value>, other: &Map<String, Value>| {
+        key.iter().all(|field| one.get(field.name) == other.get(field.name))
+    };
+    let mut left: Vec<Map<String, Value>> = after.iter().map(object).collect();
+    let mut changes = Vec::new();
+    for before in before.iter().map(object) {
+        let place = left.iter().position(|after| is_same(&before, after));
+        let after = place.map(|place| left.remove(place));
+        changes.push(RowChange { relation: relation.to_owned(), before: Some(before), after });
+    }
+    let new = left.into_iter();
+    changes.extend(new.map(|after| RowChange {
+        relation: relation.to_owned(),
+        before: None,
+        after: Some(after),
+    }));
+    changes
 }
 
 fn pick(row: &Row, shown: &Columns<'_>) -> Row {
