@@ -25,6 +25,8 @@ mod nodes;
 mod outages;
 #[path = "store/policies.rs"]
 mod policies;
+#[path = "store/repeats.rs"]
+mod repeats;
 #[path = "store/sealing.rs"]
 mod sealing;
 #[path = "store/settings.rs"]
@@ -56,6 +58,7 @@ contract! {
         a_new_user_of_an_old_name_inherits_nothing, moving_leaves_the_old_organization_behind,
         odd_texts_come_back_as_they_were;
     keys: access_keys_are_found_by_hash, access_keys_are_unique, deleted_keys_are_gone;
+    repeats: a_repeat_is_begun_once, a_repeat_is_forgotten;
     settings: user_config_merges, parameters_fit_their_targets, parameters_go_with_their_target;
     connections: lists_keep_their_order, changes_are_all_or_nothing, sources_are_shared_within_an_organization,
         a_source_goes_with_its_last_connection, the_default_goes_with_its_connection, proofs_are_kept,

@@ -112,7 +112,7 @@ refusals! {
     ChangingModels = [
         NotFound, BodyTooLarge, UnsupportedMediaType, ModelNotAllowed, FieldNotAllowed, TenantScopeRequired, WriteDenied,
         WriteDisabled, ColumnNotWritable, ImmutableField, RequiredField, ReasonRequired, ApprovalRequired, RowRefused,
-        TooManyRows, ConstraintViolated, PreconditionFailed, WriteConflict, CostExceeded, QueryTooBroad, TenantBusy,
+        TooManyRows, ConstraintViolated, PreconditionFailed, WriteConflict, Conflict, IdempotencyKeyReused, CostExceeded, QueryTooBroad, TenantBusy,
         TenantRateLimited, CatalogNotReady, PolicyUnusable, RelationSuspended, AttributeUnavailable, QueryFailed,
         QueryTimedOut, QueryCancelled, ResultTooLarge, TooManyQueries, SourceUnreachable, SourceCredentials,
         SourceNotAllowed, SourceBusy, SourceLost
