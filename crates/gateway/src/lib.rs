@@ -20,6 +20,7 @@ pub mod likes;
 mod guarded;
 mod lifted;
 mod limits;
+pub mod models;
 pub mod organizations;
 pub mod parameters;
 pub mod policies;

@@ -55,7 +55,9 @@ pub use connection::{ConnectionKind, ConnectionSpec, KeyInvalid};
 pub use decide::{Question, decide, decide_with_reasons, view, view_like};
 pub use document::{Document, json_schema};
 pub use drift::{Drift, Footprint};
-pub use entitlement::{AutoSet, Denial, Entitlement, Permit, Reference, View, VisibleColumn, WriteRules};
+pub use entitlement::{
+    AutoSet, Denial, Entitlement, Permit, Reference, SoftDelete, View, VisibleColumn, WriteRules,
+};
 pub use expectations::{Expectation, Expectations, Who, expectations_schema};
 pub use expression::{Expression, RelationName};
 pub use filter::{ContentFilters, FilterInvalid};

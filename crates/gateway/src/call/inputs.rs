@@ -20,8 +20,8 @@ pub struct Sanitiser<'a> {
 impl Sanitiser<'_> {
     /// Keys of requests whose texts name fields, models and ways to sort.
     pub const NAMING: &'static [&'static str] = &[
-        "model", "select", "fields", "return_fields", "order_by", "field", "direction", "group_by",
-        "include", "take", "limit", "function", "operation", "total_count",
+        "action", "as", "op", "model", "select", "fields", "return_fields", "order_by", "field", "direction",
+        "group_by", "include", "take", "limit", "function", "operation", "total_count",
     ];
 
     /// The request with types in the place of values.

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use ringfence_guard::{GuardedPlan, GuardedQuery, Refusal, guard, guard_lifted, scan};
+use ringfence_guard::{GuardedPlan, GuardedQuery, Parameter, Refusal, guard, guard_lifted, scan};
 use ringfence_policy::{ConnectionKind, Principal, RelationName, View};
 
 use super::views::Shape;
@@ -43,6 +43,15 @@ impl Found<Planned> {
         parameters: &[Option<String>],
     ) -> Result<GuardedQuery, Refusal> {
         self.plan.plan.bind_lifted(principal, parameters, &self.values)
+    }
+
+    /// The same with parameters that are more than texts.
+    pub(crate) fn bind_typed(
+        &self,
+        principal: &Principal,
+        parameters: &[Parameter],
+    ) -> Result<GuardedQuery, Refusal> {
+        self.plan.plan.bind_typed(principal, parameters, &self.values)
     }
 }
 

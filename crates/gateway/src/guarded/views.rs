@@ -132,6 +132,11 @@ impl Views {
         seat
     }
 
+    pub(super) fn seat_with(&self, seat: &Seat, view: View) -> Arc<Seat> {
+        let (principal, given, rules) = (seat.principal.clone(), seat.given.clone(), seat.rules.clone());
+        Arc::new(Seat { principal, given, rules, shape: self.shape(view), applied: Mutex::default() })
+    }
+
     pub(super) fn blind_seat(&self, principal: &Arc<Principal>, rules: &Arc<RuleSet>) -> Arc<Seat> {
         let (given, shape) = (principal.attributes.clone(), self.shape(View::default()));
         let (principal, applied) = (Principal::clone(principal), Mutex::default());

@@ -9,7 +9,7 @@ use ringfence_policy::{ConnectionKind, RelationName, RunMode};
 use ringfence_store::connections::Connection;
 
 use super::QueryRequest;
-use super::budgets::{Spending, spend};
+use super::budgets::Spending;
 use crate::guarded::{Lens, Planned, Seat, Snapshot, Through, WrittenAttributes, shown};
 use crate::lifted::Found;
 use crate::{Call, Code, Gateway, Refused};
@@ -72,7 +72,8 @@ pub(super) async fn guard(
     if query.fence().is_none_or(|fence| fence.writes) {
         check_write(connection, plan, &seat, mode, request)?;
     }
-    let spending = spend(gateway, call, &policy, plan, mode, options)?;
+    let mut spending = Spending::default();
+    spending.spend(gateway, call, &policy, plan, mode, options)?;
     let changed = if mode == RunMode::Execute { plan.changed() } else { &[] };
     let written = WrittenAttributes::of(gateway, &policy.policy, &policy.place, changed);
     let is_lifted = !found.values.is_empty();
@@ -82,7 +83,7 @@ pub(super) async fn guard(
 }
 
 /// The statement behind the fences of the seat's view.
-pub(super) async fn plan(
+pub(crate) async fn plan(
     gateway: &Gateway,
     call: &Call,
     connection: &Connection,
@@ -127,7 +128,7 @@ fn names_nothing_hidden(seat: &Seat, plan: &GuardedPlan) -> bool {
 ///
 /// The guard leaves the names of columns to the database, which finds a hidden one missing: the fence does not have it.
 /// A name that the statement does not hold is the policy's, in a database that changed since it was indexed.
-pub(super) fn told(error: SourceError, statement: &str) -> Refused {
+pub(crate) fn told(error: SourceError, statement: &str) -> Refused {
     let SourceError::Statement { message, sqlstate } = &error else { return error.into() };
     let Some((noun, name)) = missing_name(message, sqlstate.as_deref()) else { return error.into() };
     let name = name.rsplit('.').next().unwrap_or_default().trim_matches(['"', '`']);
@@ -190,7 +191,7 @@ pub(super) fn parameters<'a>(
 }
 
 /// What holds of a change beside its rows and columns.
-pub(super) fn check_write(
+pub(crate) fn check_write(
     connection: &Connection,
     plan: &GuardedPlan,
     seat: &Seat,
