@@ -26,7 +26,9 @@ pub mod parameters;
 pub mod policies;
 pub mod queries;
 pub mod refused;
+mod retention;
 pub mod tenants;
+pub mod trail;
 pub mod user_config;
 pub mod users;
 
@@ -63,6 +65,8 @@ pub struct GatewayConfig {
     pub admin: AdminAccount,
     pub audit: AuditMode,
     pub audit_queue: usize,
+    /// How long records are kept; `None` for ever.
+    pub audit_retention: Option<Duration>,
     /// Default and upper limit of a statement's time.
     pub query_timeout: Duration,
     pub max_query_timeout: Duration,
@@ -182,6 +186,7 @@ impl Gateway {
         tokio::spawn(stopped.run_until_cancelled_owned(listen(news, Arc::downgrade(&gateway.shared))));
         indexing::start(&gateway);
         queries::start(&gateway);
+        retention::start(&gateway);
         Ok((gateway, made))
     }
 

@@ -45,6 +45,8 @@ refusals! {
     Asking = [];
     /// One thing is named.
     Naming = [NotFound];
+    /// The audit log is read.
+    ReadingAudit = [NotAcceptable];
     /// Something is made from a body.
     Making = [NotFound, BodyTooLarge, UnsupportedMediaType, AlreadyExists];
     /// One thing is named and changed by a body.
