@@ -276,12 +276,11 @@ class TestIsolation:
 
         seen = len(records(shop, "ann"))
         of(shop, door, "ann", task)
-        wait_for("the records", lambda: len(records(shop, "ann")) >= seen + 5)
+        wait_for("the records", lambda: len(records(shop, "ann")) >= seen + 6)
         new = [(record["action"], record["decision"]) for record in records(shop, "ann")[seen:]]
-        calls = [("get-model", "allowed"), ("get-model", "refused"), ("mcp-message", "refused")]
-        # What comes before is the session's beginning, and its notification.
-        assert new[-3:] == calls, new
-        assert all(action == "mcp-message" for action, _ in new[:-3]), new
+        # The session's beginning and its notification; and the SDK asks for the tools' forms of answers.
+        own = [call for call in new if call[0] not in ("mcp-message", "list-tools")]
+        assert own == [("get-model", "allowed"), ("get-model", "refused"), ("query-model", "refused")], new
 
 
 class TestBounds:
@@ -407,7 +406,7 @@ async def every_tool(agent: Session, shop: Shop, tenant: str, first: int) -> Non
     one = f"SELECT tenant_id FROM orders WHERE id = {mark}"
     assert (await agent.do("run_sql", **at, statement=one, parameters=[first]))["rows"] == [[tenant]]
     explained = await agent.do("explain", **at, statement="SELECT * FROM orders")
-    assert "rows" in json.dumps(explained)
+    assert explained["relations"][0]["rows"] == "limited"
     made = (await agent.do("create", **model, **changes(0)["create"]))["rows"][0]
     assert made["tenant_id"] == tenant
     both = await agent.do("bulk_create", **model, **changes(0)["bulk_create"], return_fields=["id"])
@@ -438,4 +437,5 @@ def alike(answer: Any, *own: str) -> str:
     text = re.sub(r'"trace_id": "[^"]*"', "", json.dumps(answer))
     for word in own:
         text = text.replace(word, "IT")
-    return text
+    # Alternatives are told the most similar first.
+    return re.sub(r"there is ([\w, ]+)", lambda found: str(sorted(found[1].split(", "))), text)

@@ -27,7 +27,9 @@ pub mod parameters;
 pub mod policies;
 pub mod queries;
 pub mod refused;
+mod retention;
 pub mod tenants;
+pub mod trail;
 pub mod user_config;
 pub mod users;
 
@@ -44,7 +46,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 pub use bootstrap::{AdminAccount, Bootstrap};
-pub use call::{Call, CallLog, Decision, Door};
+pub use call::{Call, CallLog, Decision, Door, Sanitiser};
 pub use refused::{Code, Refused};
 
 /// How the audit log is written.
@@ -64,6 +66,8 @@ pub struct GatewayConfig {
     pub admin: AdminAccount,
     pub audit: AuditMode,
     pub audit_queue: usize,
+    /// How long records are kept; `None` for ever.
+    pub audit_retention: Option<Duration>,
     /// Default and upper limit of a statement's time.
     pub query_timeout: Duration,
     pub max_query_timeout: Duration,
@@ -183,6 +187,7 @@ impl Gateway {
         tokio::spawn(stopped.run_until_cancelled_owned(listen(news, Arc::downgrade(&gateway.shared))));
         indexing::start(&gateway);
         queries::start(&gateway);
+        retention::start(&gateway);
         Ok((gateway, made))
     }
 

@@ -7,7 +7,9 @@
 mod change;
 mod cursor;
 mod describe;
+mod inputs;
 mod read;
+mod repeats;
 mod road;
 mod rows;
 

@@ -191,6 +191,11 @@ impl GuardedPlan {
         &self.written.named
     }
 
+    /// What the statement calls relations and queries.
+    pub fn aliases(&self) -> &[String] {
+        &self.written.aliases
+    }
+
     /// Whether it changes rows. Where not, it runs in a read-only transaction.
     pub fn writes(&self) -> bool {
         self.written.writes

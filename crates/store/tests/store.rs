@@ -25,6 +25,8 @@ mod nodes;
 mod outages;
 #[path = "store/policies.rs"]
 mod policies;
+#[path = "store/repeats.rs"]
+mod repeats;
 #[path = "store/sealing.rs"]
 mod sealing;
 #[path = "store/settings.rs"]
@@ -56,6 +58,7 @@ contract! {
         a_new_user_of_an_old_name_inherits_nothing, moving_leaves_the_old_organization_behind,
         odd_texts_come_back_as_they_were;
     keys: access_keys_are_found_by_hash, access_keys_are_unique, deleted_keys_are_gone;
+    repeats: a_repeat_is_begun_once, a_repeat_is_forgotten;
     settings: user_config_merges, parameters_fit_their_targets, parameters_go_with_their_target;
     connections: lists_keep_their_order, changes_are_all_or_nothing, sources_are_shared_within_an_organization,
         a_source_goes_with_its_last_connection, the_default_goes_with_its_connection, proofs_are_kept,
@@ -73,7 +76,8 @@ contract! {
     history: history_pages, history_of_the_gone_is_dropped;
     audit: records_come_back, records_are_filtered, an_untouched_chain_is_intact, every_tampering_shows,
         a_tampered_head_takes_no_more_records, nodes_append_to_one_chain, the_log_is_append_only,
-        long_chains_are_walked_in_pages;
+        long_chains_are_walked_in_pages, old_records_are_pruned, pruning_goes_in_batches_beside_others,
+        what_was_tampered_with_is_not_pruned, cursors_are_for_one_reader;
     sealing: secrets_are_not_in_the_database, a_wrong_key_is_told, rotation_reaches_every_sealed_value,
         a_sealed_value_opens_in_no_other_row, sealing_under_a_stale_key_is_refused,
         a_rotation_cut_short_anywhere_is_ended, key_files_are_made_and_guarded;

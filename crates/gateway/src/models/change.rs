@@ -11,14 +11,16 @@ use ringfence_policy::{Permit, View};
 use ringfence_semantic::query::Columns;
 use ringfence_semantic::write::{self, Key};
 use ringfence_semantic::{ModelView, Models, Statement};
+use ringfence_store::audit::RowChange;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Operation;
 use super::read::no_such_row;
+use super::repeats::Repeated;
 use super::road::Road;
-use super::rows::{self, Cell, Row};
-use crate::guarded::Seat;
+use super::rows::{self, Row};
+use super::{Operation, inputs};
+use crate::guarded::{Seat, shown as shown_name};
 use crate::{Call, Code, Gateway, Refused};
 
 /// Operations of one request.
@@ -33,6 +35,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[expect(missing_docs, reason = "plain fields")]
 pub struct Change {
     pub operations: Vec<Operation>,
+    /// Sent again with the same key, the request is not done again.
+    pub idempotency_key: Option<String>,
     /// Why the caller does it, for the record and for whoever approves.
     pub reason: Option<String>,
 }
@@ -55,15 +59,9 @@ pub struct OperationResult {
     pub affected: u64,
     /// The rows as they are now, with the fields asked for; none of a row that was removed.
     pub rows: Vec<Row>,
-}
-
-/// What an operation did to rows, for the record: masked as the caller sees them.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Snapshots {
-    pub(super) action: &'static str,
-    pub(super) model: String,
-    pub(super) before: Vec<Row>,
-    pub(super) after: Vec<Row>,
+    /// The same in full.
+    #[serde(skip)]
+    pub(super) keys: Vec<Row>,
 }
 
 /// How operations may go through.
@@ -90,9 +88,24 @@ impl Gateway {
             return Err(Refused::invalid(format!("1 to {MOST_OPERATIONS} operations can be done at once")));
         }
         let road = Road::open(self, call, key).await?;
-        let models: Vec<&str> = change.operations.iter().map(Operation::model).collect();
-        call.log().set_object(&models.join(", "));
-        road.change(change, Consent::Own).await.map(Changed::Done)
+        let mut models: Vec<&str> = change.operations.iter().map(Operation::model).collect();
+        models.sort_unstable();
+        models.dedup();
+        call.log().set_model(&models.join(", "));
+        inputs::note_operations(call.log(), &change.operations);
+        let Some(key) = &change.idempotency_key else {
+            return road.change(change, Consent::Own).await.map(Changed::Done);
+        };
+        let repeated = match Repeated::begin(&road, key, change).await? {
+            Ok(repeated) => repeated,
+            Err(known) => return Ok(known),
+        };
+        let outcome = road.change(change, Consent::Own).await.map(Changed::Done);
+        if let Err(refused) = repeated.finish(change, &outcome).await {
+            // It was done all the same. A repeat will hear that nobody knows.
+            tracing::warn!(error = %refused, "what came of a request with an idempotency key could not be noted");
+        }
+        outcome
     }
 }
 
@@ -153,10 +166,15 @@ impl Road<'_> {
     }
 
     async fn attempt(&self, change: &Change, standing: &Standing) -> Result<Vec<OperationResult>, Refused> {
-        let only_adds = |operation: &Operation| {
-            matches!(operation, Operation::Create { .. } | Operation::BulkCreate { .. })
+        // A row that has the version asked for is the row as it was before.
+        let is_exact = |operation: &Operation| match operation {
+            Operation::Create { .. } | Operation::BulkCreate { .. } => true,
+            Operation::Update { if_version, .. } | Operation::Delete { if_version, .. } => {
+                if_version.is_some()
+            }
+            Operation::BulkUpdate { .. } => false,
         };
-        let isolation = if change.operations.iter().all(only_adds) {
+        let isolation = if change.operations.iter().all(is_exact) {
             Isolation::ReadCommitted
         } else {
             Isolation::RepeatableRead
@@ -164,21 +182,21 @@ impl Road<'_> {
         let mut transaction = self.begin(isolation).await?;
         let mut step =
             Step { road: self, standing, transaction: &mut transaction, reason: change.reason.as_deref() };
-        let (mut results, mut snapshots) = (Vec::new(), Vec::new());
+        let (mut results, mut changes) = (Vec::new(), Vec::new());
         for operation in &change.operations {
-            let (result, snapshot) = step.run(operation).await?;
+            let (result, changed) = step.run(operation).await?;
             results.push(result);
-            snapshots.push(snapshot);
+            changes.extend(changed);
         }
         transaction.commit().await?;
-        self.record(&snapshots);
+        self.record(changes);
         Ok(results)
     }
 
     /// Leaves the rows as they were and as they are in the call's record.
-    fn record(&self, snapshots: &[Snapshots]) {
-        let rows = |snapshot: &Snapshots| snapshot.before.len().max(snapshot.after.len()) as u64;
-        self.call.log().set_rows(snapshots.iter().map(rows).sum());
+    fn record(&self, changes: Vec<RowChange>) {
+        self.call.log().set_rows(changes.len() as u64);
+        self.call.log().add_changes(changes);
     }
 }
 
@@ -191,7 +209,7 @@ struct Step<'s> {
 }
 
 impl Step<'_> {
-    async fn run(&mut self, operation: &Operation) -> Result<(OperationResult, Snapshots), Refused> {
+    async fn run(&mut self, operation: &Operation) -> Result<(OperationResult, Vec<RowChange>), Refused> {
         let standing = self.standing;
         let policy = &self.road.snapshot.policy.policy;
         let model = Models::of(policy, &standing.seat.shape.view).named(operation.model())?;
@@ -219,10 +237,10 @@ impl Step<'_> {
             }
         };
         let shown = write::returned(model, shown)?;
-        let (action, name) = (operation.action(), model.name().to_owned());
-        let rows = after.iter().map(|row| pick(row, &shown)).collect();
-        let result = OperationResult { action, model: name.clone(), affected, rows };
-        Ok((result, Snapshots { action, model: name, before, after }))
+        let rows = after.iter().map(|row| row.pick(&shown)).collect();
+        let changes = changes(&shown_name(&model.entitlement.relation), model, &before, &after);
+        let (action, model) = (operation.action(), model.name().to_owned());
+        Ok((OperationResult { action, model, affected, rows, keys: after }, changes))
     }
 
     async fn create(
@@ -338,11 +356,30 @@ fn keys_of<'m>(model: ModelView<'m>, ids: &[Value]) -> Result<Vec<Key<'m>>, Refu
     Ok(keys)
 }
 
-fn pick(row: &Row, shown: &Columns<'_>) -> Row {
-    let wanted = shown.fields.iter().take(shown.shown);
-    let find = |name: &str| row.0.iter().find(|(other, _)| other == name).map(|(_, cell)| cell.clone());
-    let cells = wanted.filter_map(|field| Some((field.name.to_owned(), find(field.name)?)));
-    Row(cells.collect::<Vec<(String, Cell)>>())
+/// Each row before and after, by its key: a database may answer rows in another order than it was asked in.
+fn changes(relation: &str, model: ModelView<'_>, before: &[Row], after: &[Row]) -> Vec<RowChange> {
+    let object = |row: &Row| match serde_json::to_value(row) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    };
+    let key = model.key().unwrap_or_default();
+    let is_same = |one: &Map<String, Value>, other: &Map<String, Value>| {
+        key.iter().all(|field| one.get(field.name) == other.get(field.name))
+    };
+    let mut left: Vec<Map<String, Value>> = after.iter().map(object).collect();
+    let mut changes = Vec::new();
+    for before in before.iter().map(object) {
+        let place = left.iter().position(|after| is_same(&before, after));
+        let after = place.map(|place| left.remove(place));
+        changes.push(RowChange { relation: relation.to_owned(), before: Some(before), after });
+    }
+    let new = left.into_iter();
+    changes.extend(new.map(|after| RowChange {
+        relation: relation.to_owned(),
+        before: None,
+        after: Some(after),
+    }));
+    changes
 }
 
 pub(super) fn permit(model: ModelView<'_>, operation: &Operation) -> Permit {

@@ -24,7 +24,7 @@ impl Gateway {
         call.log().set_action("describe-model");
         let road = Road::open(self, call, key).await?;
         let model = road.models().named(model)?;
-        call.log().set_object(model.name());
+        call.log().set_model(model.name());
         Ok(road.description(model))
     }
 }

@@ -10,9 +10,9 @@ use ringfence_semantic::{Statement, aggregate};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::cursor;
 use super::road::{Ready, Road};
 use super::rows::{self, Cell, Fetched, Row};
+use super::{cursor, inputs};
 use crate::{Call, Code, Gateway, Refused};
 
 /// Keys that one statement looks for; more take further ones.
@@ -59,7 +59,8 @@ impl Gateway {
         call.log().set_action("query-model");
         let road = Road::open(self, call, key).await?;
         let model = road.models().named(model)?;
-        call.log().set_object(model.name());
+        call.log().set_model(model.name());
+        inputs::note(call.log(), request);
         let bounds = road.bounds(model);
         let behind = cursor::read(&road, model.name(), request)?;
         let planned = query::page(model, request, bounds, behind.as_deref())?;
@@ -110,7 +111,8 @@ impl Gateway {
         call.log().set_action("get-model");
         let road = Road::open(self, call, key).await?;
         let model = road.models().named(model)?;
-        call.log().set_object(model.name());
+        call.log().set_model(model.name());
+        inputs::note(call.log(), &serde_json::json!({ "select": select }));
         let (statement, columns) = query::row(model, select, id, road.bounds(model))?;
         let ready = road.guard(&road.seat, &statement, None).await?;
         let result = road.run(&ready).await?;
@@ -130,7 +132,8 @@ impl Gateway {
         call.log().set_action("aggregate-model");
         let road = Road::open(self, call, key).await?;
         let model = road.models().named(model)?;
-        call.log().set_object(model.name());
+        call.log().set_model(model.name());
+        inputs::note(call.log(), request);
         let figures = aggregate::figures(model, request, road.bounds(model))?;
         let ready = road.guard(&road.seat, &figures.statement, None).await?;
         let mut rows = rows::named(road.run(&ready).await?, &figures.names);

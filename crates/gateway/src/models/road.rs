@@ -107,6 +107,7 @@ impl<'a> Road<'a> {
         let query = found.bind_typed(&seat.principal, &parameters)?;
         let plan = &found.plan.plan;
         self.note(&found.plan.fingerprint, &found.plan.tables, plan);
+        call.log().set_enforced(seat.applied(&self.snapshot, plan.named()), found.plan.masked.clone());
         let request = QueryRequest { reason: reason.map(str::to_owned), ..QueryRequest::default() };
         if plan.writes() {
             crate::queries::check_write(&self.connection, plan, seat, RunMode::Execute, &request)?;

@@ -61,13 +61,14 @@ pub(super) async fn guard(
         // What the database says of it is about the statement as it was written.
         plan(gateway, call, connection, (&snapshot, &seat), &request.statement).await?;
         let plan = ringfence_guard::guard(&request.statement, kind, &seat.shape.view)?;
-        Found { plan: Arc::new(Planned::of(plan)), values: Vec::new(), cached: false }
+        Found { plan: Arc::new(Planned::of(plan, &seat.shape.view)), values: Vec::new(), cached: false }
     };
     let query = found.bind(&seat.principal, &parameters(&found.plan.plan, mode, request))?;
-    let Planned { plan, fingerprint, tables } = &*found.plan;
+    let Planned { plan, fingerprint, tables, masked } = &*found.plan;
     call.log().set_statement(fingerprint, tables);
     let bypasses = plan.bypasses().iter().map(|(relation, policy)| format!("{}: {policy}", shown(relation)));
     call.log().set_bypasses(bypasses);
+    call.log().set_enforced(seat.applied(&snapshot, plan.named()), masked.clone());
     if query.fence().is_none_or(|fence| fence.writes) {
         check_write(connection, plan, &seat, mode, request)?;
     }
@@ -103,7 +104,7 @@ pub(crate) async fn plan(
     let mut view = seat.shape.view.clone();
     view.relations.retain(|name, _| !reaching.contains(name));
     let plan = ringfence_guard::guard(statement, kind, &view)?;
-    Ok(Found { plan: Arc::new(Planned::of(plan)), values: Vec::new(), cached: false })
+    Ok(Found { plan: Arc::new(Planned::of(plan, &view)), values: Vec::new(), cached: false })
 }
 
 /// The relations that a refused statement may name: a refusal must not tell that one of them is there.

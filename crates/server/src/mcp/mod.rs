@@ -109,6 +109,7 @@ impl ServerHandler for Agents {
             // A protocol error, as the specification has it: there is nothing that the agent's user could mend.
             return Err(ErrorData::invalid_params(format!("there is no tool `{}`", request.name), None));
         };
+        visit.call.log().expect_action(tool.action());
         let arguments = request.arguments.unwrap_or_default();
         let running = run::run(&self.gateway, &visit.call, tool, arguments, self.bounds);
         let outcome = tokio::select! {

@@ -194,9 +194,10 @@ impl Desk<'_> {
 
     async fn change(&self, tool: Tool, mut arguments: JsonObject) -> Result<Value, Refused> {
         let reason: Option<String> = take_optional(&mut arguments, "reason")?;
+        let idempotency_key: Option<String> = take_optional(&mut arguments, "idempotency_key")?;
         arguments.insert("action".to_owned(), tool.name().into());
         let operation: Operation = read(arguments)?;
-        let change = Change { operations: vec![operation], reason };
+        let change = Change { operations: vec![operation], idempotency_key, reason };
         match self.gateway.change_models(self.call, self.connection, &change).await? {
             Changed::Done(results) => {
                 let done = results.into_iter().next();

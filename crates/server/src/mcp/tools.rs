@@ -76,6 +76,24 @@ impl Tool {
         }
     }
 
+    /// What the record calls it, as for every other door.
+    pub(super) fn action(self) -> &'static str {
+        match self {
+            Self::ListConnections => "list-connections",
+            Self::DescribeSchema => "describe-models",
+            Self::Query => "query-model",
+            Self::Get => "get-model",
+            Self::Aggregate => "aggregate-model",
+            Self::Create => "create-model",
+            Self::BulkCreate => "bulk-create-model",
+            Self::Update => "update-model",
+            Self::BulkUpdate => "bulk-update-model",
+            Self::Delete => "delete-model",
+            Self::RunSql => "run-query",
+            Self::Explain => "explain-query",
+        }
+    }
+
     fn title(self) -> &'static str {
         match self {
             Self::ListConnections => "List connections",
