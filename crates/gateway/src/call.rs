@@ -19,6 +19,7 @@ use crate::{Refused, audit};
 
 use changes::Changes;
 pub use inputs::Sanitiser;
+pub(crate) use inputs::type_of;
 
 /// Longest text of a caller that an audit record repeats, in bytes: as long as the longest connection key.
 const LONGEST_TEXT: usize = 1020;

@@ -27,7 +27,9 @@ pub mod parameters;
 pub mod policies;
 pub mod queries;
 pub mod refused;
+mod retention;
 pub mod tenants;
+pub mod trail;
 pub mod user_config;
 pub mod users;
 
@@ -64,6 +66,8 @@ pub struct GatewayConfig {
     pub admin: AdminAccount,
     pub audit: AuditMode,
     pub audit_queue: usize,
+    /// How long records are kept; `None` for ever.
+    pub audit_retention: Option<Duration>,
     /// Default and upper limit of a statement's time.
     pub query_timeout: Duration,
     pub max_query_timeout: Duration,
@@ -196,6 +200,7 @@ impl Gateway {
         indexing::start(&gateway);
         queries::start(&gateway);
         approvals::start(&gateway);
+        retention::start(&gateway);
         Ok((gateway, made))
     }
 

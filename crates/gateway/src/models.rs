@@ -9,6 +9,7 @@ mod cursor;
 mod describe;
 mod inputs;
 mod read;
+mod repeats;
 mod road;
 mod rows;
 

@@ -132,7 +132,8 @@ impl Permissions {
     }
 }
 
-/// A product role. Each has every permission of the one below it; `TrialApiUser` is a side branch of the lowest rung.
+/// A product role. Each has every permission of the one below it; `TrialApiUser` is a side branch of the lowest rung, and
+/// `Auditor` stands beside the ladder: it reads the audit log of its organization and no data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[expect(missing_docs, reason = "each variant says its name; `name` has the spelling clients see")]
@@ -144,11 +145,12 @@ pub enum Role {
     AdminUser,
     OrgAdminUser,
     SuperAdminUser,
+    Auditor,
 }
 
 impl Role {
-    /// Every role, lowest first.
-    pub const ALL: [Self; 7] = [
+    /// Every role: the ladder, lowest first, and then what stands beside it.
+    pub const ALL: [Self; 8] = [
         Self::TrialUser,
         Self::TrialApiUser,
         Self::User,
@@ -156,6 +158,7 @@ impl Role {
         Self::AdminUser,
         Self::OrgAdminUser,
         Self::SuperAdminUser,
+        Self::Auditor,
     ];
 
     /// The role's name, such as `api-user`.
@@ -168,6 +171,7 @@ impl Role {
             Self::AdminUser => "admin-user",
             Self::OrgAdminUser => "org-admin-user",
             Self::SuperAdminUser => "super-admin-user",
+            Self::Auditor => "auditor",
         }
     }
 
@@ -176,7 +180,7 @@ impl Role {
         match self {
             Self::TrialUser | Self::TrialApiUser => 1,
             Self::User => 2,
-            Self::ApiUser => 3,
+            Self::ApiUser | Self::Auditor => 3,
             Self::AdminUser => 4,
             Self::OrgAdminUser => 5,
             Self::SuperAdminUser => 6,
@@ -221,6 +225,8 @@ impl Role {
                 P::ReadUsageReport,
             ])),
             Self::SuperAdminUser => Self::OrgAdminUser.permissions().union(Permissions::of(&[P::WriteOrg])),
+            // INVARIANT: nothing here reads or changes data. Held by the test `an_auditor_reads_the_log_and_no_data`.
+            Self::Auditor => Permissions::of(&[P::UsageApi, P::WriteAccessKey, P::ReadUsageReport]),
         }
     }
 }
@@ -234,7 +240,7 @@ impl fmt::Display for Role {
 /// A role name that is none of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown role: use one of trial-user, trial-api-user, user, api-user, admin-user, org-admin-user, super-admin-user"
+    "unknown role: use one of trial-user, trial-api-user, user, api-user, admin-user, org-admin-user, super-admin-user, auditor"
 )]
 pub struct RoleUnknown;
 

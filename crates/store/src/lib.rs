@@ -20,6 +20,7 @@ mod migrations;
 pub mod organizations;
 pub mod parameters;
 pub mod policies;
+pub mod repeats;
 pub mod sealing;
 pub mod sources;
 pub mod tenants;
@@ -194,6 +195,11 @@ impl Store {
     /// Liked queries.
     pub fn likes(&self) -> likes::Likes<'_> {
         likes::Likes(self)
+    }
+
+    /// Requests that are done once.
+    pub fn repeats(&self) -> repeats::Repeats<'_> {
+        repeats::Repeats(self)
     }
 
     /// Queries that were run.

@@ -16,8 +16,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::read::no_such_row;
+use super::repeats::Repeated;
 use super::road::Road;
-use super::rows::{self, Cell, Row};
+use super::rows::{self, Row};
 use super::{Operation, inputs};
 use crate::guarded::{Seat, shown as shown_name};
 use crate::{Call, Code, Gateway, Refused};
@@ -34,6 +35,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[expect(missing_docs, reason = "plain fields")]
 pub struct Change {
     pub operations: Vec<Operation>,
+    /// Sent again with the same key, the request is not done again.
+    pub idempotency_key: Option<String>,
     /// Why the caller does it, for the record and for whoever approves.
     pub reason: Option<String>,
 }
@@ -56,6 +59,9 @@ pub struct OperationResult {
     pub affected: u64,
     /// The rows as they are now, with the fields asked for; none of a row that was removed.
     pub rows: Vec<Row>,
+    /// The same in full.
+    #[serde(skip)]
+    pub(super) keys: Vec<Row>,
 }
 
 /// How operations may go through.
@@ -87,7 +93,19 @@ impl Gateway {
         models.dedup();
         call.log().set_model(&models.join(", "));
         inputs::note_operations(call.log(), &change.operations);
-        road.change(change, Consent::Own).await.map(Changed::Done)
+        let Some(key) = &change.idempotency_key else {
+            return road.change(change, Consent::Own).await.map(Changed::Done);
+        };
+        let repeated = match Repeated::begin(&road, key, change).await? {
+            Ok(repeated) => repeated,
+            Err(known) => return Ok(known),
+        };
+        let outcome = road.change(change, Consent::Own).await.map(Changed::Done);
+        if let Err(refused) = repeated.finish(change, &outcome).await {
+            // It was done all the same. A repeat will hear that nobody knows.
+            tracing::warn!(error = %refused, "what came of a request with an idempotency key could not be noted");
+        }
+        outcome
     }
 }
 
@@ -148,10 +166,15 @@ impl Road<'_> {
     }
 
     async fn attempt(&self, change: &Change, standing: &Standing) -> Result<Vec<OperationResult>, Refused> {
-        let only_adds = |operation: &Operation| {
-            matches!(operation, Operation::Create { .. } | Operation::BulkCreate { .. })
+        // A row that has the version asked for is the row as it was before.
+        let is_exact = |operation: &Operation| match operation {
+            Operation::Create { .. } | Operation::BulkCreate { .. } => true,
+            Operation::Update { if_version, .. } | Operation::Delete { if_version, .. } => {
+                if_version.is_some()
+            }
+            Operation::BulkUpdate { .. } => false,
         };
-        let isolation = if change.operations.iter().all(only_adds) {
+        let isolation = if change.operations.iter().all(is_exact) {
             Isolation::ReadCommitted
         } else {
             Isolation::RepeatableRead
@@ -214,10 +237,10 @@ impl Step<'_> {
             }
         };
         let shown = write::returned(model, shown)?;
-        let rows = after.iter().map(|row| pick(row, &shown)).collect();
+        let rows = after.iter().map(|row| row.pick(&shown)).collect();
         let changes = changes(&shown_name(&model.entitlement.relation), model, &before, &after);
         let (action, model) = (operation.action(), model.name().to_owned());
-        Ok((OperationResult { action, model, affected, rows }, changes))
+        Ok((OperationResult { action, model, affected, rows, keys: after }, changes))
     }
 
     async fn create(
@@ -357,13 +380,6 @@ fn changes(relation: &str, model: ModelView<'_>, before: &[Row], after: &[Row]) 
         after: Some(after),
     }));
     changes
-}
-
-fn pick(row: &Row, shown: &Columns<'_>) -> Row {
-    let wanted = shown.fields.iter().take(shown.shown);
-    let find = |name: &str| row.0.iter().find(|(other, _)| other == name).map(|(_, cell)| cell.clone());
-    let cells = wanted.filter_map(|field| Some((field.name.to_owned(), find(field.name)?)));
-    Row(cells.collect::<Vec<(String, Cell)>>())
 }
 
 pub(super) fn permit(model: ModelView<'_>, operation: &Operation) -> Permit {

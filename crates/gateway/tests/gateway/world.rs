@@ -194,6 +194,7 @@ pub(crate) fn config() -> GatewayConfig {
         },
         audit: AuditMode::WriteBehind,
         audit_queue: 1024,
+        audit_retention: None,
         query_timeout: Duration::from_secs(10),
         max_query_timeout: Duration::from_secs(20),
         default_rows: 1000,

@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use ringfence_gateway::Code;
 use ringfence_gateway::models::{
     Aggregate, AggregateAnswer, Change, Changed, ModelDescription, Operation, Page, Query, Row,
 };
@@ -327,11 +329,12 @@ async fn create_model(
     Caller { call, .. }: Caller<Problem>,
     Named((key, model)): Named<(ConnectionKey, String)>,
     _: NoParams,
+    headers: HeaderMap,
     Body(body): Body<CreateBody>,
 ) -> Result<Json<ModelChange>, Problem> {
     let CreateBody { data, return_fields, reason } = body;
     let operation = Operation::Create { model, data, return_fields };
-    one(&app, &call, &key, operation, reason).await
+    one(&app, &call, &key, &headers, operation, reason).await
 }
 
 /// Create rows
@@ -351,11 +354,12 @@ async fn bulk_create_model(
     Caller { call, .. }: Caller<Problem>,
     Named((key, model)): Named<(ConnectionKey, String)>,
     _: NoParams,
+    headers: HeaderMap,
     Body(body): Body<BulkCreateBody>,
 ) -> Result<Json<ModelChange>, Problem> {
     let BulkCreateBody { data, return_fields, reason } = body;
     let operation = Operation::BulkCreate { model, data, return_fields };
-    one(&app, &call, &key, operation, reason).await
+    one(&app, &call, &key, &headers, operation, reason).await
 }
 
 /// Change a row
@@ -376,11 +380,12 @@ async fn update_model(
     Caller { call, .. }: Caller<Problem>,
     Named((key, model)): Named<(ConnectionKey, String)>,
     _: NoParams,
+    headers: HeaderMap,
     Body(body): Body<UpdateBody>,
 ) -> Result<Json<ModelChange>, Problem> {
     let UpdateBody { id, data, if_version, return_fields, reason } = body;
     let operation = Operation::Update { model, id, data, if_version, return_fields };
-    one(&app, &call, &key, operation, reason).await
+    one(&app, &call, &key, &headers, operation, reason).await
 }
 
 /// Change rows
@@ -400,11 +405,12 @@ async fn bulk_update_model(
     Caller { call, .. }: Caller<Problem>,
     Named((key, model)): Named<(ConnectionKey, String)>,
     _: NoParams,
+    headers: HeaderMap,
     Body(body): Body<BulkUpdateBody>,
 ) -> Result<Json<ModelChange>, Problem> {
     let BulkUpdateBody { ids, data, return_fields, reason } = body;
     let operation = Operation::BulkUpdate { model, ids, data, return_fields };
-    one(&app, &call, &key, operation, reason).await
+    one(&app, &call, &key, &headers, operation, reason).await
 }
 
 /// Delete a row
@@ -424,10 +430,11 @@ async fn delete_model(
     Caller { call, .. }: Caller<Problem>,
     Named((key, model)): Named<(ConnectionKey, String)>,
     _: NoParams,
+    headers: HeaderMap,
     Body(body): Body<DeleteBody>,
 ) -> Result<Json<ModelChange>, Problem> {
     let DeleteBody { id, if_version, reason } = body;
-    one(&app, &call, &key, Operation::Delete { model, id, if_version }, reason).await
+    one(&app, &call, &key, &headers, Operation::Delete { model, id, if_version }, reason).await
 }
 
 /// Make several changes
@@ -444,21 +451,34 @@ async fn change_models(
     Caller { call, .. }: Caller<Problem>,
     Named(key): Named<ConnectionKey>,
     _: NoParams,
+    headers: HeaderMap,
     Body(body): Body<TransactionBody>,
 ) -> Result<Json<TransactionAnswer>, Problem> {
-    let change = Change { operations: body.operations, reason: body.reason };
+    let idempotency_key = idempotency_key(&headers)?;
+    let change = Change { operations: body.operations, idempotency_key, reason: body.reason };
     let Changed::Done(results) = app.gateway.change_models(&call, key.as_str(), &change).await?;
     Ok(Json(TransactionAnswer { results: results.into_iter().map(ModelChange::from).collect() }))
+}
+
+/// The header `Idempotency-Key`.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value
+        .to_str()
+        .map_err(|_| Problem::new(Code::InvalidRequest, "`Idempotency-Key` is no printable text"))?;
+    Ok(Some(text.to_owned()))
 }
 
 async fn one(
     app: &AppState,
     call: &ringfence_gateway::Call,
     key: &ConnectionKey,
+    headers: &HeaderMap,
     operation: Operation,
     reason: Option<String>,
 ) -> Result<Json<ModelChange>, Problem> {
-    let change = Change { operations: vec![operation], reason };
+    let idempotency_key = idempotency_key(headers)?;
+    let change = Change { operations: vec![operation], idempotency_key, reason };
     let Changed::Done(results) = app.gateway.change_models(call, key.as_str(), &change).await?;
     let result = results.into_iter().next().map(ModelChange::from);
     result
@@ -468,7 +488,7 @@ async fn one(
 
 impl From<ringfence_gateway::models::OperationResult> for ModelChange {
     fn from(result: ringfence_gateway::models::OperationResult) -> Self {
-        let ringfence_gateway::models::OperationResult { action, model, affected, rows } = result;
+        let ringfence_gateway::models::OperationResult { action, model, affected, rows, .. } = result;
         Self { action, model, affected, rows }
     }
 }
