@@ -33,6 +33,8 @@ pub enum Door {
     Api,
     V1,
     Cli,
+    /// None: the gateway does it by itself, when its time has come.
+    Own,
 }
 
 impl Door {
@@ -42,6 +44,7 @@ impl Door {
             Self::Api => "api",
             Self::V1 => "v1",
             Self::Cli => "cli",
+            Self::Own => "gateway",
         }
     }
 }
