@@ -157,7 +157,7 @@ impl Gateway {
         store: Store,
         engine: Engine,
     ) -> Result<(Self, Bootstrap), Refused> {
-        Self::open_with(config, store, engine, Arc::new(approvals::NoOperations)).await
+        Self::open_with(config, store, engine, Arc::new(models::ModelOperations)).await
     }
 
     /// The same with other operations that may wait for an approval.
