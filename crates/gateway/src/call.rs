@@ -35,6 +35,8 @@ pub enum Door {
     /// The one for agents: what it lets through is narrower, see `agents`.
     Mcp,
     Cli,
+    /// None: the gateway does it by itself, when its time has come.
+    Own,
 }
 
 impl Door {
@@ -45,6 +47,7 @@ impl Door {
             Self::V1 => "v1",
             Self::Mcp => "mcp",
             Self::Cli => "cli",
+            Self::Own => "gateway",
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod access_keys;
 pub mod access_rules;
 pub mod agents;
 pub mod annotations;
+pub mod approvals;
 pub mod audit;
 pub mod authentication;
 pub mod bootstrap;
@@ -118,6 +119,7 @@ struct Shared {
     catalogs: catalog::CatalogCache,
     policies: policies::PolicyCache,
     rules: access_rules::RuleCache,
+    approvals: approvals::Desk,
     snapshots: guarded::SnapshotCache,
     plans: guarded::PlanCache,
     attributes: guarded::AttributeCache,
@@ -156,6 +158,16 @@ impl Gateway {
         store: Store,
         engine: Engine,
     ) -> Result<(Self, Bootstrap), Refused> {
+        Self::open_with(config, store, engine, Arc::new(models::ModelOperations)).await
+    }
+
+    /// The same with other operations that may wait for an approval.
+    pub async fn open_with(
+        config: GatewayConfig,
+        store: Store,
+        engine: Engine,
+        operations: Arc<dyn approvals::Operations>,
+    ) -> Result<(Self, Bootstrap), Refused> {
         // Listening begins before anything is copied, so that no change falls in between.
         let news = store.subscribe();
         let made = bootstrap::bootstrap(&store, &config.admin).await?;
@@ -169,6 +181,7 @@ impl Gateway {
             catalogs: catalog::CatalogCache::new(&config),
             policies: policies::PolicyCache::new(&config),
             rules: access_rules::RuleCache::new(&config),
+            approvals: approvals::Desk::new(operations),
             snapshots: guarded::SnapshotCache::new(),
             plans: guarded::PlanCache::new(),
             attributes: guarded::AttributeCache::new(),
@@ -187,6 +200,7 @@ impl Gateway {
         tokio::spawn(stopped.run_until_cancelled_owned(listen(news, Arc::downgrade(&gateway.shared))));
         indexing::start(&gateway);
         queries::start(&gateway);
+        approvals::start(&gateway);
         retention::start(&gateway);
         Ok((gateway, made))
     }

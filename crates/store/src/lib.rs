@@ -6,6 +6,7 @@
 pub mod access_keys;
 pub mod access_rules;
 pub mod annotations;
+pub mod approvals;
 mod audience;
 pub mod audit;
 pub mod changes;
@@ -179,6 +180,11 @@ impl Store {
     /// Policies and their versions.
     pub fn policies(&self) -> policies::Policies<'_> {
         policies::Policies(self)
+    }
+
+    /// Operations that wait for an approval.
+    pub fn approvals(&self) -> approvals::Approvals<'_> {
+        approvals::Approvals(self)
     }
 
     /// Descriptions and manual constraints.

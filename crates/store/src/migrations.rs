@@ -30,6 +30,7 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0006_audit_retention.sqlite.sql"),
         postgres: include_str!("migrations/0006_audit_retention.postgres.sql"),
     },
+    Migration { common: include_str!("migrations/0007_approvals.sql"), sqlite: "", postgres: "" },
 ];
 
 /// Any number will do as long as it never changes: all nodes must ask for the same lock.

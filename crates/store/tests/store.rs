@@ -7,6 +7,8 @@ mod world;
 mod access_rules;
 #[path = "store/annotations.rs"]
 mod annotations;
+#[path = "store/approvals.rs"]
+mod approvals;
 #[path = "store/audit.rs"]
 mod audit;
 #[path = "store/connections.rs"]
@@ -57,6 +59,8 @@ contract! {
         users_are_filtered_and_ordered, accounts_carry_all_variables, many_users_are_created_or_none,
         a_new_user_of_an_old_name_inherits_nothing, moving_leaves_the_old_organization_behind,
         odd_texts_come_back_as_they_were;
+    approvals: tickets_are_sealed_and_come_back, steps_are_made_from_their_own_states, nobody_decides_too_late,
+        a_ticket_runs_once, a_run_whose_node_died_is_not_repeated, each_finds_their_own_tickets;
     keys: access_keys_are_found_by_hash, access_keys_are_unique, deleted_keys_are_gone;
     repeats: a_repeat_is_begun_once, a_repeat_is_forgotten;
     settings: user_config_merges, parameters_fit_their_targets, parameters_go_with_their_target;

@@ -11,6 +11,7 @@ use ringfence_policy::{Permit, View};
 use ringfence_semantic::query::Columns;
 use ringfence_semantic::write::{self, Key};
 use ringfence_semantic::{ModelView, Models, Statement};
+use ringfence_store::approvals::Approval;
 use ringfence_store::audit::RowChange;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -46,6 +47,8 @@ pub struct Change {
 pub enum Changed {
     /// It is done: what came of each operation.
     Done(Vec<OperationResult>),
+    /// It waits for somebody's consent.
+    Pending(Box<Approval>),
 }
 
 /// What came of an operation.
@@ -70,13 +73,12 @@ pub(super) enum Consent {
     /// The caller's own.
     Own,
     /// Somebody approved them.
-    #[expect(dead_code, reason = "approvals are built on this next")]
     Approved,
 }
 
 /// The view that a statement of an operation is guarded with, and the models behind it.
-struct Standing {
-    seat: Arc<Seat>,
+pub(super) struct Standing {
+    pub(super) seat: Arc<Seat>,
 }
 
 impl Gateway {
@@ -93,14 +95,12 @@ impl Gateway {
         models.dedup();
         call.log().set_model(&models.join(", "));
         inputs::note_operations(call.log(), &change.operations);
-        let Some(key) = &change.idempotency_key else {
-            return road.change(change, Consent::Own).await.map(Changed::Done);
-        };
+        let Some(key) = &change.idempotency_key else { return road.change_or_ask(change).await };
         let repeated = match Repeated::begin(&road, key, change).await? {
             Ok(repeated) => repeated,
             Err(known) => return Ok(known),
         };
-        let outcome = road.change(change, Consent::Own).await.map(Changed::Done);
+        let outcome = road.change_or_ask(change).await;
         if let Err(refused) = repeated.finish(change, &outcome).await {
             // It was done all the same. A repeat will hear that nobody knows.
             tracing::warn!(error = %refused, "what came of a request with an idempotency key could not be noted");
@@ -110,6 +110,14 @@ impl Gateway {
 }
 
 impl Road<'_> {
+    /// Makes the changes, or a ticket of them where one needs somebody's consent.
+    async fn change_or_ask(&self, change: &Change) -> Result<Changed, Refused> {
+        match self.ask_for_consent(change).await? {
+            Some(ticket) => Ok(Changed::Pending(Box::new(ticket))),
+            None => self.change(change, Consent::Own).await.map(Changed::Done),
+        }
+    }
+
     /// Makes the changes in one transaction, which is repeated while it meets others.
     pub(super) async fn change(
         &self,
@@ -131,7 +139,7 @@ impl Road<'_> {
     }
 
     /// The view for changes, once every operation was looked at.
-    fn standing(&self, change: &Change, consent: Consent) -> Result<Standing, Refused> {
+    pub(super) fn standing(&self, change: &Change, consent: Consent) -> Result<Standing, Refused> {
         for operation in &change.operations {
             let model = self.models().named(operation.model())?;
             if model.entitlement.writes.require_reason
@@ -184,9 +192,9 @@ impl Road<'_> {
             Step { road: self, standing, transaction: &mut transaction, reason: change.reason.as_deref() };
         let (mut results, mut changes) = (Vec::new(), Vec::new());
         for operation in &change.operations {
-            let (result, changed) = step.run(operation).await?;
+            let (result, touched) = step.run(operation).await?;
             results.push(result);
-            changes.extend(changed);
+            changes.extend(touched);
         }
         transaction.commit().await?;
         self.record(changes);

@@ -25,6 +25,8 @@ const KNOWN_FOR: i64 = 24 * 60 * 60 * 1000;
 enum Outcome {
     /// It was done.
     Done(Vec<Trace>),
+    /// It waits as a ticket, or waited.
+    Pending(String),
 }
 
 /// What came of an operation.
@@ -90,18 +92,22 @@ impl<'r> Repeated<'r> {
     ) -> Result<(), Refused> {
         let repeats = self.road.gateway.shared.store.repeats();
         match outcome {
+            Ok(Changed::Pending(ticket)) => self.note(&Outcome::Pending(ticket.id.to_string())).await,
             Ok(Changed::Done(results)) => {
                 let traces = change.operations.iter().zip(results).map(|(operation, result)| Trace {
                     affected: result.affected,
                     ids: self.ids(operation, result),
                 });
-                let outcome = serde_json::to_string(&Outcome::Done(traces.collect()));
-                let outcome = outcome.map_err(|error| Refused::internal(&error))?;
-                Ok(repeats.finish(&self.repeat, &outcome).await?)
+                self.note(&Outcome::Done(traces.collect())).await
             }
             Err(refused) if may_have_happened(refused.code) => Ok(()),
             Err(_) => Ok(repeats.abandon(&self.repeat).await?),
         }
+    }
+
+    async fn note(&self, outcome: &Outcome) -> Result<(), Refused> {
+        let outcome = serde_json::to_string(outcome).map_err(|error| Refused::internal(&error))?;
+        Ok(self.road.gateway.shared.store.repeats().finish(&self.repeat, &outcome).await?)
     }
 
     fn ids(&self, operation: &Operation, result: &OperationResult) -> Option<Vec<Value>> {
@@ -125,7 +131,13 @@ impl<'r> Repeated<'r> {
 
 /// What was done is told again, with the rows as they are now.
 async fn replay(road: &Road<'_>, change: &Change, outcome: Outcome) -> Result<Changed, Refused> {
-    let Outcome::Done(traces) = outcome;
+    let traces = match outcome {
+        Outcome::Done(traces) => traces,
+        Outcome::Pending(ticket) => {
+            let ticket = road.gateway.get_approval(road.call, &ticket).await?;
+            return Ok(Changed::Pending(Box::new(ticket.approval)));
+        }
+    };
     let mut results = Vec::new();
     for (operation, Trace { affected, ids }) in change.operations.iter().zip(traces) {
         let models = Models::of(&road.snapshot.policy.policy, &road.seat.shape.view);

@@ -7,3 +7,4 @@ mod connections;
 mod indexing;
 mod queries;
 mod guarded;
+mod approvals;
