@@ -37,7 +37,12 @@ models:
   Document:
     table: public.documents
     scoping: { tenant_id: principal.tenant_id }
-    write_policy: { create: approval, update: deny, delete: deny, auto_set: { tenant_id: principal.tenant_id } }
+    write_policy:
+      create: approval
+      update: deny
+      delete: deny
+      approvers: [chief]
+      auto_set: { tenant_id: principal.tenant_id }
 """
 
 READING = ["list_connections", "describe_schema", "query", "get", "aggregate", "run_sql", "explain"]
@@ -179,18 +184,27 @@ class TestTools:
 
         of(shop, door, "bob", task)
 
-    def test_what_needs_approval_is_not_done(self, shop: Shop, door: str) -> None:
-        async def task(agent: Session) -> None:
-            data = {"title": "a plan", "is_public": False}
-            where = {"connection": shop.connection, "model": "Document"}
-            outcome = await agent.call("create", **where, data=data)
-            assert outcome.code == "APPROVAL_REQUIRED", outcome.text
+    def test_what_needs_approval_waits_for_it(self, shop: Shop, door: str) -> None:
+        where = {"connection": shop.connection, "model": "Document"}
+        title = f"a plan by {door}"
+
+        async def task(agent: Session) -> str:
             described = await agent.do("describe_schema", **where)
             assert described["needs_approval"] == ["create"]
+            ticket = await agent.do("create", **where, data={"title": title, "is_public": False})
+            assert ticket["state"] == "pending"
+            assert "Nothing was changed" in ticket["note"]
+            sql = f"INSERT INTO documents (title, is_public) VALUES ('{title}', false)"
+            asked = {"connection": shop.connection, "statement": sql}
+            assert await agent.refused("run_sql", **asked) == "APPROVAL_REQUIRED"
+            return str(ticket["approval"])
 
-        of(shop, door, "ann", task)
-        assert shop.raw("SELECT count(*) FROM documents") == [(3,)]
-
+        ticket = of(shop, door, "ann", task)
+        there = f"SELECT tenant_id FROM documents WHERE title = '{title}'"
+        assert shop.raw(there) == []
+        answer = shop.send("chief", f"approvals/{ticket}/approve", {"reason": "so it is"})
+        assert answer.ok, answer.text
+        assert shop.raw(there) == [("acme-corp",)]
 
 class TestIsolation:
     def test_hidden_is_like_missing(self, shop: Shop, door: str) -> None:

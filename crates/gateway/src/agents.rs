@@ -72,7 +72,8 @@ impl Gateway {
 
     /// The agent that a session was begun by. The answer is the same for a session of somebody else and for none.
     //
-    // INVARIANT: a session is its principal's alone. Held by the test `a_session_is_of_one_principal`.
+    // INVARIANT: a session is its principal's alone. Held by the test `a_session_is_of_one_principal` of
+    // tests/python/test_mcp.py.
     pub fn agent_of_session(&self, call: &Call, session: &str) -> Result<String, Refused> {
         let opened = || {
             let (payload, tag) =
@@ -96,7 +97,7 @@ fn parts<'a>(call: &'a Call, payload: &'a str) -> [&'a str; 5] {
 /// Whether the connection exists for whoever came through this door.
 //
 // INVARIANT: what its user closed to agents is answered like what is missing. Held by the test
-// `a_connection_without_tools_is_missing`.
+// `a_closed_connection_is_missing` of tests/python/test_mcp.py.
 pub(crate) fn may_see(call: &Call, connection: &Connection) -> bool {
     !is_agent(call) || connection.spec.agent_tools() != AgentTools::None
 }
@@ -104,7 +105,8 @@ pub(crate) fn may_see(call: &Call, connection: &Connection) -> bool {
 /// The connection as agents have it, where that is narrower: everything that asks whether it may be changed asks the same
 /// setting that its user has for themselves.
 //
-// INVARIANT: an agent changes nothing where its user did not say so. Held by the test `agents_read_unless_told_otherwise`.
+// INVARIANT: an agent changes nothing where its user did not say so. Held by the test `without_leave_agents_read` of
+// tests/python/test_mcp.py.
 pub(crate) fn narrowed(call: &Call, connection: &Connection) -> Option<Connection> {
     let is_narrower = is_agent(call) && connection.spec.agent_tools() != AgentTools::ReadWrite;
     is_narrower.then(|| {

@@ -137,7 +137,8 @@ async fn finished<T>(call: &Call, outcome: Result<T, Refused>) -> Result<T, Refu
     outcome
 }
 
-/// INVARIANT: a message that the door did not look at reaches nothing. Held by the test `without_a_visit_nothing_is_told`.
+/// INVARIANT: a message that the door did not look at reaches nothing. The router in `crate::http` has no other way
+/// to the service than through the door.
 fn visit_of(context: &RequestContext<RoleServer>) -> Result<Visit, ErrorData> {
     let parts = context.extensions.get::<Parts>();
     let visit = parts.and_then(|parts| parts.extensions.get::<Visit>()).cloned();

@@ -47,7 +47,9 @@ fn hint(code: Code) -> Option<&'static str> {
              read-write"
         }
         Code::ReasonRequired => "say why in `reason`",
-        Code::ApprovalRequired => "ask a person: nothing was changed",
+        Code::ApprovalRequired => {
+            "create, update and delete answer a ticket that somebody can approve; a statement can not be approved"
+        }
         Code::TooManyFields => "name the fields that you need in `select`",
         Code::CostExceeded | Code::QueryTooBroad | Code::BudgetExceeded => {
             "narrow it: a condition in `where`, a smaller `take`, fewer includes"

@@ -20,6 +20,10 @@ const FEWER_ROWS: &str = "Ask with `take` at most that number and go on with its
      without reading rows.";
 const FEWER_SQL_ROWS: &str = "Select fewer columns, add conditions, or page with ORDER BY and LIMIT.";
 
+/// What is said beside a ticket.
+const WAITING: &str = "Nothing was changed: somebody else has to approve it first, and it is done when they do. Tell your user the ticket in \
+    `approval`, and do not ask again.";
+
 /// Runs the tool.
 pub(super) async fn run(
     gateway: &Gateway,
@@ -199,6 +203,12 @@ impl Desk<'_> {
         let operation: Operation = read(arguments)?;
         let change = Change { operations: vec![operation], idempotency_key, reason };
         match self.gateway.change_models(self.call, self.connection, &change).await? {
+            Changed::Pending(ticket) => Ok(json!({
+                "approval": ticket.id.to_string(),
+                "state": ticket.state.name(),
+                "expires_at": jiff::Timestamp::from_millisecond(ticket.request.expires_at).unwrap_or_default().to_string(),
+                "note": WAITING,
+            })),
             Changed::Done(results) => {
                 let done = results.into_iter().next();
                 let done = done.ok_or_else(|| Refused::internal(&"an operation without a result"))?;

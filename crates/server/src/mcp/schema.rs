@@ -114,7 +114,8 @@ fn of_models(tool: Tool, models: &[(&str, &ModelDescription)], bounds: Bounds) -
                 let returned = "The fields to answer; all when left out.";
                 put(&mut properties, "return_fields", select(returned));
             }
-            let key = "Any text of your own: a change that is sent again with the same one is not made again.";
+            let key =
+                "Any text of your own: a change that is sent again with the same one is not made again.";
             put(&mut properties, "idempotency_key", json!({"type": "string", "description": key}));
             put(&mut properties, "reason", reason());
             if models.iter().all(|(_, model)| model.requires_reason) {

@@ -37,13 +37,8 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// Hands messages on until standard input ends and the last answer is out.
 pub(super) async fn relay(endpoint: Uri, key: SecretString) -> Result<(), Failure> {
     let (answers, outgoing) = mpsc::channel(64);
-    let relay = Relay {
-        client: client()?,
-        endpoint,
-        credential: credential(&key)?,
-        answers,
-        known: Arc::default(),
-    };
+    let relay =
+        Relay { client: client()?, endpoint, credential: credential(&key)?, answers, known: Arc::default() };
     let writer = tokio::spawn(write_lines(outgoing));
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut running = JoinSet::new();
