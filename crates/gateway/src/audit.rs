@@ -285,6 +285,7 @@ mod tests {
             code: None,
             bypasses: Vec::new(),
             reason: None,
+            agent: None,
         }
     }
 

@@ -20,6 +20,7 @@ pub mod organizations;
 pub mod parameters;
 pub mod policies;
 pub mod sealing;
+pub mod signing_keys;
 pub mod sources;
 pub mod tenants;
 pub mod user_config;
@@ -148,6 +149,11 @@ impl Store {
     /// Access keys.
     pub fn access_keys(&self) -> access_keys::AccessKeys<'_> {
         access_keys::AccessKeys(self)
+    }
+
+    /// Public keys of applications.
+    pub fn signing_keys(&self) -> signing_keys::SigningKeys<'_> {
+        signing_keys::SigningKeys(self)
     }
 
     /// What users keep for themselves.

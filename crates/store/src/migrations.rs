@@ -24,6 +24,7 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration { common: include_str!("migrations/0003_access_rules.sql"), sqlite: "", postgres: "" },
     Migration { common: include_str!("migrations/0004_policy_life.sql"), sqlite: "", postgres: "" },
+    Migration { common: include_str!("migrations/0005_acting.sql"), sqlite: "", postgres: "" },
 ];
 
 /// Any number will do as long as it never changes: all nodes must ask for the same lock.

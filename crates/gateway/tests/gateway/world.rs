@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use ringfence_engine::{Engine, EngineLimits};
 use ringfence_gateway::parameters::Target;
 use ringfence_gateway::{
-    AdminAccount, AuditMode, Bootstrap, Call, CallLog, Code, Door, Gateway, GatewayConfig, Refused,
+    ActingConfig, AdminAccount, AuditMode, Bootstrap, Call, CallLog, Code, Door, Gateway, GatewayConfig,
+    Refused,
 };
 use ringfence_policy::{
     Attributes, ConnectionKey, ConnectionSpec, KeyName, OrgId, Role, TenantId, TraceId, UserId,
@@ -188,6 +189,7 @@ pub(crate) fn config() -> GatewayConfig {
         indexing_at_once: 2,
         principal_cache: 1000,
         node: "test".to_owned(),
+        acting: ActingConfig::default(),
     }
 }
 

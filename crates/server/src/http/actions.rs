@@ -23,11 +23,14 @@ const API: [(&str, &str); 12] = [
 ];
 
 /// Every operation of `/v1/`.
-const V1: [(&str, &str); 54] = [
+const V1: [(&str, &str); 57] = [
     ("GET /v1/me", "get-user-info"),
     ("GET /v1/keys", "list-access-keys"),
     ("POST /v1/keys", "create-key"),
     ("DELETE /v1/keys/{name}", "delete-access-keys"),
+    ("GET /v1/signing-keys", "list-signing-keys"),
+    ("POST /v1/signing-keys", "register-signing-key"),
+    ("DELETE /v1/signing-keys/{kid}", "revoke-signing-key"),
     ("GET /v1/config", "get-config"),
     ("PATCH /v1/config", "update-config"),
     ("GET /v1/orgs", "list-orgs"),

@@ -27,6 +27,7 @@ fn record(n: i64) -> AuditRecord {
         code: None,
         bypasses: if n == 2 { vec!["public.t: all".to_owned()] } else { Vec::new() },
         reason: (n == 2).then(|| "why not".to_owned()),
+        agent: (n == 2).then(|| "copilot".to_owned()),
     }
 }
 

@@ -49,6 +49,7 @@ async fn a_record_says_who_did_what() {
         code: None,
         bypasses: Vec::new(),
         reason: None,
+        agent: None,
     };
     assert_eq!(record, expected);
 }
