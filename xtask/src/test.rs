@@ -8,7 +8,7 @@ use crate::setup;
 use crate::steps::{Outcome, Steps, passed};
 
 /// Python suites: the name in the table, and the file.
-const PYTHON_SUITES: [(&str, &str); 16] = [
+const PYTHON_SUITES: [(&str, &str); 17] = [
     ("notebook", "test_notebook.py"),
     ("SDK: queries", "test_sdk_queries.py"),
     ("SDK: catalogs", "test_sdk_catalog.py"),
@@ -16,6 +16,7 @@ const PYTHON_SUITES: [(&str, &str); 16] = [
     ("SDK: access rules", "test_sdk_access_rules.py"),
     ("SDK: MySQL", "test_sdk_mysql.py"),
     ("OpenAPI", "test_openapi.py"),
+    ("models: document 001", "models/test_document.py"),
     ("crash", "test_crash.py"),
     ("guard corpus: harness", "guard_corpus/test_harness.py"),
     ("guard corpus", "guard_corpus/test_guard_corpus.py"),

@@ -101,6 +101,15 @@ pub(crate) fn options<'a>(
     if query.fence().is_none() {
         return Ok(Cow::Borrowed(options));
     }
+    refuse_bending(options)?;
+    if options.current_schema.is_none() {
+        return Ok(Cow::Borrowed(options));
+    }
+    Ok(Cow::Owned(RunOptions { current_schema: None, ..options.clone() }))
+}
+
+/// Refuses settings that could change what a policy means.
+pub(crate) fn refuse_bending(options: &RunOptions) -> Result<(), SourceError> {
     let bends = options.session_parameters.iter().find(|(parameter, _)| match parameter {
         SessionParameter::StatementTimeout | SessionParameter::LockTimeout | SessionParameter::WorkMem => {
             false
@@ -113,10 +122,7 @@ pub(crate) fn options<'a>(
     if let Some((parameter, _)) = bends {
         return Err(SourceError::Option(format!("{parameter:?} can't be set on a guarded connection")));
     }
-    if options.current_schema.is_none() {
-        return Ok(Cow::Borrowed(options));
-    }
-    Ok(Cow::Owned(RunOptions { current_schema: None, ..options.clone() }))
+    Ok(())
 }
 
 /// What a database's error on a rewritten statement may say. Class 22 and 23 print values, perhaps another's; a missing
@@ -127,6 +133,8 @@ pub(crate) fn sanitised(message: &str, sqlstate: &str) -> SourceError {
         return SourceError::RowRefused;
     }
     let text = match sqlstate {
+        // Another transaction came first, holds what this one needs, or waits for what it holds.
+        "40001" | "40P01" | "55P03" => return SourceError::Conflict,
         // A reference to a hidden row and to none look the same, and like a row outside the policy.
         "23503" | "44000" => return SourceError::RowRefused,
         "23505" | "23P01" => {

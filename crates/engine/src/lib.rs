@@ -12,6 +12,7 @@ pub mod limits;
 mod place;
 pub mod result;
 mod sources;
+mod transaction;
 pub mod value;
 mod watchdog;
 
@@ -28,6 +29,7 @@ pub use egress::{Egress, HostRule};
 pub use examined::Examined;
 pub use limits::{EngineLimits, RunOptions, SessionParameter};
 pub use result::{ResultColumn, ResultSet, RowStream};
+pub use transaction::{Isolation, SourceTransaction};
 pub use value::Value;
 
 use capacity::Capacity;
@@ -65,6 +67,9 @@ pub enum SourceError {
         /// Of class 23.
         sqlstate: String,
     },
+    /// Another transaction came first, or each waited for the other. Nothing of it was done: the same again may go well.
+    #[error("somebody else changed the same rows at the same time: try again")]
+    Conflict,
     /// The statement named a setting or schema that may not be set.
     #[error("{0}")]
     Option(String),
@@ -234,6 +239,26 @@ impl Engine {
             ConnectionKind::Mysql => {
                 drain(self.shared.mysql.start(address, query, options, cancel).await?).await
             }
+            ConnectionKind::Push => Err(nothing_to_query()),
+        }
+    }
+
+    /// Begins a transaction: several guarded queries that take effect together, or not at all. `options.timeout` is for all
+    /// of it, waiting for its holder included; its session parameters hold to its end.
+    pub async fn begin(
+        &self,
+        address: &SourceAddress,
+        options: &RunOptions,
+        isolation: Isolation,
+        cancel: CancellationToken,
+    ) -> Result<SourceTransaction, SourceError> {
+        fenced::refuse_bending(options)?;
+        match address.kind {
+            ConnectionKind::Postgresql => {
+                self.shared.postgres.begin(address, options, isolation, cancel).await
+            }
+            ConnectionKind::Sqlite => self.shared.sqlite.begin(address, options, isolation, cancel).await,
+            ConnectionKind::Mysql => self.shared.mysql.begin(address, options, isolation, cancel).await,
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }

@@ -271,21 +271,9 @@ mod tests {
             trace_id: "t".to_owned(),
             door: "api".to_owned(),
             action: "test".to_owned(),
-            user: None,
-            acting_for: None,
-            tenant: None,
-            org: None,
-            connection: None,
-            statement: None,
-            tables: Vec::new(),
-            object: None,
-            rows: None,
             duration_us: 1,
             decision: "allowed".to_owned(),
-            code: None,
-            bypasses: Vec::new(),
-            reason: None,
-            agent: None,
+            ..AuditRecord::default()
         }
     }
 

@@ -1,5 +1,8 @@
 //! A call: who asks, and the one audit record that it leaves.
 
+mod changes;
+mod inputs;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,10 +10,15 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use ringfence_policy::{ConnectionKey, OrgId, Permission, Principal, QueryId, TraceId, UserId};
-use ringfence_store::audit::AuditRecord;
+use ringfence_store::audit::{AuditRecord, RowChange};
+use serde_json::Value;
 
+use crate::guarded::Told;
 use crate::refused::Code;
 use crate::{Refused, audit};
+
+use changes::Changes;
+pub use inputs::Sanitiser;
 
 /// Longest text of a caller that an audit record repeats, in bytes: as long as the longest connection key.
 const LONGEST_TEXT: usize = 1020;
@@ -98,6 +106,12 @@ struct Draft {
     rows: Option<u64>,
     bypasses: Vec<String>,
     reason: Option<String>,
+    model: Option<String>,
+    enforced: Vec<Arc<Told>>,
+    masked: Arc<[String]>,
+    changes: Changes,
+    inputs: Option<Value>,
+    approval: Option<String>,
 }
 
 /// An identified call: what every function of the gateway takes.
@@ -176,6 +190,43 @@ impl CallLog {
         self.draft.lock().reason = reason.filter(|reason| !reason.is_empty()).map(plain);
     }
 
+    /// What held on the relations that the statement names, and the columns of which it could only read the masks. A call
+    /// of several statements says it of each.
+    pub(crate) fn set_enforced(&self, enforced: Vec<Arc<Told>>, masked: Arc<[String]>) {
+        let mut draft = self.draft.lock();
+        let room = MOST_TABLES.saturating_sub(draft.enforced.len());
+        let new: Vec<_> = enforced.into_iter().filter(|told| !draft.knows(told)).take(room).collect();
+        draft.enforced.extend(new);
+        draft.masked = if draft.masked.is_empty() {
+            masked
+        } else {
+            let new: Vec<_> =
+                masked.iter().filter(|column| !draft.masked.contains(column)).cloned().collect();
+            draft.masked.iter().cloned().chain(new).take(MOST_TABLES).collect()
+        };
+    }
+
+    /// Names the model of a models request.
+    pub fn set_model(&self, name: &str) {
+        self.draft.lock().model = Some(plain(name));
+    }
+
+    /// Rows before and after a change, as the caller's view shows them. What is too much is left out, and counted.
+    pub fn add_changes(&self, changes: impl IntoIterator<Item = RowChange>) {
+        let mut draft = self.draft.lock();
+        changes.into_iter().for_each(|change| draft.changes.add(change));
+    }
+
+    /// What a models request asked for, as [`Sanitiser`] leaves it.
+    pub fn set_inputs(&self, inputs: Value) {
+        self.draft.lock().inputs = Some(inputs::bounded(inputs));
+    }
+
+    /// Names the ticket of an approval.
+    pub fn set_approval(&self, ticket: &str) {
+        self.draft.lock().approval = Some(plain(ticket));
+    }
+
     /// Rows that went to the caller.
     pub fn set_rows(&self, rows: u64) {
         self.draft.lock().rows = Some(rows);
@@ -198,7 +249,18 @@ impl CallLog {
     fn record(&self, decision: Decision) -> AuditRecord {
         let draft = std::mem::take(&mut *self.draft.lock());
         let principal = draft.principal.as_deref();
+        let scopes = draft.enforced.iter().flat_map(|told| &told.scopes);
+        let rules = draft.enforced.iter().flat_map(|told| &told.rules);
+        let (changes, changes_note) = draft.changes.finish();
         AuditRecord {
+            scopes: scopes.take(MOST_TABLES).cloned().collect(),
+            rules: rules.take(MOST_TABLES).cloned().collect(),
+            masked: draft.masked.iter().map(|column| plain(column)).collect(),
+            model: draft.model,
+            changes,
+            changes_note,
+            inputs: draft.inputs,
+            approval: draft.approval,
             at_ms: self.at_ms,
             trace_id: self.trace_id.to_string(),
             door: self.door.name().to_owned(),
@@ -224,6 +286,14 @@ impl CallLog {
             reason: draft.reason,
             agent: principal.and_then(|principal| principal.agent.as_ref()).map(|agent| plain(agent.label())),
         }
+    }
+}
+
+impl Draft {
+    /// Whether the record says that already.
+    fn knows(&self, told: &Arc<Told>) -> bool {
+        (told.scopes.is_empty() && told.rules.is_empty())
+            || self.enforced.iter().any(|known| Arc::ptr_eq(known, told))
     }
 }
 
@@ -295,7 +365,7 @@ fn without_password(key: &str) -> Cow<'_, str> {
 
 /// A caller's text as a record may hold it. One that the database can't store (a NUL) or that is endless would hold
 /// up every record behind it.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let end = text.floor_char_boundary(LONGEST_TEXT.min(text.len()));
     let kept = &text[..end];
     if !kept.chars().any(char::is_control) {

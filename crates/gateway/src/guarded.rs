@@ -22,7 +22,7 @@ pub(crate) use attributes::{AttributeCache, WrittenAttributes};
 pub(crate) use lens::{Breadth, Lens};
 pub(crate) use plans::{PlanCache, Planned, shown};
 pub(crate) use snapshot::{Snapshot, SnapshotCache};
-pub(crate) use views::Seat;
+pub(crate) use views::{Seat, Told};
 
 use crate::catalog::find_schema;
 use crate::connections::address_of;

@@ -21,6 +21,7 @@ pub mod likes;
 mod guarded;
 mod lifted;
 mod limits;
+pub mod models;
 pub mod organizations;
 pub mod parameters;
 pub mod policies;
@@ -46,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 pub use acting::{Acting, ActingConfig, PlainPrincipal};
 pub use authentication::Credentials;
 pub use bootstrap::{AdminAccount, Bootstrap};
-pub use call::{Call, CallLog, Decision, Door};
+pub use call::{Call, CallLog, Decision, Door, Sanitiser};
 pub use refused::{Code, Refused};
 
 /// How the audit log is written.

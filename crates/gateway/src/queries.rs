@@ -23,17 +23,18 @@ use ringfence_policy::filter::SearchContext;
 use serde_json::Map;
 
 use admit::Admitted;
-pub(crate) use budgets::TenantBudgets;
+pub(crate) use budgets::{Spending, TenantBudgets};
 pub use explain::{
     AdministratorsView, Asked, Because, CallersView, ClauseValue, ColumnShown, ExplainRequest,
     ExplainedColumn, ExplainedRelation, Explanation, Limits, SeenRelation, Sent, SentParameter, View, Why,
     WhyClause, WhyColumn, WhyRequest,
 };
+pub(crate) use guard::{check_write, plan, told};
 pub(crate) use judged::{JudgedStatements, fingerprint};
 use observe::Observation;
+pub(crate) use options::options as run_options;
 pub(crate) use revoked::start;
-use running::Permit;
-pub(crate) use running::{RunningQueries, stop_all};
+pub(crate) use running::{Permit, RunningQueries, stop_all};
 pub use stream::StreamedQuery;
 pub(crate) use trial::{Trial, Trials};
 

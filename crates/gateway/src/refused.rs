@@ -19,6 +19,7 @@ pub enum Code {
     AlreadyExists,
     InUse,
     Conflict,
+    WriteConflict,
     QueryRefused,
     QueryFailed,
     QueryTimedOut,
@@ -29,19 +30,26 @@ pub enum Code {
     StatementNotAdmitted,
     FunctionNotAllowed,
     TypeNotAllowed,
+    ModelNotAllowed,
+    FieldNotAllowed,
+    RelationNotAllowed,
+    CursorInvalid,
     RelationUnknown,
     ColumnUnknown,
     TenantScopeRequired,
     WriteDenied,
+    WriteDisabled,
     ColumnNotWritable,
-    FieldRequired,
+    ImmutableField,
+    RequiredField,
     ReasonRequired,
     ApprovalRequired,
     RowRefused,
     TooManyRows,
     TooManyFields,
     CostExceeded,
-    BroadQuery,
+    QueryTooBroad,
+    BudgetExceeded,
     TenantBusy,
     TenantRateLimited,
     ResultOutdated,
@@ -102,7 +110,7 @@ const fn row(
 }
 
 /// Every code.
-pub const ROWS: [CodeRow; 60] = [
+pub const ROWS: &[CodeRow] = &[
     row(Code::AuthenticationRequired, "AUTHENTICATION_REQUIRED", 401, "28000", "Credentials are missing"),
     row(Code::KeyUnknown, "KEY_UNKNOWN", 401, "28000", "The access key is not valid"),
     row(
@@ -121,6 +129,7 @@ pub const ROWS: [CodeRow; 60] = [
     row(Code::AlreadyExists, "ALREADY_EXISTS", 409, "42710", "Already exists"),
     row(Code::InUse, "IN_USE", 409, "2BP01", "Still in use"),
     row(Code::Conflict, "CONFLICT", 409, "40001", "Changed by someone else"),
+    row(Code::WriteConflict, "WRITE_CONFLICT", 409, "40001", "Somebody changed the same rows"),
     row(Code::QueryRefused, "QUERY_REFUSED", 400, "0A000", "The query is refused"),
     row(Code::QueryFailed, "QUERY_FAILED", 422, "42000", "The database refused the query"),
     row(Code::QueryTimedOut, "QUERY_TIMED_OUT", 422, "57014", "The query took too long"),
@@ -131,19 +140,32 @@ pub const ROWS: [CodeRow; 60] = [
     row(Code::StatementNotAdmitted, "STATEMENT_NOT_ADMITTED", 400, "0A000", "Not on a guarded connection"),
     row(Code::FunctionNotAllowed, "FUNCTION_NOT_ALLOWED", 400, "0A000", "The function is not allowed"),
     row(Code::TypeNotAllowed, "TYPE_NOT_ALLOWED", 400, "0A000", "The type is not allowed"),
+    row(Code::ModelNotAllowed, "MODEL_NOT_ALLOWED", 404, "42P01", "There is no such model for you"),
+    row(Code::FieldNotAllowed, "FIELD_NOT_ALLOWED", 422, "42703", "There is no such field for you"),
+    row(Code::RelationNotAllowed, "RELATION_NOT_ALLOWED", 422, "42703", "There is no such relation for you"),
+    row(Code::CursorInvalid, "CURSOR_INVALID", 400, "34000", "The cursor is not of this request"),
     row(Code::RelationUnknown, "RELATION_UNKNOWN", 422, "42P01", "There is no such relation for you"),
     row(Code::ColumnUnknown, "COLUMN_UNKNOWN", 422, "42703", "There is no such column for you"),
     row(Code::TenantScopeRequired, "TENANT_SCOPE_REQUIRED", 403, "42501", "An attribute of yours is missing"),
     row(Code::WriteDenied, "WRITE_DENIED", 403, "42501", "The change is not allowed"),
+    row(Code::WriteDisabled, "WRITE_DISABLED", 403, "42501", "The model can't be changed like this"),
     row(Code::ColumnNotWritable, "COLUMN_NOT_WRITABLE", 403, "42501", "The column can't be written"),
-    row(Code::FieldRequired, "FIELD_REQUIRED", 422, "23502", "A column must be given"),
+    row(Code::ImmutableField, "IMMUTABLE_FIELD", 422, "42501", "The field does not change"),
+    row(Code::RequiredField, "REQUIRED_FIELD", 422, "23502", "A field must be given"),
     row(Code::ReasonRequired, "REASON_REQUIRED", 422, "22023", "A reason must be given"),
     row(Code::ApprovalRequired, "APPROVAL_REQUIRED", 403, "42501", "The change needs an approval"),
     row(Code::RowRefused, "ROW_REFUSED", 422, "44000", "A row may not be written like this"),
     row(Code::TooManyRows, "TOO_MANY_ROWS", 422, "54000", "The change touches too many rows"),
     row(Code::TooManyFields, "TOO_MANY_FIELDS", 422, "54011", "The query selects too many columns"),
     row(Code::CostExceeded, "COST_EXCEEDED", 422, "54000", "The query would cost too much"),
-    row(Code::BroadQuery, "BROAD_QUERY", 422, "54000", "The query reads a relation as a whole"),
+    row(Code::QueryTooBroad, "QUERY_TOO_BROAD", 422, "54000", "The query reads a relation as a whole"),
+    row(
+        Code::BudgetExceeded,
+        "BUDGET_EXCEEDED",
+        422,
+        "54000",
+        "The request asks for more than a budget allows",
+    ),
     row(Code::TenantBusy, "TENANT_BUSY", 429, "53300", "The tenant has too many queries at once"),
     row(Code::TenantRateLimited, "TENANT_RATE_LIMITED", 429, "53300", "The tenant has sent too many queries"),
     row(Code::ResultOutdated, "RESULT_OUTDATED", 410, "55000", "The result is of an earlier view"),
@@ -215,9 +237,9 @@ impl Code {
                 | Self::TenantScopeRequired
                 | Self::WriteDenied
                 | Self::ColumnNotWritable
-                | Self::FieldRequired
+                | Self::RequiredField
                 | Self::ReasonRequired
-                | Self::BroadQuery
+                | Self::QueryTooBroad
                 | Self::ApprovalRequired
                 | Self::RelationSuspended
         )
@@ -305,7 +327,7 @@ impl From<ringfence_guard::Refusal> for Refused {
             R::WriteDenied { .. } | R::NoTransactions { .. } => Code::WriteDenied,
             R::ApprovalRequired { .. } => Code::ApprovalRequired,
             R::ColumnNotWritable { .. } => Code::ColumnNotWritable,
-            R::FieldRequired { .. } => Code::FieldRequired,
+            R::FieldRequired { .. } => Code::RequiredField,
             R::ParameterCount { .. } => Code::InvalidRequest,
         };
         Self::new(code, refusal.to_string())
@@ -318,6 +340,7 @@ impl From<ringfence_engine::SourceError> for Refused {
         let code = match &error {
             E::Statement { .. } => Code::QueryFailed,
             E::RowRefused => Code::RowRefused,
+            E::Conflict => Code::WriteConflict,
             E::TooManyRows { .. } => Code::TooManyRows,
             E::TooManyColumns { .. } => Code::TooManyFields,
             E::Constraint { .. } => Code::ConstraintViolated,

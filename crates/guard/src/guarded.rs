@@ -191,6 +191,11 @@ impl GuardedPlan {
         &self.written.named
     }
 
+    /// What the statement calls relations and queries.
+    pub fn aliases(&self) -> &[String] {
+        &self.written.aliases
+    }
+
     /// Whether it changes rows. Where not, it runs in a read-only transaction.
     pub fn writes(&self) -> bool {
         self.written.writes
@@ -265,7 +270,7 @@ impl GuardedPlan {
         };
         Ok(GuardedQuery::of(
             &Arc::new(sealed::seal_fenced(statement)),
-            self.bound(principal, parameters, &[])?,
+            self.bound(principal, &texts(parameters), &[])?,
         ))
     }
 
@@ -285,13 +290,23 @@ impl GuardedPlan {
         parameters: &[Option<String>],
         values: &[Parameter],
     ) -> Result<GuardedQuery, Refusal> {
+        self.bind_typed(principal, &texts(parameters), values)
+    }
+
+    /// The same with parameters that are more than texts.
+    pub fn bind_typed(
+        &self,
+        principal: &Principal,
+        parameters: &[Parameter],
+        values: &[Parameter],
+    ) -> Result<GuardedQuery, Refusal> {
         Ok(GuardedQuery::of(&self.sealed, self.bound(principal, parameters, values)?))
     }
 
     fn bound(
         &self,
         principal: &Principal,
-        parameters: &[Option<String>],
+        parameters: &[Parameter],
         values: &[Parameter],
     ) -> Result<Vec<Parameter>, Refusal> {
         if parameters.len() != self.placeholders {
@@ -305,10 +320,14 @@ fn named(relation: &RelationName) -> NamedRelation {
     NamedRelation { schema: Some(relation.schema.clone()), name: relation.name.clone() }
 }
 
+fn texts(parameters: &[Option<String>]) -> Vec<Parameter> {
+    parameters.iter().map(|value| value.clone().map_or(Parameter::Null, Parameter::Text)).collect()
+}
+
 fn bound(
     slot: &Slot,
     principal: &Principal,
-    parameters: &[Option<String>],
+    parameters: &[Parameter],
     values: &[Parameter],
 ) -> Result<Parameter, Refusal> {
     match slot {
@@ -317,7 +336,7 @@ fn bound(
             let value = number.checked_sub(1).and_then(|index| parameters.get(index));
             let value =
                 value.ok_or(Refusal::ParameterCount { expected: *number, given: parameters.len() })?;
-            Ok(value.clone().map_or(Parameter::Null, Parameter::Text))
+            Ok(value.clone())
         }
         Slot::Principal(PrincipalValue { path, item }) => {
             let value = principal.value(path).ok_or(Refusal::NotVerified)?;

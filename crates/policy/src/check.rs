@@ -106,6 +106,9 @@ impl<'a> Check<'a> {
         for policy in &model.row_policies {
             self.expression(Some(&named), &policy.condition, policy.place);
         }
+        if let Some(column) = &model.version {
+            self.column(&named, column, model.place);
+        }
         self.fields(model, &named);
         for write in &model.writes {
             let rules = &write.rules;

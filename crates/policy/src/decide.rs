@@ -165,7 +165,7 @@ impl<'a> Decision<'a> {
         let model = self.visible(name)?;
         let was_whole = known.columns.len() == relation.columns.len()
             && known.columns.iter().all(|column| column.mask.is_none() && column.writable);
-        if was_whole && self.shows_all_columns(model) {
+        if was_whole && known.soft_delete.is_none() && self.shows_all_columns(model) {
             let rows = self.rows(name, model)?;
             let writes =
                 if known.is_table { self.writes(model) } else { crate::entitlement::WriteRules::default() };
@@ -195,6 +195,10 @@ impl<'a> Decision<'a> {
         };
         let writes = if is_table { self.writes(model) } else { crate::entitlement::WriteRules::default() };
         let (key, references) = keys(relation);
+        let (mut writes, mut soft_delete) = (writes, None);
+        if let Some(model) = model.filter(|_| is_table) {
+            soft_delete = self.soft_delete(name, relation, model, &mut writes)?;
+        }
         let mut entitlement = Entitlement {
             relation: name.clone(),
             columns,
@@ -212,6 +216,8 @@ impl<'a> Decision<'a> {
             references,
             writes,
             bypass: rows.bypass,
+            soft_delete,
+            version: model.and_then(|model| model.version.clone()),
         };
         if self.question.policy.kind == ConnectionKind::Mysql {
             lists::pad(&mut entitlement, self.question.principal);

@@ -98,6 +98,11 @@ pub struct ModelEntry {
     /// How to get from a row to rows of other models.
     #[serde(default)]
     pub relations: Entries<RelationEntry>,
+    /// A time column. Deleting a row through the models API sets it instead, and rows in which it is set are gone.
+    pub soft_delete: Option<Placed<String>>,
+    /// A whole number or a time that every update through the models API moves on: updates that name another version are
+    /// refused.
+    pub version: Option<Placed<String>>,
     /// What may be changed; nothing when left out.
     #[serde(default)]
     pub write_policy: OneOrMany<WriteEntry>,
@@ -238,6 +243,11 @@ pub struct WriteEntry {
     pub require_reason: bool,
     /// Rows that one statement may change at most.
     pub max_rows: Option<u64>,
+    /// Roles whose holders may approve what needs an approval; administrators of the organization when left out.
+    #[serde(default)]
+    pub approvers: Vec<String>,
+    /// How long an approval is waited for, such as `24h`; a day when left out.
+    pub approval_expires: Option<String>,
 }
 
 /// Whether something may be done.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::expression::{Expression, RelationName};
 
@@ -30,6 +31,57 @@ pub struct Entitlement {
     pub writes: WriteRules,
     /// The row policy that lifted the scope, when one did: each use is recorded.
     pub bypass: Option<String>,
+    /// How rows are removed where the policy keeps them.
+    pub soft_delete: Option<SoftDelete>,
+    /// The column that tells one state of a row from the next.
+    pub version: Option<String>,
+}
+
+/// A row that is removed stays, with the time in a column; from then on it is gone for those whom the policy binds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SoftDelete {
+    /// The column.
+    pub column: VisibleColumn,
+    /// Whether the principal may remove rows. [`WriteRules::delete`] is deny beside it: DELETE would remove them for good.
+    pub permit: Permit,
+    /// [`Entitlement::rows`] without the condition that a row is not removed.
+    pub rows: Expression,
+}
+
+impl Entitlement {
+    /// What holds while rows are removed softly: the column that says so, and it alone, may be set on rows that may be
+    /// removed. `None` where rows are removed for good.
+    //
+    // INVARIANT: it allows no more than the removal. Held by the test `a_soft_deletion_sets_one_column`.
+    pub fn while_deleting(&self) -> Option<Self> {
+        let soft = self.soft_delete.as_ref()?;
+        let mut while_deleting = self.clone();
+        while_deleting.rows = soft.rows.clone();
+        while_deleting.columns.retain(|column| column.name != soft.column.name);
+        while_deleting.columns.push(soft.column.clone());
+        while_deleting.writes = WriteRules {
+            update: soft.permit,
+            columns: Some(vec![soft.column.name.clone()]),
+            rows: self.writes.rows.clone(),
+            require_reason: self.writes.require_reason,
+            max_rows: self.writes.max_rows,
+            ..WriteRules::default()
+        };
+        Some(while_deleting)
+    }
+
+    /// What holds once somebody approved: what needs an approval is allowed.
+    pub fn once_approved(&self) -> Self {
+        let mut approved = self.clone();
+        let writes = &mut approved.writes;
+        let soft = approved.soft_delete.as_mut().map(|soft| &mut soft.permit);
+        for permit in [&mut writes.create, &mut writes.update, &mut writes.delete].into_iter().chain(soft) {
+            if *permit == Permit::Approval {
+                *permit = Permit::Allow;
+            }
+        }
+        approved
+    }
 }
 
 /// A column that exists for the principal.
@@ -90,6 +142,10 @@ pub struct WriteRules {
     pub require_reason: bool,
     /// Rows that one statement may change at most.
     pub max_rows: Option<u64>,
+    /// Roles whose holders may approve what needs an approval; administrators of the organization when empty.
+    pub approvers: Vec<String>,
+    /// How long an approval is waited for.
+    pub approval_expires: Option<Duration>,
 }
 
 /// What a column is set to on create.

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`id`], [`role`], [`principal`], [`connection`], [`catalog`], [`filter`], [`access`] for who and what;
 //! [`document`], [`policy`], [`parse`], [`mask`], [`rule`] for what is said; [`mod@decide`], [`resolve`], [`evaluate`],
-//! [`reason`] for what follows from it, `spelling` for how people read it; [`lint`], [`drift`] for what may be wrong with it;
+//! [`reason`], [`mod@applied`] for what follows from it, `spelling` for how people read it; [`lint`], [`drift`] for what may be wrong with it;
 //! [`expression`] and [`entitlement`] for what the guard is told.
 
 #![cfg_attr(
@@ -17,6 +17,7 @@
 )]
 
 pub mod access;
+pub mod applied;
 pub mod budget;
 pub mod catalog;
 mod check;
@@ -48,12 +49,15 @@ mod spelling;
 mod walk;
 
 pub use access::{OpenAccess, RunMode};
+pub use applied::{Applied, applied};
 pub use catalog::{Catalog, Column, Constraint, Relation, RelationKind, Schema};
 pub use connection::{ConnectionKind, ConnectionSpec, KeyInvalid};
 pub use decide::{Question, decide, decide_with_reasons, view, view_like};
 pub use document::{Document, json_schema};
 pub use drift::{Drift, Footprint};
-pub use entitlement::{AutoSet, Denial, Entitlement, Permit, Reference, View, VisibleColumn, WriteRules};
+pub use entitlement::{
+    AutoSet, Denial, Entitlement, Permit, Reference, SoftDelete, View, VisibleColumn, WriteRules,
+};
 pub use expectations::{Expectation, Expectations, Who, expectations_schema};
 pub use expression::{Expression, RelationName};
 pub use filter::{ContentFilters, FilterInvalid};

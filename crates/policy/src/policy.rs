@@ -14,6 +14,9 @@ use crate::mask::{Mask, MaskPattern};
 use crate::placed::Place;
 use crate::problem::PolicyInvalid;
 
+/// The row policy that hides rows that were removed softly.
+pub const SOFT_DELETE: &str = "soft_delete";
+
 /// A policy on a connection of one kind, ready to decide.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -91,6 +94,10 @@ pub struct Model {
     pub other_fields: DefaultAccess,
     /// Ways to other models, by name.
     pub relations: Vec<(String, ModelRelation)>,
+    /// The column that says that a row was removed; [`RowPolicy`] [`SOFT_DELETE`] hides such rows.
+    pub soft_delete: Option<String>,
+    /// The column that tells one state of a row from the next.
+    pub version: Option<String>,
     /// By roles; the first that applies counts.
     pub writes: Vec<WriteRule>,
     /// Limits of statements on it.

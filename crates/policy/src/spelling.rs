@@ -57,7 +57,7 @@ impl Display for Operand<'_> {
 }
 
 /// A name, in quotes where one would stumble over it.
-struct Name<'a>(&'a str);
+pub(crate) struct Name<'a>(pub(crate) &'a str);
 
 impl Display for Name<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

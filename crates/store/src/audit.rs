@@ -2,6 +2,8 @@
 //! sealed, and the chain's head (count and last MAC) is kept in the same transaction: a changed, removed, inserted
 //! or cut-off record shows.
 
+mod record;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -10,46 +12,7 @@ use zeroize::Zeroizing;
 use crate::database::{Row, Transaction, Value, params, to_json, transact};
 use crate::{Store, StoreError};
 
-/// One call, as it is remembered. No literals, no secrets, no rows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "plain fields")]
-pub struct AuditRecord {
-    /// Milliseconds since the epoch.
-    pub at_ms: i64,
-    pub trace_id: String,
-    /// `api`, `v1`, `cli`.
-    pub door: String,
-    /// Such as `run-query` or `create-user`.
-    pub action: String,
-    /// Who presented the credentials; absent when nobody could be identified.
-    pub user: Option<String>,
-    /// As whom the call ran, when impersonating, or when an application acted for one of its own users.
-    pub acting_for: Option<String>,
-    pub tenant: Option<String>,
-    pub org: Option<String>,
-    pub connection: Option<String>,
-    /// A hash of the statement with its literals taken out.
-    pub statement: Option<String>,
-    /// Relations named by the statement, where they could be read.
-    pub tables: Vec<String>,
-    /// The id of what was created, changed or removed.
-    pub object: Option<String>,
-    pub rows: Option<i64>,
-    pub duration_us: i64,
-    /// `allowed`, `refused`, `failed` or `abandoned`.
-    pub decision: String,
-    /// The public code of a refusal.
-    pub code: Option<String>,
-    /// Relations whose scope a row policy lifted for the caller, each with the policy's name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub bypasses: Vec<String>,
-    /// Why the caller did it, in the caller's words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The agent that the caller named, as it was named.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent: Option<String>,
-}
+pub use record::{AuditRecord, RowChange};
 
 /// A record with its place in the chain, from 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,5 +14,8 @@ mod pools;
 mod read_only;
 mod sqlite;
 mod sqlite_catalog;
+mod transactions;
+mod transactions_mysql;
+mod transactions_sqlite;
 mod values;
 mod world;

@@ -1,9 +1,10 @@
 //! Statements that the guard has put behind the fences of a view, kept for all who see through it.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
-use ringfence_guard::{GuardedPlan, GuardedQuery, Refusal, guard, guard_lifted, scan};
-use ringfence_policy::{ConnectionKind, Principal, RelationName};
+use ringfence_guard::{GuardedPlan, GuardedQuery, Parameter, Refusal, guard, guard_lifted, scan};
+use ringfence_policy::{ConnectionKind, Principal, RelationName, View};
 
 use super::views::Shape;
 use crate::lifted::{Found, LiftedCache, Plan};
@@ -20,6 +21,8 @@ pub(crate) struct Planned {
     pub(crate) plan: GuardedPlan,
     pub(crate) fingerprint: String,
     pub(crate) tables: Vec<String>,
+    /// Columns that it may have read the masks of.
+    pub(crate) masked: Arc<[String]>,
 }
 
 impl Plan for Planned {
@@ -40,6 +43,15 @@ impl Found<Planned> {
         parameters: &[Option<String>],
     ) -> Result<GuardedQuery, Refusal> {
         self.plan.plan.bind_lifted(principal, parameters, &self.values)
+    }
+
+    /// The same with parameters that are more than texts.
+    pub(crate) fn bind_typed(
+        &self,
+        principal: &Principal,
+        parameters: &[Parameter],
+    ) -> Result<GuardedQuery, Refusal> {
+        self.plan.plan.bind_typed(principal, parameters, &self.values)
     }
 }
 
@@ -65,7 +77,7 @@ impl PlanCache {
                     Some(scanned) => guard_lifted(scanned, kind, &shape.view),
                     None => guard(statement, kind, &shape.view),
                 };
-                plan.map(Planned::of)
+                plan.map(|plan| Planned::of(plan, &shape.view))
             },
         )?;
         metrics::counter!("ringfence_plans_total", "known" => if found.cached { "yes" } else { "no" })
@@ -76,13 +88,51 @@ impl PlanCache {
 
 impl Planned {
     /// With what is said of it.
-    pub(crate) fn of(plan: GuardedPlan) -> Self {
+    pub(crate) fn of(plan: GuardedPlan, view: &View) -> Self {
         Self {
+            masked: masked(&plan, view),
             fingerprint: fingerprint(plan.fingerprint_text()),
             tables: plan.relations().iter().map(shown).collect(),
             plan,
         }
     }
+}
+
+/// The masked columns that the statement names, or all of its relations' where it may take columns without their names. A
+/// name may be another relation's, too: what is told may be too much, and never too little.
+fn masked(plan: &GuardedPlan, view: &View) -> Arc<[String]> {
+    let seen = plan.named().iter().filter_map(|name| view.relations.get(name));
+    let masked: Vec<_> = seen
+        .flat_map(|entitlement| {
+            let masked = entitlement.columns.iter().filter(|column| column.mask.is_some());
+            masked.map(|column| (&entitlement.relation, column.name.as_str()))
+        })
+        .collect();
+    if masked.is_empty() {
+        return Arc::default();
+    }
+    let text = plan.fingerprint_text().to_lowercase();
+    let names = plan.named().iter().map(|relation| &relation.name).chain(plan.aliases());
+    let takes_all = takes_all(&text, names);
+    let is_read = |column: &str| takes_all || text.contains(&column.to_lowercase());
+    let read = masked.into_iter().filter(|(_, column)| is_read(column));
+    read.map(|(relation, column)| format!("{}.{column}", shown(relation))).collect()
+}
+
+/// Whether the statement may take columns without naming them: by a wildcard, a natural join, or a row as a whole, which
+/// has a relation's name or alias once more than where it is given.
+fn takes_all<'a>(text: &str, mut names: impl Iterator<Item = &'a String>) -> bool {
+    let is_inside = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
+    let bare = |name: &str| {
+        let found = text.match_indices(name).filter(|(at, _)| {
+            let (before, after) = (&text[..*at], &text[at + name.len()..]);
+            let after = after.strip_prefix(['"', '`']).unwrap_or(after);
+            let is_whole = !before.ends_with(is_inside) && !after.starts_with(is_inside);
+            is_whole && !after.trim_start().starts_with('.')
+        });
+        found.count()
+    };
+    text.contains('*') || text.contains("natural") || names.any(|name| bare(&name.to_lowercase()) > 1)
 }
 
 /// As records name a relation.
@@ -92,8 +142,6 @@ pub(crate) fn shown(relation: &RelationName) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use ringfence_policy::{Catalog, OrgId, Permissions, Policy, Question, TenantId, UserId, view};
     use serde_json::json;
 
@@ -140,6 +188,29 @@ models:
             application: None,
             agent: None,
             standing: None,
+        }
+    }
+
+    #[test]
+    fn masked_columns_that_are_read_are_told() {
+        let (policy, catalog, principal) =
+            (Policy::load("policy.yaml", POLICY, KIND).unwrap(), catalog(), principal(3));
+        let (policy, catalog, principal) = (&policy, &catalog, &principal);
+        let view = view(Question { policy, catalog, unfiltered: catalog, rules: &[], principal });
+        let masked =
+            |statement: &str| Planned::of(guard(statement, KIND, &view).unwrap(), &view).masked.to_vec();
+        for statement in [
+            "SELECT note FROM orders",
+            "SELECT id FROM orders o WHERE o.\"note\" = 'x'",
+            "SELECT * FROM orders",
+            "SELECT o FROM orders o",
+            "SELECT row_to_json(orders) FROM public.orders",
+            "SELECT a.id FROM orders a NATURAL JOIN orders b",
+        ] {
+            assert_eq!(masked(statement), ["public.orders.note"], "{statement}");
+        }
+        for statement in ["SELECT id FROM orders", "SELECT o.id FROM orders o WHERE o.tenant_id = 3"] {
+            assert!(masked(statement).is_empty(), "{statement}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 use parking_lot::Mutex;
-use ringfence_policy::{Catalog, OrgId, Principal, Question};
+use ringfence_policy::{Catalog, OrgId, Principal, Question, View};
 use ringfence_store::Store;
 use ringfence_store::policies::PolicyPlace;
 use ringfence_store::sources::SourceId;
@@ -62,6 +62,11 @@ impl Snapshot {
         store: &Store,
     ) -> Arc<Seat> {
         self.views.seat(self, rules, principal, schema, store)
+    }
+
+    /// The seat with another view: of what holds while one statement runs.
+    pub(crate) fn seat_with(&self, seat: &Seat, view: View) -> Arc<Seat> {
+        self.views.seat_with(seat, view)
     }
 
     /// The seat of somebody who sees nothing at all.

@@ -1,5 +1,6 @@
 //! Views: what each principal sees of a snapshot. Equal views are one, and share the plans that were made for it.
 
+use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 use std::num::NonZeroUsize;
@@ -9,13 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lru::LruCache;
 use parking_lot::Mutex;
 use ringfence_policy::mask::HASH_KEY_ATTRIBUTE;
-use ringfence_policy::{Attributes, Catalog, Principal, UserId, View, view_like};
+use ringfence_policy::{
+    Applied, Attributes, Catalog, Principal, RelationName, UserId, View, applied, view_like,
+};
 use ringfence_store::Store;
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
+use super::plans::shown;
 use super::snapshot::Snapshot;
 use crate::access_rules::RuleSet;
+use crate::call::plain;
 use crate::catalog::{Shown, behind};
 
 /// Principals of one snapshot whose views are remembered.
@@ -26,6 +31,9 @@ const FEWEST_SHAPES: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not zero")
 const MOST_COLUMNS: usize = 500_000;
 /// Values of a principal whose seat is remembered.
 const MOST_VALUES: usize = 2_000;
+
+/// Relations of one seat of which it is remembered what held.
+const MOST_TOLD: usize = 256;
 
 /// Groups of principals of whom it is known what one of them saw last.
 const ALIKE: NonZeroUsize = NonZeroUsize::new(64).expect("64 is not zero");
@@ -42,6 +50,15 @@ pub(crate) struct Seat {
     /// The access rules that the view was made with.
     pub(crate) rules: Arc<RuleSet>,
     pub(crate) shape: Arc<Shape>,
+    /// What records say of the relations that were asked for.
+    applied: Mutex<HashMap<RelationName, Arc<Told>>>,
+}
+
+/// What held for the one on a seat on one relation, as records have it.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) scopes: Vec<String>,
+    pub(crate) rules: Vec<String>,
 }
 
 /// A view, and what was made of it.
@@ -106,7 +123,8 @@ impl Views {
         };
         self.alike.lock().put(group, shape.clone());
         let given = principal.attributes.clone();
-        let seat = Arc::new(Seat { principal: asking, given, rules: rules.clone(), shape });
+        let applied = Mutex::default();
+        let seat = Arc::new(Seat { principal: asking, given, rules: rules.clone(), shape, applied });
         // What is large is made anew each time, so that memory does not grow with what principals have.
         if is_remembered(&seat.given) {
             self.seats.lock().put(key, seat.clone());
@@ -114,9 +132,15 @@ impl Views {
         seat
     }
 
+    pub(super) fn seat_with(&self, seat: &Seat, view: View) -> Arc<Seat> {
+        let (principal, given, rules) = (seat.principal.clone(), seat.given.clone(), seat.rules.clone());
+        Arc::new(Seat { principal, given, rules, shape: self.shape(view), applied: Mutex::default() })
+    }
+
     pub(super) fn blind_seat(&self, principal: &Arc<Principal>, rules: &Arc<RuleSet>) -> Arc<Seat> {
         let (given, shape) = (principal.attributes.clone(), self.shape(View::default()));
-        Arc::new(Seat { principal: Principal::clone(principal), given, rules: rules.clone(), shape })
+        let (principal, applied) = (Principal::clone(principal), Mutex::default());
+        Arc::new(Seat { principal, given, rules: rules.clone(), shape, applied })
     }
 
     /// The one shape of all views that are equal to this one.
@@ -162,12 +186,39 @@ impl Seat {
         Arc::ptr_eq(rules, &self.rules) && are_alike(&self.principal, &self.given, other)
     }
 
+    /// What held on the relations that a statement names. Looked up once for each seat and relation: both are a seat's.
+    pub(crate) fn applied(&self, snapshot: &Snapshot, relations: &[RelationName]) -> Vec<Arc<Told>> {
+        let seen = relations.iter().filter(|name| self.shape.view.relations.contains_key(*name));
+        let mut known = self.applied.lock();
+        seen.map(|name| {
+            if let Some(told) = known.get(name) {
+                return told.clone();
+            }
+            if known.len() >= MOST_TOLD {
+                known.clear();
+            }
+            let told = Arc::new(Told::of(name, applied(snapshot.question(self), name)));
+            known.insert(name.clone(), told.clone());
+            told
+        })
+        .collect()
+    }
+
     /// Whether what was read through the other seat is what this one shows: the same relations, columns, conditions and
     /// values.
     pub(crate) fn shows_what(&self, other: &Self) -> bool {
         let this = Principal { attributes: self.given.clone(), ..self.principal.clone() };
         are_alike(&other.principal, &other.given, &this)
             && (self.shape.number == other.shape.number || self.shape.view == other.shape.view)
+    }
+}
+
+impl Told {
+    fn of(name: &RelationName, applied: Applied) -> Self {
+        let of = |words: Vec<String>| {
+            words.into_iter().map(|words| plain(&format!("{}: {words}", shown(name)))).collect()
+        };
+        Self { scopes: of(applied.scopes), rules: of(applied.rules) }
     }
 }
 

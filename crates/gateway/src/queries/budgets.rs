@@ -13,12 +13,13 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::sync::Cache;
 use parking_lot::Mutex;
-use ringfence_engine::RunOptions;
-use ringfence_guard::GuardedPlan;
+use ringfence_engine::{RunOptions, SourceAddress, SourceError};
+use ringfence_guard::{GuardedPlan, GuardedQuery};
 use ringfence_policy::budget::Limit;
 use ringfence_policy::{Policy, RelationName, RunMode, TenantId};
 use ringfence_store::policies::PolicyPlace;
 
+use super::guard::told;
 use super::{Admitted, Permit};
 use crate::policies::LoadedPolicy;
 use crate::{Call, Code, Gateway, Refused};
@@ -45,10 +46,12 @@ struct Counter {
     tenant: TenantId,
 }
 
-/// What holds for one statement while it runs. Dropped, however it ended, it frees the places that it took.
+/// What holds for one statement, or those of one request, while it runs. Dropped, however it ended, it frees the places that it took.
 #[derive(Default)]
-pub(super) struct Spending {
+pub(crate) struct Spending {
     taken: Vec<Taken>,
+    /// Counts of the last minute that the request is in.
+    counted: Vec<Counter>,
     max_cost: Option<(u64, String)>,
     /// Whose limit the statement's time is, when it is a budget's.
     timeout: Option<String>,
@@ -115,41 +118,57 @@ impl Drop for Taken {
     }
 }
 
-/// Narrows the statement's limits to the budgets that apply, and takes the places that it needs. Of several models the
-/// tightest counts.
-pub(super) fn spend(
-    gateway: &Gateway,
-    call: &Call,
-    policy: &LoadedPolicy,
-    plan: &GuardedPlan,
-    mode: RunMode,
-    options: &mut RunOptions,
-) -> Result<Spending, Refused> {
-    refuse_breadth(&policy.policy, plan).map_err(|(refused, budget)| {
-        call.log().set_object(&budget);
-        refused
-    })?;
-    let mut spending = Spending { timeout: narrow(options, &policy.policy, plan), ..Spending::default() };
-    if mode == RunMode::Explain {
-        return Ok(spending);
+/// What statements of one request spend together is counted once.
+impl Spending {
+    /// Narrows the statement's limits to the budgets that apply, and takes the places that it needs, unless a statement of
+    /// the same request took them. Of several models the tightest counts.
+    pub(crate) fn spend(
+        &mut self,
+        gateway: &Gateway,
+        call: &Call,
+        policy: &LoadedPolicy,
+        plan: &GuardedPlan,
+        mode: RunMode,
+        options: &mut RunOptions,
+    ) -> Result<(), Refused> {
+        refuse_breadth(&policy.policy, plan).map_err(|(refused, budget)| {
+            call.log().set_object(&budget);
+            refused
+        })?;
+        self.timeout = narrow(options, &policy.policy, plan);
+        if mode == RunMode::Explain {
+            return Ok(());
+        }
+        let limits = policy.policy.limits(plan.named());
+        self.max_cost = limits.max_cost().map(|limit| (limit.value, named("max_cost", &limit)));
+        let budgets = &gateway.shared.budgets;
+        let counter = |limit: &Limit<'_, u32>| Counter {
+            place: policy.place.clone(),
+            model: limit.model.map(|model| model.relation.clone()),
+            tenant: call.principal().tenant.clone(),
+        };
+        for limit in limits.requests_per_minute() {
+            let counter = counter(&limit);
+            if !self.counted.contains(&counter) {
+                let spent = budgets.count(counter.clone(), limit.value, &whose(&limit));
+                noted(call, spent, || named("requests_per_minute", &limit))?;
+                self.counted.push(counter);
+            }
+        }
+        for limit in limits.max_concurrent() {
+            let counter = counter(&limit);
+            if !self.taken.iter().any(|taken| taken.counter == counter) {
+                let taken = budgets.take(counter, limit.value, &whose(&limit));
+                self.taken.push(noted(call, taken, || named("max_concurrent", &limit))?);
+            }
+        }
+        Ok(())
     }
-    let limits = policy.policy.limits(plan.named());
-    spending.max_cost = limits.max_cost().map(|limit| (limit.value, named("max_cost", &limit)));
-    let budgets = &gateway.shared.budgets;
-    let counter = |limit: &Limit<'_, u32>| Counter {
-        place: policy.place.clone(),
-        model: limit.model.map(|model| model.relation.clone()),
-        tenant: call.principal().tenant.clone(),
-    };
-    for limit in limits.requests_per_minute() {
-        let spent = budgets.count(counter(&limit), limit.value, &whose(&limit));
-        noted(call, spent, || named("requests_per_minute", &limit))?;
+
+    /// What the database may expect the last statement to cost, and the budget that says so.
+    pub(crate) fn max_cost(&self) -> Option<(u64, String)> {
+        self.max_cost.clone()
     }
-    for limit in limits.max_concurrent() {
-        let taken = budgets.take(counter(&limit), limit.value, &whose(&limit));
-        spending.taken.push(noted(call, taken, || named("max_concurrent", &limit))?);
-    }
-    Ok(spending)
 }
 
 /// Narrows what the engine holds the statement to; answers whose limit its time is, when it is a budget's.
@@ -173,7 +192,7 @@ pub(super) fn refuse_breadth(policy: &Policy, plan: &GuardedPlan) -> Result<(), 
         relation.name,
         whose(&limit)
     );
-    Err((Refused::new(Code::BroadQuery, message), named("refuse_broad_queries", &limit)))
+    Err((Refused::new(Code::QueryTooBroad, message), named("refuse_broad_queries", &limit)))
 }
 
 impl Gateway {
@@ -184,20 +203,33 @@ impl Gateway {
         admitted: &Admitted,
         permit: &Permit,
     ) -> Result<(), Refused> {
-        let Some((most, budget)) = admitted.spending().and_then(|spending| spending.max_cost.as_ref()) else {
-            return Ok(());
-        };
-        let asking = self.shared.engine.cost(&admitted.address, admitted.query(), &admitted.options);
+        let limit = admitted.spending().and_then(Spending::max_cost);
+        let at = (&admitted.address, admitted.query(), &admitted.options);
+        let text = admitted.guarded_text().map_or("", |text| &**text);
+        self.cost_within(call, limit, at, permit, text).await
+    }
+
+    /// The same of a statement on the way to that address; `text` is how its caller wrote it.
+    pub(crate) async fn cost_within(
+        &self,
+        call: &Call,
+        limit: Option<(u64, String)>,
+        (address, query, options): (&SourceAddress, &GuardedQuery, &RunOptions),
+        permit: &Permit,
+        text: &str,
+    ) -> Result<(), Refused> {
+        let Some((most, budget)) = limit else { return Ok(()) };
+        let asking = self.shared.engine.cost(address, query, options);
         let cost = tokio::select! {
-            cost = asking => cost.map_err(|error| admitted.told(error))?,
-            () = permit.cancel.cancelled() => return Err(admitted.told(ringfence_engine::SourceError::Cancelled)),
+            cost = asking => cost.map_err(|error| told(error, text))?,
+            () = permit.cancel.cancelled() => return Err(SourceError::Cancelled.into()),
         };
         #[expect(clippy::cast_precision_loss, reason = "an estimate that large is no longer exact to a unit")]
-        let is_over = cost.is_some_and(|cost| cost > *most as f64);
+        let is_over = cost.is_some_and(|cost| cost > most as f64);
         if !is_over {
             return Ok(());
         }
-        call.log().set_object(budget);
+        call.log().set_object(&budget);
         // The estimate itself is made of rows that the caller may not see.
         Err(Refused::new(
             Code::CostExceeded,

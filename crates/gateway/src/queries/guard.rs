@@ -9,7 +9,7 @@ use ringfence_policy::{ConnectionKind, RelationName, RunMode};
 use ringfence_store::connections::Connection;
 
 use super::QueryRequest;
-use super::budgets::{Spending, spend};
+use super::budgets::Spending;
 use crate::guarded::{Lens, Planned, Seat, Snapshot, Through, WrittenAttributes, shown};
 use crate::lifted::Found;
 use crate::{Call, Code, Gateway, Refused};
@@ -61,17 +61,19 @@ pub(super) async fn guard(
         // What the database says of it is about the statement as it was written.
         plan(gateway, call, connection, (&snapshot, &seat), &request.statement).await?;
         let plan = ringfence_guard::guard(&request.statement, kind, &seat.shape.view)?;
-        Found { plan: Arc::new(Planned::of(plan)), values: Vec::new(), cached: false }
+        Found { plan: Arc::new(Planned::of(plan, &seat.shape.view)), values: Vec::new(), cached: false }
     };
     let query = found.bind(&seat.principal, &parameters(&found.plan.plan, mode, request))?;
-    let Planned { plan, fingerprint, tables } = &*found.plan;
+    let Planned { plan, fingerprint, tables, masked } = &*found.plan;
     call.log().set_statement(fingerprint, tables);
     let bypasses = plan.bypasses().iter().map(|(relation, policy)| format!("{}: {policy}", shown(relation)));
     call.log().set_bypasses(bypasses);
+    call.log().set_enforced(seat.applied(&snapshot, plan.named()), masked.clone());
     if query.fence().is_none_or(|fence| fence.writes) {
         check_write(connection, plan, &seat, mode, request)?;
     }
-    let spending = spend(gateway, call, &policy, plan, mode, options)?;
+    let mut spending = Spending::default();
+    spending.spend(gateway, call, &policy, plan, mode, options)?;
     let changed = if mode == RunMode::Execute { plan.changed() } else { &[] };
     let written = WrittenAttributes::of(gateway, &policy.policy, &policy.place, changed);
     let is_lifted = !found.values.is_empty();
@@ -81,7 +83,7 @@ pub(super) async fn guard(
 }
 
 /// The statement behind the fences of the seat's view.
-pub(super) async fn plan(
+pub(crate) async fn plan(
     gateway: &Gateway,
     call: &Call,
     connection: &Connection,
@@ -102,7 +104,7 @@ pub(super) async fn plan(
     let mut view = seat.shape.view.clone();
     view.relations.retain(|name, _| !reaching.contains(name));
     let plan = ringfence_guard::guard(statement, kind, &view)?;
-    Ok(Found { plan: Arc::new(Planned::of(plan)), values: Vec::new(), cached: false })
+    Ok(Found { plan: Arc::new(Planned::of(plan, &view)), values: Vec::new(), cached: false })
 }
 
 /// The relations that a refused statement may name: a refusal must not tell that one of them is there.
@@ -126,7 +128,7 @@ fn names_nothing_hidden(seat: &Seat, plan: &GuardedPlan) -> bool {
 ///
 /// The guard leaves the names of columns to the database, which finds a hidden one missing: the fence does not have it.
 /// A name that the statement does not hold is the policy's, in a database that changed since it was indexed.
-pub(super) fn told(error: SourceError, statement: &str) -> Refused {
+pub(crate) fn told(error: SourceError, statement: &str) -> Refused {
     let SourceError::Statement { message, sqlstate } = &error else { return error.into() };
     let Some((noun, name)) = missing_name(message, sqlstate.as_deref()) else { return error.into() };
     let name = name.rsplit('.').next().unwrap_or_default().trim_matches(['"', '`']);
@@ -189,7 +191,7 @@ pub(super) fn parameters<'a>(
 }
 
 /// What holds of a change beside its rows and columns.
-pub(super) fn check_write(
+pub(crate) fn check_write(
     connection: &Connection,
     plan: &GuardedPlan,
     seat: &Seat,

@@ -14,7 +14,7 @@ const MAX_SETTINGS: usize = 32;
 const ALLOWED: &str =
     "TimeZone, DateStyle, IntervalStyle, extra_float_digits, statement_timeout, lock_timeout, work_mem";
 
-pub(super) fn options(config: &GatewayConfig, request: &QueryRequest) -> Result<RunOptions, Refused> {
+pub(crate) fn options(config: &GatewayConfig, request: &QueryRequest) -> Result<RunOptions, Refused> {
     let timeout = match request.timeout_ms {
         None | Some(0) => config.query_timeout,
         Some(asked) => Duration::from_millis(asked),

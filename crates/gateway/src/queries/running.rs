@@ -62,8 +62,8 @@ enum Kind {
 }
 
 /// A place among the queries that a user may have. Dropped, it stops the statement and frees the place.
-pub(super) struct Permit {
-    pub(super) cancel: CancellationToken,
+pub(crate) struct Permit {
+    pub(crate) cancel: CancellationToken,
     active: Arc<Active>,
     principal: Arc<Principal>,
     number: u64,
@@ -139,7 +139,7 @@ impl RunningQueries {
 
 impl Gateway {
     /// A place for one more query of the user.
-    pub(super) async fn enter(&self, call: &Call) -> Result<Permit, Refused> {
+    pub(crate) async fn enter(&self, call: &Call) -> Result<Permit, Refused> {
         self.attend(call, Kind::Query).await
     }
 

@@ -1,18 +1,20 @@
 //! Models: rows, fields and writes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
-use super::{ByRelation, Compiler, gate};
+use super::{ByRelation, Compiler, gate, names};
 use crate::connection::ConnectionKind;
 use crate::document::{
-    AutoSetEntry, Document, FieldAction, FieldEntry, ModelEntry, RowPolicyEntry, Text, WriteAction,
-    WriteEntry,
+    AutoSetEntry, Document, FieldAction, FieldEntry, ModelEntry, Text, WriteAction, WriteEntry,
 };
 use crate::entitlement::{AutoSet, Permit, WriteRules};
-use crate::expression::{BinaryOperator, Expression, RelationName};
+use crate::expression::{BinaryOperator, Expression, IsTest, RelationName};
 use crate::mask::{Mask, MaskPattern};
 use crate::placed::{Place, Placed};
-use crate::policy::{FieldRule, Model, ModelRelation, RowEffect, RowPolicy, Show, WriteRule};
+use crate::policy::{
+    FieldRule, Gate, Model, ModelRelation, RowEffect, RowPolicy, SOFT_DELETE, Show, WriteRule,
+};
 use crate::problem::Problem;
 
 impl Compiler<'_> {
@@ -61,7 +63,9 @@ impl Compiler<'_> {
             allowed: entry.allowed,
             gate: gate(entry.roles.as_ref(), &entry.except_roles),
             scoping,
-            row_policies: self.row_policies(&entry.row_policies, &relation),
+            row_policies: self.row_policies(entry, &relation),
+            soft_delete: entry.soft_delete.as_ref().map(|column| column.value.clone()),
+            version: entry.version.as_ref().map(|column| column.value.clone()),
             fields,
             other_fields: entry.other_fields,
             relations: self.model_relations(entry, document),
@@ -99,9 +103,9 @@ impl Compiler<'_> {
         relations
     }
 
-    fn row_policies(&mut self, entries: &[RowPolicyEntry], relation: &RelationName) -> Vec<RowPolicy> {
-        let mut policies: Vec<RowPolicy> = Vec::new();
-        for entry in entries {
+    fn row_policies(&mut self, model: &ModelEntry, relation: &RelationName) -> Vec<RowPolicy> {
+        let mut policies: Vec<RowPolicy> = model.soft_delete.iter().map(not_removed).collect();
+        for entry in &model.row_policies {
             if policies.iter().any(|policy| policy.name == entry.name.value) {
                 self.problem(entry.name.place, format!("there are two row policies `{}`", entry.name.value));
             }
@@ -191,8 +195,19 @@ impl Compiler<'_> {
             rows,
             require_reason: entry.require_reason,
             max_rows: entry.max_rows,
+            approvers: entry.approvers.clone(),
+            approval_expires: self.approval_expires(entry, place),
         };
         WriteRule { gate: gate(entry.roles.as_ref(), &entry.except_roles), rules, place }
+    }
+
+    fn approval_expires(&mut self, entry: &WriteEntry, place: Place) -> Option<Duration> {
+        let expires = entry.approval_expires.as_deref()?;
+        let parsed = names::duration(expires).filter(|duration| !duration.is_zero());
+        if parsed.is_none() {
+            self.problem(place, "`approval_expires` is a number and its unit: ms, s, m or h");
+        }
+        parsed
     }
 
     fn auto_set(
@@ -220,6 +235,18 @@ impl Compiler<'_> {
             },
         };
         Some(AutoSet { value, accepts })
+    }
+}
+
+/// What hides rows that were removed softly.
+fn not_removed(column: &Placed<String>) -> RowPolicy {
+    let operand = Box::new(Expression::Column { qualifier: None, name: column.value.clone() });
+    RowPolicy {
+        name: SOFT_DELETE.to_owned(),
+        gate: Gate::default(),
+        condition: Expression::Is { operand, test: IsTest::Null, negated: false },
+        effect: RowEffect::Narrow,
+        place: column.place,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::evaluate::{Datum, Values, World, evaluate, values_of};
 use crate::expression::{
     BinaryOperator, Expression, FEW, ListShape, Literal, PrincipalPath, PrincipalValue, RelationName,
 };
-use crate::policy::{Hierarchy, Model, RowEffect, RowPolicy};
+use crate::policy::{Hierarchy, Model, RowEffect, RowPolicy, SOFT_DELETE};
 use crate::reason::{Clause, Effect, Part, Subject};
 use crate::resolve::{required, resolve_filter};
 use crate::rule::{Ruling, ruling};
@@ -22,6 +22,20 @@ pub(super) struct Rows {
 }
 
 impl Decision<'_> {
+    /// [`Self::rows`] without what hides rows that were removed softly, and told to nobody.
+    pub(super) fn rows_with_removed(
+        &mut self,
+        name: &RelationName,
+        model: &Model,
+    ) -> Result<Expression, Denial> {
+        let mut lasting = model.clone();
+        lasting.row_policies.retain(|policy| policy.name != SOFT_DELETE);
+        let reasons = self.reasons.take();
+        let rows = self.rows(name, Some(&lasting));
+        self.reasons = reasons;
+        rows.map(|rows| rows.condition)
+    }
+
     pub(super) fn rows(&mut self, name: &RelationName, model: Option<&Model>) -> Result<Rows, Denial> {
         let bypass = model.and_then(|model| self.bypass(model));
         let mut condition = Expression::truth(true);

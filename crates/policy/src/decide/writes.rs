@@ -1,8 +1,9 @@
 //! What the principal may change.
 
 use super::Decision;
-use crate::entitlement::{AutoSet, Denial, Permit, WriteRules};
-use crate::expression::{Expression, Literal};
+use crate::catalog::Relation;
+use crate::entitlement::{AutoSet, Denial, Permit, SoftDelete, VisibleColumn, WriteRules};
+use crate::expression::{Expression, Literal, RelationName};
 use crate::policy::Model;
 use crate::reason::{Clause, Effect, Part, Reason, Subject};
 use crate::resolve::{resolve, resolve_filter};
@@ -23,7 +24,14 @@ impl Decision<'_> {
             return WriteRules::default();
         };
         match self.resolved_writes(&rule.rules) {
-            Ok(writes) => {
+            Ok(mut writes) => {
+                // What moves on with every update may be written by everybody who may update.
+                if let (Some(columns), Some(version)) =
+                    (&mut writes.columns, model.and_then(|model| model.version.as_ref()))
+                    && !columns.contains(version)
+                {
+                    columns.push(version.clone());
+                }
                 let clause = rule.rules.rows.as_ref().map(|written| {
                     let decided = writes.rows.clone().unwrap_or(Expression::truth(true));
                     Clause::of(Part::Changes, written, &decided, self.question.principal)
@@ -40,6 +48,28 @@ impl Decision<'_> {
                 WriteRules::default()
             }
         }
+    }
+
+    /// How rows of the model are removed, where they stay. DELETE is denied then: it would remove them for good.
+    pub(super) fn soft_delete(
+        &mut self,
+        name: &RelationName,
+        relation: &Relation,
+        model: &Model,
+        writes: &mut WriteRules,
+    ) -> Result<Option<SoftDelete>, Denial> {
+        let Some(column) = &model.soft_delete else { return Ok(None) };
+        let permit = std::mem::take(&mut writes.delete);
+        let Some(column) = relation.columns.iter().find(|candidate| candidate.name == *column) else {
+            return Ok(None);
+        };
+        let column = VisibleColumn {
+            name: column.name.clone(),
+            data_type: column.data_type.clone(),
+            mask: None,
+            writable: true,
+        };
+        Ok(Some(SoftDelete { column, permit, rows: self.rows_with_removed(name, model)? }))
     }
 
     fn resolved_writes(&self, rules: &WriteRules) -> Result<WriteRules, Denial> {

@@ -1,6 +1,7 @@
 //! What a policy says and what follows from it, on rows in memory.
 
 mod access_rules;
+mod applied;
 mod attributes;
 mod budgets;
 mod corpus;

@@ -23,7 +23,18 @@ const API: [(&str, &str); 12] = [
 ];
 
 /// Every operation of `/v1/`.
-const V1: [(&str, &str); 57] = [
+const V1: &[(&str, &str)] = &[
+    ("GET /v1/models/{key}", "describe-models"),
+    ("GET /v1/models/{key}/{model}", "describe-model"),
+    ("POST /v1/models/{key}/{model}/query", "query-model"),
+    ("POST /v1/models/{key}/{model}/get", "get-model"),
+    ("POST /v1/models/{key}/{model}/aggregate", "aggregate-model"),
+    ("POST /v1/models/{key}/{model}/create", "create-model"),
+    ("POST /v1/models/{key}/{model}/bulk_create", "bulk-create-model"),
+    ("POST /v1/models/{key}/{model}/update", "update-model"),
+    ("POST /v1/models/{key}/{model}/bulk_update", "bulk-update-model"),
+    ("POST /v1/models/{key}/{model}/delete", "delete-model"),
+    ("POST /v1/transactions/{key}", "change-models"),
     ("GET /v1/me", "get-user-info"),
     ("GET /v1/keys", "list-access-keys"),
     ("POST /v1/keys", "create-key"),
@@ -90,7 +101,7 @@ pub(super) fn action_of<'a>(front_end: FrontEnd, method: &str, route: &'a str) -
     };
     match (front_end, route.strip_prefix("/api/")) {
         (FrontEnd::Api, Some(endpoint)) if !endpoint.is_empty() => named(&API, endpoint).unwrap_or(endpoint),
-        (FrontEnd::V1, _) => named(&V1, &format!("{method} {route}")).unwrap_or(UNMATCHED),
+        (FrontEnd::V1, _) => named(V1, &format!("{method} {route}")).unwrap_or(UNMATCHED),
         _ => UNMATCHED,
     }
 }

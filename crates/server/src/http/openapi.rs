@@ -33,6 +33,7 @@ use super::problem::{ProblemBody, standing_hint};
         (name = "Connections", description = "The databases you have registered, and how far their indexing is."),
         (name = "Catalog", description = "What a connection holds, as far as you may see it, and what is said about it."),
         (name = "Policies", description = "What each person may see and change of a connection: documents with versions."),
+        (name = "Models", description = "Structured reads and changes of what a policy names, for applications and agents."),
         (name = "Queries", description = "Run SQL, wait for it or fetch it later, and read what you ran before."),
         (name = "Settings", description = "Settings with a scope."),
     ),

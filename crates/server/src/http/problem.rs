@@ -218,7 +218,7 @@ pub(crate) const fn standing_hint(code: Code) -> Option<&'static str> {
             "an administrator of the organization can look at the policy's `attributes`"
         }
         Code::TooManyFields => "name the columns that you need",
-        Code::CostExceeded | Code::BroadQuery => "add a condition on a column, or a LIMIT",
+        Code::CostExceeded | Code::QueryTooBroad => "add a condition on a column, or a LIMIT",
         Code::ResultOutdated => "submit the query again",
         Code::QueryTimedOut => "narrow the query, or ask for more time with `timeout_ms`",
         Code::ResultTooLarge => "select fewer columns or rows, or stream with `Accept: application/x-ndjson`",

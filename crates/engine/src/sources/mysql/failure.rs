@@ -108,8 +108,9 @@ fn stands_for(error: &ServerError) -> &str {
         {
             &error.state
         }
-        // Waiting for a lock took too long.
+        // Waiting for a lock took too long; and a row that was changed since it was read (MariaDB).
         1205 => "55P03",
+        1020 => "40001",
         // Everything else, such as the XML functions, whose errors print what they read.
         _ => "XX000",
     }

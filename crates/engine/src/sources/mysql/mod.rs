@@ -1,13 +1,15 @@
 //! MySQL and MariaDB.
 //!
-//! Reading order: `connect` opens a session, `pool` lends it and cleans it up, `run` runs a statement on it, whose values
-//! `value` reads; `introspect` reads the catalog. `docs/decisions/0005-mysql.md` says why it differs from PostgreSQL.
+//! Reading order: `connect` opens a session, `pool` lends it and cleans it up, `run` runs a statement on it (`together` several in a
+//! transaction), whose values `value` reads and whose rows go to an `outlet`; `introspect` reads the catalog. `docs/decisions/0005-mysql.md` says why it differs from PostgreSQL.
 
 mod connect;
 mod failure;
 mod introspect;
+mod outlet;
 mod pool;
 mod run;
+mod together;
 mod value;
 
 use std::sync::Arc;
@@ -18,13 +20,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::capacity::Capacity;
+use crate::transaction::drive;
 use crate::{
-    EngineLimits, Explained, RowStream, RunOptions, SessionParameter, SourceAddress, SourceError, fenced,
+    EngineLimits, Explained, Isolation, RowStream, RunOptions, SessionParameter, SourceAddress, SourceError,
+    SourceTransaction, fenced,
 };
 
 use connect::Connector;
 use pool::Pools;
 use run::Request;
+use together::Together;
 
 /// All MySQL and MariaDB sources.
 pub(crate) struct Mysql {
@@ -77,6 +82,22 @@ impl Mysql {
         let options = &*fenced::options(query, options)?;
         refuse_parameters(&options.session_parameters)?;
         run::start(&self.pools, Request { address, query, options }, cancel, self.closing.clone()).await
+    }
+
+    pub(crate) async fn begin(
+        &self,
+        address: &SourceAddress,
+        options: &RunOptions,
+        isolation: Isolation,
+        cancel: CancellationToken,
+    ) -> Result<SourceTransaction, SourceError> {
+        refuse_parameters(&options.session_parameters)?;
+        let closing = self.closing.clone();
+        let (session, whole) =
+            Together::begin(&self.pools, address, options, isolation, cancel, closing.clone()).await?;
+        let (transaction, driven) = SourceTransaction::new(isolation, options, closing);
+        self.pools.connector.tasks.spawn(drive(session, driven, whole));
+        Ok(transaction)
     }
 
     pub(crate) fn evict(&self, address: &SourceAddress) {

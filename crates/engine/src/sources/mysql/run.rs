@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::connect::Purpose;
+use super::outlet::Outlet;
 use super::pool::{Lease, Pools};
 use super::{failure, value};
 use crate::fenced::Checked;
@@ -27,20 +28,28 @@ pub(super) struct Request<'a> {
     pub(super) options: &'a RunOptions,
 }
 
-/// A statement, and where its rows go.
+/// A statement by itself.
 struct Job {
     query: GuardedQuery,
     options: RunOptions,
     limits: Arc<EngineLimits>,
-    sender: mpsc::Sender<Piece>,
 }
 
-type Columns = Result<Arc<[ResultColumn]>, SourceError>;
+/// A statement, and what it is held to.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
+    pub(super) query: &'a GuardedQuery,
+    pub(super) options: &'a RunOptions,
+}
 
 /// How a statement ended.
-struct Ended {
-    affected: Option<u64>,
-    omitted: u64,
+pub(super) struct Done {
+    pub(super) affected: Option<u64>,
+    /// Rows left out.
+    pub(super) omitted: u64,
+    /// Rows that wait until they may stay.
+    pub(super) held: Vec<Vec<Row>>,
+    pub(super) shown: Arc<[ResultColumn]>,
     /// It goes on, and nobody wants to know what comes.
     runs_on: bool,
 }
@@ -49,7 +58,7 @@ struct Ended {
 type Rest = (Vec<Vec<Row>>, u64, bool);
 
 /// Why a statement did not end well.
-enum Failure {
+pub(super) enum Failure {
     /// The database refused it, and waits for the next.
     Database(mysql_async::Error),
     /// We did, when it was over or had not begun.
@@ -81,9 +90,10 @@ pub(super) async fn start(
     let (columns_sender, columns) = oneshot::channel();
     let (sender, pieces) = mpsc::channel(BATCHES_AHEAD);
     let limits = Arc::clone(&pools.connector.limits);
-    let job = Job { query: query.clone(), options: options.clone(), limits, sender };
+    let job = Job { query: query.clone(), options: options.clone(), limits };
+    let outlet = Outlet::Streamed { columns: Some(columns_sender), sender };
     let watchdog = || Watchdog::new(options.timeout, cancel.clone(), closing.clone());
-    pools.connector.tasks.spawn(job.run(lease, columns_sender, watchdog(), halt.clone()));
+    pools.connector.tasks.spawn(job.run(lease, outlet, watchdog(), halt.clone()));
     let threaded = Threaded { pieces, watchdog: watchdog(), halt: Some(halt.drop_guard()) };
     // The task ends by itself in time, and says why.
     match columns.await {
@@ -120,11 +130,10 @@ impl Job {
     async fn run(
         self,
         mut lease: Lease,
-        columns: oneshot::Sender<Columns>,
+        mut outlet: Outlet,
         mut watchdog: Watchdog,
         halt: CancellationToken,
     ) {
-        let mut columns = Some(columns);
         let stopped = async {
             tokio::select! {
                 biased;
@@ -138,7 +147,7 @@ impl Job {
                 let done = tokio::select! {
                     biased;
                     stop = stopped => Err(Failure::Running(stop)),
-                    done = self.execute(conn, &mut columns) => done,
+                    done = self.execute(conn, &mut outlet) => done,
                 };
                 match done {
                     Ok(ended) => {
@@ -154,29 +163,45 @@ impl Job {
             }
         };
         let last = match ended {
-            Ok(Ended { affected, omitted, .. }) => Piece::End { affected, omitted },
+            Ok(Done { affected, omitted, .. }) => Piece::End { affected, omitted },
             Err(error) => Piece::Failed(error),
         };
-        match (columns, last) {
-            (Some(columns), Piece::Failed(error)) => drop(columns.send(Err(error))),
-            // Full as the channel is, this waits for the one who asks for rows; nothing runs meanwhile.
-            (_, last) => drop(self.sender.send(last).await),
-        }
+        outlet.finish(last).await;
     }
 
-    async fn execute(
-        &self,
-        conn: &mut Conn,
-        columns: &mut Option<oneshot::Sender<Columns>>,
-    ) -> Result<Ended, Failure> {
-        let mut checked = Checked::of(&self.query);
-        let statement = prepared(conn, &self.query, &self.options).await?;
-        if self.query.read_only() {
+    async fn execute(&self, conn: &mut Conn, outlet: &mut Outlet) -> Result<Done, Failure> {
+        let Self { query, options, .. } = self;
+        let is_checked = Checked::of(query).is_some();
+        let statement = prepared(conn, query, options).await?;
+        if query.read_only() {
             conn.query_drop("START TRANSACTION READ ONLY").await?;
-        } else if checked.is_some() {
+        } else if is_checked {
             conn.query_drop("START TRANSACTION").await?;
         }
-        let mut result = conn.exec_iter(&statement, params(self.query.parameters())?).await?;
+        // Refused, or failed, it is undone as the session is reset.
+        let mut done = Work { query, options }.perform(conn, &statement, outlet).await?;
+        if is_checked {
+            conn.query_drop("COMMIT").await?;
+            // A statement that may be undone says its columns when it is not.
+            outlet.tell(&done.shown);
+            for batch in std::mem::take(&mut done.held) {
+                send(outlet, batch).await?;
+            }
+        }
+        Ok(done)
+    }
+}
+
+impl Work<'_> {
+    /// Runs it, in the transaction that is open. An error leaves it to the caller to undo what was done.
+    pub(super) async fn perform(
+        self,
+        conn: &mut Conn,
+        statement: &Statement,
+        outlet: &mut Outlet,
+    ) -> Result<Done, Failure> {
+        let mut checked = Checked::of(self.query);
+        let mut result = conn.exec_iter(statement, params(self.query.parameters())?).await?;
         let described = result.columns().filter(|columns| !columns.is_empty());
         let shown = described.as_deref().map(described_columns).unwrap_or_default();
         let shown = match &checked {
@@ -185,37 +210,30 @@ impl Job {
         };
         check_columns(&shown, self.options.max_columns).map_err(Failure::Running)?;
         let names = shown.iter().map(|column| column.name.len() as u64).sum();
-        // A statement that may be undone says its columns when it is not.
         let shown: Arc<[ResultColumn]> = shown.into();
         if checked.is_none() {
-            tell(columns, &shown);
+            outlet.tell(&shown);
         }
         let (held, omitted, runs_on) = match &described {
-            Some(described) => self.read(&mut result, described, checked.as_mut(), names).await?,
+            Some(described) => self.read(&mut result, described, checked.as_mut(), names, outlet).await?,
             None => (Vec::new(), 0, false),
         };
         if runs_on {
-            return Ok(Ended { affected: None, omitted, runs_on });
+            return Ok(Done { affected: None, omitted, held, shown, runs_on });
         }
         let told = result.affected_rows();
         result.drop_result().await?;
         let Some(checked) = checked else {
             let affected = described.is_none().then_some(told).filter(|_| self.counts_rows());
-            return Ok(Ended { affected, omitted, runs_on });
+            return Ok(Done { affected, omitted, held, shown, runs_on });
         };
-        // Refused, or failed, it is undone as the session is reset.
         let affected = checked.settle(described.is_some(), Some(told)).map_err(Failure::Refused)?;
-        conn.query_drop("COMMIT").await?;
-        tell(columns, &shown);
-        for batch in held {
-            self.send(batch).await?;
-        }
         let omitted = if checked.wanted(1) == 0 { 0 } else { omitted };
-        Ok(Ended { affected: Some(affected), omitted, runs_on })
+        Ok(Done { affected: Some(affected), omitted, held, shown, runs_on })
     }
 
     /// Whether the statement changes rows; others say 0, or what means nothing.
-    fn counts_rows(&self) -> bool {
+    fn counts_rows(self) -> bool {
         let sql = self.query.sql().trim_start();
         let word = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
         self.query.kind() == StatementKind::Effect
@@ -226,11 +244,12 @@ impl Job {
 
     /// Reads the rows that are wanted.
     async fn read(
-        &self,
+        self,
         result: &mut QueryResult<'_, '_, BinaryProtocol>,
         described: &[Column],
         mut checked: Option<&mut Checked>,
         names: u64,
+        outlet: &mut Outlet,
     ) -> Result<Rest, Failure> {
         let most = self.options.max_rows;
         let mut wanted = checked.as_ref().map_or(most, |checked| checked.wanted(most));
@@ -246,8 +265,9 @@ impl Job {
             if wanted == 0 {
                 omitted += 1;
                 // An effect runs to its end, or it would be undone.
-                if omitted > most.max(COUNTED_ROWS) && self.query.kind() == StatementKind::Read {
-                    self.send(batch).await?;
+                let is_enough = omitted > most.max(COUNTED_ROWS) && outlet.may_stop();
+                if is_enough && self.query.kind() == StatementKind::Read {
+                    send(outlet, batch).await?;
                     return Ok((held, omitted, true));
                 }
                 continue;
@@ -264,28 +284,29 @@ impl Job {
                 if checked.is_some() {
                     held.push(full);
                 } else {
-                    self.send(full).await?;
+                    send(outlet, full).await?;
                 }
             }
         }
         if checked.is_some() {
             held.push(batch);
         } else {
-            self.send(batch).await?;
+            send(outlet, batch).await?;
         }
         Ok((held, omitted, false))
     }
+}
 
-    async fn send(&self, batch: Vec<Row>) -> Result<(), Failure> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.sender.send(Piece::Rows(batch)).await.map_err(|_| Failure::Running(SourceError::Cancelled))
-    }
+async fn send(outlet: &mut Outlet, batch: Vec<Row>) -> Result<(), Failure> {
+    if outlet.send(batch).await { Ok(()) } else { Err(Failure::Running(SourceError::Cancelled)) }
 }
 
 /// Sets the schema and prepares: the text is one statement, or the database says that it is none.
-async fn prepared(conn: &mut Conn, query: &GuardedQuery, options: &RunOptions) -> Result<Statement, Failure> {
+pub(super) async fn prepared(
+    conn: &mut Conn,
+    query: &GuardedQuery,
+    options: &RunOptions,
+) -> Result<Statement, Failure> {
     let refused = |message: String| {
         Failure::Refused(SourceError::Statement { message, sqlstate: Some("42000".to_owned()) })
     };
@@ -341,14 +362,13 @@ fn described_columns(columns: &[Column]) -> Vec<ResultColumn> {
     named.collect()
 }
 
-fn tell(columns: &mut Option<oneshot::Sender<Columns>>, shown: &Arc<[ResultColumn]>) {
-    if let Some(columns) = columns.take() {
-        drop(columns.send(Ok(Arc::clone(shown))));
-    }
-}
-
 /// After an error of the database the session is still good, unless the error was its end.
-async fn give_up(lease: Lease, failure: Failure, query: &GuardedQuery, limits: &EngineLimits) -> SourceError {
+pub(super) async fn give_up(
+    lease: Lease,
+    failure: Failure,
+    query: &GuardedQuery,
+    limits: &EngineLimits,
+) -> SourceError {
     match failure {
         Failure::Refused(error) => {
             lease.give_back();

@@ -14,9 +14,9 @@ use super::failure;
 use super::parameter::{Bound, literals, refuse_nul};
 use super::prepared::{Prepared, Shape};
 use super::rows::Rows;
-use super::session::{END_READ, NAMED, Session};
+use super::session::{DROP_NAMED, END_READ, NAMED, Session};
 use super::transaction::{Failure, Opening, Transaction, wants_text};
-use crate::RunOptions;
+use crate::{RunOptions, SourceError};
 
 /// A statement whose rows come.
 pub(super) struct Launched {
@@ -31,6 +31,8 @@ struct Attempt<'a> {
     parameters: &'a [Parameter],
     options: &'a RunOptions,
     transaction: Transaction,
+    /// The transaction has had other statements, which an error undoes.
+    shared: bool,
 }
 
 /// What a session remembers a text by.
@@ -51,7 +53,7 @@ pub(super) async fn launch(
     refuse_nul(query.parameters()).map_err(Failure::Refused)?;
     session.in_flight = true;
     *open = Transaction::of(query, options, session.is_known_to_write(text));
-    let attempt = Attempt { sql, parameters: query.parameters(), options, transaction: *open };
+    let attempt = Attempt { sql, parameters: query.parameters(), options, transaction: *open, shared: false };
     match attempt.make(session).await {
         Err(Failure::Database(error))
             if *open == Transaction::AssumedReadOnly && failure::is_write_in_read(&error) =>
@@ -63,6 +65,26 @@ pub(super) async fn launch(
         }
         made => made,
     }
+}
+
+/// Sends a statement in a transaction that began before. `aside`: it only reads where others write.
+pub(super) async fn launch_within(
+    session: &mut Session,
+    query: &GuardedQuery,
+    options: &RunOptions,
+    aside: bool,
+) -> Result<Launched, Failure> {
+    refuse_nul(query.parameters()).map_err(Failure::Refused)?;
+    if std::mem::take(&mut session.named_statement) {
+        session.client.batch_execute(DROP_NAMED).await.map_err(Failure::Database)?;
+    }
+    let (sql, parameters) = (query.sql(), query.parameters());
+    let attempt = Attempt { sql, parameters, options, transaction: Transaction::ReadWrite, shared: true };
+    let opening = aside.then(Opening::aside);
+    let kept = session.kept_statement(sql);
+    let was_kept = kept.is_some();
+    let prepared = attempt.begin(session, opening.as_ref(), kept).await?;
+    attempt.run(session, &prepared, was_kept, false).await
 }
 
 impl Attempt<'_> {
@@ -173,6 +195,10 @@ impl Attempt<'_> {
     ) -> Result<Launched, Failure> {
         if failure::is_stale_statement(&error) {
             session.forget_statement(self.sql);
+            if self.shared {
+                // What came before is undone with it: the caller has to begin again.
+                return Err(Failure::Refused(SourceError::Conflict));
+            }
             return self.anew(session).await;
         }
         if failure::is_misread(&error) {

@@ -2,7 +2,7 @@
 //!
 //! Reading order: `connect` opens a `session` (through `watch` and `tls`), `pool` lends it, `run` runs a
 //! statement on it: `launch` sends it and its `parameter`s, `prepared` or not, in the `transaction` that it needs, and its `rows` come; `form`
-//! says how values are read, from `binary` or, for
+//! says how values are read (`reading`, for single statements and those of a transaction, `together`), from `binary` or, for
 //! types that only PostgreSQL can put into words, from `text`.
 
 mod binary;
@@ -18,11 +18,13 @@ pub(super) mod number;
 mod parameter;
 mod pool;
 mod prepared;
+mod reading;
 mod rows;
 mod run;
 mod session;
 mod text;
 mod tls;
+mod together;
 mod transaction;
 mod watch;
 
@@ -38,10 +40,12 @@ use connect::Connector;
 use pool::Pools;
 use run::Request;
 pub(crate) use run::Running;
+use together::Together;
 
 use crate::capacity::Capacity;
 use crate::fenced;
-use crate::{EngineLimits, Explained, RunOptions, SourceAddress, SourceError};
+use crate::transaction::drive;
+use crate::{EngineLimits, Explained, Isolation, RunOptions, SourceAddress, SourceError, SourceTransaction};
 
 /// All PostgreSQL sources.
 pub(crate) struct Postgres {
@@ -74,6 +78,22 @@ impl Postgres {
         let closing = self.closing.clone();
         let options = &*fenced::options(query, options)?;
         Running::start(&self.pools, Request { address, query, options, cancel, closing }).await
+    }
+
+    pub(crate) async fn begin(
+        &self,
+        address: &SourceAddress,
+        options: &RunOptions,
+        isolation: Isolation,
+        cancel: CancellationToken,
+    ) -> Result<SourceTransaction, SourceError> {
+        let closing = self.closing.clone();
+        let options = RunOptions { current_schema: None, ..options.clone() };
+        let (session, whole) =
+            Together::begin(&self.pools, address, &options, isolation, cancel, closing.clone()).await?;
+        let (transaction, driven) = SourceTransaction::new(isolation, &options, closing);
+        self.pools.connector.tasks.spawn(drive(session, driven, whole));
+        Ok(transaction)
     }
 
     pub(crate) async fn explain(

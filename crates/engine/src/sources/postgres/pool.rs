@@ -22,7 +22,7 @@ const STOP_ATTEMPTS: usize = 3;
 
 /// All pools.
 pub(super) struct Pools {
-    connector: Connector,
+    pub(super) connector: Connector,
     capacity: Capacity,
     hasher: RandomState,
     by_address: Mutex<HashMap<u64, Vec<Arc<Pool>>>>,

@@ -6,13 +6,12 @@ use ringfence_guard::GuardedQuery;
 use tokio_util::sync::CancellationToken;
 
 use super::failure;
-use super::form::Form;
-use super::launch::{Launched, launch, text_id};
+use super::launch::{launch, text_id};
 use super::pool::{Lease, Pools, Wish};
-use super::rows::{Batch, Broken, Budget, Rows, poll_batch};
+use super::reading::Reading;
+use super::rows::Broken;
 use super::session::{Purpose, Tidy};
 use super::transaction::{Failure, Transaction};
-use crate::fenced::Checked;
 use crate::result::{ResultColumn, Row};
 use crate::watchdog::Watchdog;
 use crate::{RunOptions, SourceAddress, SourceError};
@@ -20,26 +19,13 @@ use crate::{RunOptions, SourceAddress, SourceError};
 /// A statement under way.
 pub(crate) struct Running {
     lease: Option<Lease>,
-    rows: Rows,
+    reading: Reading,
     watchdog: Watchdog,
-    columns: Arc<[ResultColumn]>,
-    forms: Arc<[Form]>,
     tidy: Tidy,
     text: u64,
     /// The guard rewrote the statement.
     fenced: bool,
-    /// What may still undo it.
-    checked: Option<Checked>,
-    /// Whether it has a result at all.
-    has_rows: bool,
-    /// How many more rows are wanted; those after them are counted only.
-    wanted: u64,
-    omitted: u64,
-    bytes_left: u64,
-    max_bytes: u64,
     affected: Option<u64>,
-    /// Bytes of all column names: an answer may repeat them in every row.
-    names: u64,
 }
 
 /// Everything about one run.
@@ -66,7 +52,7 @@ impl Running {
         let mut tidy = Tidy { transaction: Transaction::None, discard: query.may_change_session() };
         let launching = launch(lease.session()?, query, options, &mut tidy.transaction);
         let launched = watchdog.guard(launching).await;
-        let Launched { rows, shape } = match launched {
+        let launched = match launched {
             Err(stop) => {
                 lease.stop().await;
                 return Err(stop);
@@ -74,44 +60,19 @@ impl Running {
             Ok(Err(failure)) => return Err(give_up(lease, &failure, tidy, fenced)),
             Ok(Ok(launched)) => launched,
         };
-        let checked = Checked::of(query);
-        let has_rows = !shape.columns.is_empty();
-        let columns = match &checked {
-            None => shape.columns,
-            Some(checked) => match checked.shown(shape.columns.to_vec()) {
-                Ok(columns) => columns.into(),
-                Err(unchecked) => {
-                    lease.stop().await;
-                    return Err(unchecked);
-                }
-            },
+        let reading = match Reading::of(launched, query, options) {
+            Ok(reading) => reading,
+            Err(refused) => {
+                lease.stop().await;
+                return Err(refused);
+            }
         };
-        if let Err(too_wide) = crate::result::check_columns(&columns, options.max_columns) {
-            lease.stop().await;
-            return Err(too_wide);
-        }
-        Ok(Self {
-            lease: Some(lease),
-            rows,
-            watchdog,
-            names: columns.iter().map(|column| column.name.len() as u64).sum(),
-            columns,
-            fenced,
-            wanted: checked.as_ref().map_or(u64::MAX, |checked| checked.wanted(u64::MAX)),
-            checked,
-            has_rows,
-            forms: shape.forms,
-            tidy,
-            text: text_id(query.sql()),
-            omitted: 0,
-            bytes_left: options.max_bytes,
-            max_bytes: options.max_bytes,
-            affected: None,
-        })
+        let text = text_id(query.sql());
+        Ok(Self { lease: Some(lease), reading, watchdog, tidy, text, fenced, affected: None })
     }
 
     pub(crate) fn columns(&self) -> &Arc<[ResultColumn]> {
-        &self.columns
+        self.reading.columns()
     }
 
     pub(crate) fn affected(&self) -> Option<u64> {
@@ -120,12 +81,11 @@ impl Running {
 
     /// Decodes no more than that many rows; the rest is counted.
     pub(crate) fn want_at_most(&mut self, rows: u64) {
-        self.wanted = self.checked.as_ref().map_or(rows, |checked| checked.wanted(rows));
+        self.reading.want_at_most(rows);
     }
 
     pub(crate) fn omitted(&self) -> u64 {
-        // Rows that only the guard asked for are not missed.
-        if self.columns.is_empty() { 0 } else { self.omitted }
+        self.reading.omitted()
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -151,13 +111,13 @@ impl Running {
 
     /// The next rows, empty when rows came that are only counted; `None` at the end, when all is committed.
     pub(crate) async fn next_batch(&mut self) -> Result<Option<Vec<Row>>, SourceError> {
-        if self.checked.is_none() {
+        if !self.reading.is_checked() {
             return self.read_batch().await;
         }
         let mut rows = Vec::new();
         while let Some(batch) = self.read_batch().await? {
             rows.extend(batch);
-            if let Some(Err(excess)) = self.checked.as_ref().map(Checked::refuse_excess)
+            if let Err(excess) = self.reading.refuse_excess()
                 && !self.is_finished()
             {
                 self.stop().await;
@@ -171,24 +131,16 @@ impl Running {
         if self.lease.is_none() {
             return Ok(None);
         }
-        let mut batch = Batch::default();
-        let (rows, forms, names) = (&mut self.rows, &self.forms, self.names);
-        let (wanted, omitted, bytes_left) = (&mut self.wanted, &mut self.omitted, &mut self.bytes_left);
-        let checked = &mut self.checked;
-        let filling = std::future::poll_fn(|cx| {
-            let checked = checked.as_mut();
-            poll_batch(rows, forms, &mut batch, Budget { wanted, omitted, bytes_left, names, checked }, cx)
-        });
-        match self.watchdog.guard(filling).await {
+        match self.watchdog.guard(self.reading.fill()).await {
             Err(stop) => {
                 self.stop().await;
                 Err(stop)
             }
             Ok(Err(broken)) => Err(self.break_off(broken).await),
-            Ok(Ok(false)) => Ok(Some(batch.rows)),
-            Ok(Ok(true)) => {
+            Ok(Ok((rows, false))) => Ok(Some(rows)),
+            Ok(Ok((rows, true))) => {
                 self.finish().await?;
-                Ok((!batch.rows.is_empty()).then_some(batch.rows))
+                Ok((!rows.is_empty()).then_some(rows))
             }
         }
     }
@@ -197,32 +149,15 @@ impl Running {
         let Some(mut lease) = self.lease.take() else {
             return SourceError::Lost;
         };
-        match broken {
-            Broken::Database(error) => {
-                if self.tidy.transaction == Transaction::AssumedReadOnly
-                    && failure::is_write_in_read(&error)
-                    && let Ok(session) = lease.session()
-                {
-                    // Rows are gone to the caller, so it can't run again; the next time it runs as what it is.
-                    session.note_write(self.text);
-                }
-                give_up(lease, &Failure::Database(error), self.tidy, self.fenced)
-            }
-            Broken::TooLarge => {
-                lease.stop().await;
-                SourceError::TooLarge { limit_bytes: self.max_bytes }
-            }
-            Broken::Malformed => {
-                if let Ok(session) = lease.session() {
-                    session.in_flight = false;
-                }
-                lease.close();
-                SourceError::Statement {
-                    message: "the database sent a value that is not what its type promises".to_owned(),
-                    sqlstate: None,
-                }
-            }
+        if let Broken::Database(error) = &broken
+            && self.tidy.transaction == Transaction::AssumedReadOnly
+            && failure::is_write_in_read(error)
+            && let Ok(session) = lease.session()
+        {
+            // Rows are gone to the caller, so it can't run again; the next time it runs as what it is.
+            session.note_write(self.text);
         }
+        break_off(lease, broken, self.tidy, self.fenced, self.reading.max_bytes()).await
     }
 
     async fn finish(&mut self) -> Result<(), SourceError> {
@@ -231,16 +166,15 @@ impl Running {
         };
         let session = lease.session()?;
         if session.watch.changed_rows() {
-            self.affected = self.rows.affected();
+            self.affected = self.reading.told();
         }
-        if let Some(checked) = &self.checked {
-            match checked.settle(self.has_rows, self.rows.affected()) {
-                Ok(affected) => self.affected = Some(affected),
-                Err(refused) => {
-                    // The transaction is still open: tidying up rolls it back.
-                    lease.give_back(self.tidy);
-                    return Err(refused);
-                }
+        match self.reading.settle() {
+            Ok(None) => {}
+            Ok(affected) => self.affected = affected,
+            Err(refused) => {
+                // The transaction is still open: tidying up rolls it back.
+                lease.give_back(self.tidy);
+                return Err(refused);
             }
         }
         // What only read has nothing to commit, and nobody waits for it to be rolled back.
@@ -258,6 +192,33 @@ impl Running {
         }
         lease.give_back(self.tidy);
         Ok(())
+    }
+}
+
+/// After rows that could not be had.
+pub(super) async fn break_off(
+    mut lease: Lease,
+    broken: Broken,
+    tidy: Tidy,
+    fenced: bool,
+    max_bytes: u64,
+) -> SourceError {
+    match broken {
+        Broken::Database(error) => give_up(lease, &Failure::Database(error), tidy, fenced),
+        Broken::TooLarge => {
+            lease.stop().await;
+            SourceError::TooLarge { limit_bytes: max_bytes }
+        }
+        Broken::Malformed => {
+            if let Ok(session) = lease.session() {
+                session.in_flight = false;
+            }
+            lease.close();
+            SourceError::Statement {
+                message: "the database sent a value that is not what its type promises".to_owned(),
+                sqlstate: None,
+            }
+        }
     }
 }
 
@@ -283,6 +244,7 @@ pub(super) fn give_up(mut lease: Lease, failure: &Failure, tidy: Tidy, fenced: b
         SourceError::Statement { .. }
         | SourceError::Constraint { .. }
         | SourceError::RowRefused
+        | SourceError::Conflict
         | SourceError::Option(_)
             if !is_over =>
         {

@@ -33,7 +33,7 @@ pub(super) const END_READ: &str = "ROLLBACK; SELECT pg_catalog.pg_advisory_unloc
 /// A statement with parameters whose rows only PostgreSQL can put into words is prepared in SQL, because the driver
 /// asks for words only of what has none.
 pub(super) const NAMED: &str = "ringfence_in_text";
-const DROP_NAMED: &str = "DEALLOCATE ringfence_in_text";
+pub(super) const DROP_NAMED: &str = "DEALLOCATE ringfence_in_text";
 
 /// Texts that look like reads and write, of which a session remembers it.
 const WRITING: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use ringfence_guard::{GuardedQuery, StatementKind};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::{RunOptions, SessionParameter, SourceError};
+use crate::{Isolation, RunOptions, SessionParameter, SourceError};
 
 /// Longer values are no settings.
 const LONGEST_VALUE: usize = 256;
@@ -15,6 +15,11 @@ pub(super) struct Opening {
     text: Cow<'static, str>,
     sets_schema: Option<String>,
 }
+
+const ENTER_ASIDE: &str = "SAVEPOINT ringfence_aside; SET LOCAL transaction_read_only = on; \
+     SET LOCAL search_path = pg_catalog";
+pub(super) const LEAVE_ASIDE: &str =
+    "ROLLBACK TO SAVEPOINT ringfence_aside; RELEASE SAVEPOINT ringfence_aside";
 
 /// The transaction that a statement runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +64,28 @@ impl Opening {
             Transaction::ReadWrite => "BEGIN",
             Transaction::ReadOnly | Transaction::AssumedReadOnly => "BEGIN READ ONLY",
         };
+        Self::with(begin, options).map(Some)
+    }
+
+    /// For a transaction of several statements.
+    pub(super) fn isolated(isolation: Isolation, options: &RunOptions) -> Result<Self, SourceError> {
+        let begin = match isolation {
+            Isolation::ReadCommitted => "BEGIN ISOLATION LEVEL READ COMMITTED",
+            Isolation::RepeatableRead => "BEGIN ISOLATION LEVEL REPEATABLE READ",
+            Isolation::ReadOnly => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        Self::with(begin, options)
+    }
+
+    /// For a read among writes: nothing that an owner made takes the place of the database's own functions, and what it does
+    /// to the session ends with it.
+    pub(super) fn aside() -> Self {
+        Self { text: Cow::Borrowed(ENTER_ASIDE), sets_schema: None }
+    }
+
+    fn with(begin: &'static str, options: &RunOptions) -> Result<Self, SourceError> {
         if options.current_schema.is_none() && options.session_parameters.is_empty() {
-            return Ok(Some(Self { text: Cow::Borrowed(begin), sets_schema: None }));
+            return Ok(Self { text: Cow::Borrowed(begin), sets_schema: None });
         }
         let mut text = String::from(begin);
         for (parameter, value) in &options.session_parameters {
@@ -78,7 +103,7 @@ impl Opening {
             text.push_str("; ");
             text.push_str(&SET_SCHEMA.replace("$1", &schema));
         }
-        Ok(Some(Self { text: Cow::Owned(text), sets_schema: options.current_schema.clone() }))
+        Ok(Self { text: Cow::Owned(text), sets_schema: options.current_schema.clone() })
     }
 
     /// Whether nothing but the transaction begins, so that a read may be sent along in the same round trip.

@@ -58,6 +58,11 @@ impl Watch {
         self.transaction_status.load(Ordering::Acquire) == b'I'
     }
 
+    /// Whether it said that it is in a transaction that has not failed.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.transaction_status.load(Ordering::Acquire) == b'T'
+    }
+
     /// Whether the last command that completed was INSERT, UPDATE, DELETE or MERGE.
     pub(super) fn changed_rows(&self) -> bool {
         self.changed_rows.load(Ordering::Acquire)

@@ -93,8 +93,8 @@ impl Bounds {
             AuthAction::Function { function_name } => {
                 self.functions.contains(&function_name.to_ascii_lowercase())
             }
-            // A transaction is ours, around the statement.
-            AuthAction::Select | AuthAction::Recursive | AuthAction::Transaction { .. } => true,
+            // Not a transaction: that is ours, around the statement.
+            AuthAction::Select | AuthAction::Recursive => true,
             _ => false,
         }
     }

@@ -29,6 +29,7 @@ pub(super) fn of_fenced(error: &Error, stops: &Stops, limits: &EngineLimits) -> 
     };
     let extended = error.sqlite_error().map_or(0, |error| error.extended_code);
     let stands_for = match (error.sqlite_error_code(), extended) {
+        (Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _) => "40001",
         (Some(ErrorCode::ConstraintViolation), ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => "23503",
         // What a trigger's author wrote.
         (Some(ErrorCode::ConstraintViolation), ffi::SQLITE_CONSTRAINT_TRIGGER) => return told,

@@ -85,20 +85,32 @@ pub(super) fn open_walled(
         if read_only {
             connection.pragma_update(None, "query_only", true)?;
         }
-        let looking = stops.clone();
-        connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || looking.reached().is_some()))?;
-        let bounds = fence.map(|fence| Bounds::read(&mut connection, fence)).transpose()?;
-        connection.authorizer(Some(move |context: AuthContext<'_>| {
-            if let Some(touched) = &touched {
-                note(touched, &context);
-            }
-            let allowed =
-                is_allowed(&context.action) && bounds.as_ref().is_none_or(|bounds| bounds.allow(&context));
-            if allowed { Authorization::Allow } else { Authorization::Deny }
-        }))
+        hold(&mut connection, touched, fence, stops)
     };
     set_up().map_err(|error| failed(&error))?;
     Ok(connection)
+}
+
+/// What the statements from here on meet, instead of what those before met.
+pub(super) fn hold(
+    connection: &mut Connection,
+    touched: Option<Touched>,
+    fence: Option<&Fence>,
+    stops: &Stops,
+) -> rusqlite::Result<()> {
+    let looking = stops.clone();
+    connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || looking.reached().is_some()))?;
+    // Reading what a fence means is ours, and not held to the one before.
+    connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?;
+    let bounds = fence.map(|fence| Bounds::read(connection, fence)).transpose()?;
+    connection.authorizer(Some(move |context: AuthContext<'_>| {
+        if let Some(touched) = &touched {
+            note(touched, &context);
+        }
+        let allowed =
+            is_allowed(&context.action) && bounds.as_ref().is_none_or(|bounds| bounds.allow(&context));
+        if allowed { Authorization::Allow } else { Authorization::Deny }
+    }))
 }
 
 /// SQLite asks for everything a statement would do, also what its own parts do on its behalf.

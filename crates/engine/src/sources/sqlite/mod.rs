@@ -1,14 +1,17 @@
 //! SQLite files. Each call opens the file anew, on a thread for blocking work: so nothing carries over.
 //!
-//! Reading order: `place` decides which file, `fence` what statements may do to it (within `bounds` that the guard says), `run` runs one, `introspect` reads
+//! Reading order: `place` decides which file, `fence` what statements may do to it (within `bounds` that the guard says), `run` runs one (`together`
+//! several in a transaction) and hands its rows to an `outlet`, `introspect` reads
 //! the catalog.
 
 mod bounds;
 mod failure;
 mod fence;
 mod introspect;
+mod outlet;
 mod place;
 mod run;
+mod together;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -18,6 +21,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use ringfence_guard::GuardedQuery;
 use ringfence_policy::Catalog;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -26,10 +30,13 @@ use tokio_util::task::TaskTracker;
 use crate::capacity::{Capacity, Slot};
 use crate::fenced;
 use crate::result::{BATCHES_AHEAD, Threaded};
+use crate::transaction::drive;
 use crate::watchdog::Watchdog;
-use crate::{EngineLimits, RowStream, RunOptions, SourceAddress, SourceError};
+use crate::{EngineLimits, Isolation, RowStream, RunOptions, SourceAddress, SourceError, SourceTransaction};
 
+use outlet::Outlet;
 use run::{Job, Stops};
+use together::Together;
 
 /// Work of our own on a file (probing, introspection) takes no longer.
 const OWN_LIMIT: Duration = Duration::from_mins(1);
@@ -121,11 +128,10 @@ impl Sqlite {
             query: query.clone(),
             options: options.clone(),
             stops: Stops::new(options.timeout, [halt.clone(), cancel.clone(), self.closing.clone()]),
-            runtime: tokio::runtime::Handle::current(),
-            sender,
         };
+        let runtime = Handle::current();
         self.tasks.spawn_blocking(move || {
-            job.run(columns_sender);
+            job.run(Outlet::Streamed { columns: Some(columns_sender), sender, runtime });
             drop(permit);
         });
         let watchdog = Watchdog::new(options.timeout, cancel, self.closing.clone());
@@ -135,6 +141,43 @@ impl Sqlite {
             Ok(Err(_)) => Err(SourceError::Lost),
             Err(stop) => Err(stop),
         }
+    }
+
+    pub(crate) async fn begin(
+        &self,
+        address: &SourceAddress,
+        options: &RunOptions,
+        isolation: Isolation,
+        cancel: CancellationToken,
+    ) -> Result<SourceTransaction, SourceError> {
+        refuse_options(&RunOptions { current_schema: None, ..options.clone() })?;
+        let permit = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(SourceError::Cancelled),
+            permit = self.permit(address) => permit?,
+        };
+        let (transaction, driven) = SourceTransaction::new(isolation, options, self.closing.clone());
+        let whole = Watchdog::new(options.timeout, cancel.clone(), self.closing.clone());
+        let stops = Stops::new(options.timeout, [driven.halt.clone(), cancel, self.closing.clone()]);
+        let (limits, runtime) = (Arc::clone(&self.limits), Handle::current());
+        let (database, organization) = (address.database.clone(), address.pool_scope.clone());
+        let (begun_sender, begun) = oneshot::channel();
+        self.tasks.spawn_blocking(move || {
+            let opened = place::resolve(&database, &organization, &limits.sqlite_directories)
+                .and_then(|path| Together::begin(&path, isolation, limits, stops));
+            match opened {
+                // The thread serves this transaction alone, so it may as well wait on it.
+                Ok(session) => {
+                    if begun_sender.send(Ok(())).is_ok() {
+                        runtime.block_on(drive(session, driven, whole));
+                    }
+                }
+                Err(error) => drop(begun_sender.send(Err(error))),
+            }
+            drop(permit);
+        });
+        begun.await.map_err(|_| SourceError::Lost)??;
+        Ok(transaction)
     }
 
     /// The file that the address means.

@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use ringfence_guard::{GuardedQuery, Parameter, StatementKind};
 use rusqlite::hooks::{AuthContext, Authorization};
 use rusqlite::types::ValueRef;
-use rusqlite::{OptionalExtension, Rows, Statement};
-use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use rusqlite::{Connection, OptionalExtension, Rows, Statement};
 use tokio_util::sync::CancellationToken;
 
+use super::outlet::Outlet;
 use super::{failure, fence, place};
 use crate::fenced::Checked;
 use crate::result::{Piece, Row, check_columns};
@@ -50,7 +49,13 @@ impl Stops {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    async fn wait(&self) -> SourceError {
+    /// For a part of the work, which may take no longer than that by itself.
+    pub(super) fn within(&self, limit: Duration) -> Self {
+        let own = Self::new(limit, self.tokens.clone());
+        if own.deadline < self.deadline { own } else { self.clone() }
+    }
+
+    pub(super) async fn wait(&self) -> SourceError {
         let [first, second, third] = &self.tokens;
         tokio::select! {
             () = first.cancelled() => SourceError::Cancelled,
@@ -65,7 +70,7 @@ impl Stops {
     }
 }
 
-/// A statement, and where its rows go.
+/// A statement by itself, and where its rows go.
 pub(super) struct Job {
     pub(super) database: String,
     /// The one whose directories count.
@@ -74,65 +79,89 @@ pub(super) struct Job {
     pub(super) query: GuardedQuery,
     pub(super) options: RunOptions,
     pub(super) stops: Stops,
-    pub(super) runtime: Handle,
-    pub(super) sender: mpsc::Sender<Piece>,
 }
 
-type Columns = Result<Arc<[ResultColumn]>, SourceError>;
+/// A statement, and what it is held to.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
+    pub(super) query: &'a GuardedQuery,
+    pub(super) options: &'a RunOptions,
+    pub(super) limits: &'a EngineLimits,
+    pub(super) stops: &'a Stops,
+}
 
-/// How a statement ended: rows changed, and rows left out.
-type Ended = (Option<u64>, u64);
+/// How a statement ended.
+pub(super) struct Done {
+    pub(super) affected: Option<u64>,
+    /// Rows left out.
+    pub(super) omitted: u64,
+    /// Rows that wait until they may stay.
+    pub(super) held: Vec<Vec<Row>>,
+}
 
 impl Job {
     /// Tells the columns once they are known, then sends rows.
-    pub(super) fn run(self, columns: oneshot::Sender<Columns>) {
-        let mut columns = Some(columns);
-        let last = match self.execute(&mut columns) {
-            Ok((affected, omitted)) => Piece::End { affected, omitted },
+    pub(super) fn run(self, mut outlet: Outlet) {
+        let last = match self.execute(&mut outlet) {
+            Ok(Done { affected, omitted, .. }) => Piece::End { affected, omitted },
             Err(error) => Piece::Failed(error),
         };
-        match (columns, last) {
-            (Some(columns), Piece::Failed(error)) => drop(columns.send(Err(error))),
-            (_, last) => drop(self.send(last)),
-        }
+        outlet.finish(last, &self.stops);
     }
 
-    fn execute(&self, columns: &mut Option<oneshot::Sender<Columns>>) -> Result<Ended, SourceError> {
+    fn execute(&self, outlet: &mut Outlet) -> Result<Done, SourceError> {
         let path = place::resolve(&self.database, &self.organization, &self.limits.sqlite_directories)?;
-        let walls =
-            fence::Walls { read_only: self.query.read_only(), touched: None, fence: self.query.fence() };
-        let connection = fence::open_walled(&path, walls, &self.limits, &self.stops)?;
-        let mut checked = Checked::of(&self.query);
-        if checked.is_some() {
-            // The right to write at once: one that is had later can be refused for what another wrote meanwhile.
-            connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| self.failed(&error))?;
+        let Self { query, options, limits, stops, .. } = self;
+        let work = Work { query, options, limits, stops };
+        let is_checked = Checked::of(query).is_some();
+        // Of a transaction, begin and end are ours: they pass no fence.
+        let fence = if is_checked { None } else { query.fence() };
+        let walls = fence::Walls { read_only: query.read_only(), touched: None, fence };
+        let mut connection = fence::open_walled(&path, walls, limits, stops)?;
+        if !is_checked {
+            return work.perform(&connection, outlet);
         }
+        let failed = |error: rusqlite::Error| work.failed(&error);
+        // The right to write at once: one that is had later can be refused for what another wrote meanwhile.
+        connection.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
+        fence::hold(&mut connection, None, query.fence(), stops).map_err(failed)?;
+        // What fails from here on is rolled back as the connection is closed.
+        let mut done = work.perform(&connection, outlet)?;
+        fence::hold(&mut connection, None, None, stops).map_err(failed)?;
+        connection.execute_batch("COMMIT").map_err(failed)?;
+        for batch in std::mem::take(&mut done.held) {
+            outlet.send(batch, stops)?;
+        }
+        Ok(done)
+    }
+}
+
+impl Work<'_> {
+    /// Runs it, in the transaction that is open. An error leaves it to the caller to undo what was done.
+    pub(super) fn perform(self, connection: &Connection, outlet: &mut Outlet) -> Result<Done, SourceError> {
+        let mut checked = Checked::of(self.query);
         let mut statement = connection.prepare(self.query.sql()).map_err(|error| self.failed(&error))?;
         bind(&mut statement, self.query.parameters()).map_err(|error| self.failed(&error))??;
         let declared = declared(&statement);
         let has_rows = !declared.is_empty();
         let changes_rows = !statement.readonly() && self.query.kind() == StatementKind::Effect;
         let mut rows = statement.raw_query();
-        let (held, omitted) = self.read(&mut rows, declared, checked.as_mut(), columns)?;
+        let (held, omitted) = self.read(&mut rows, declared, checked.as_mut(), outlet)?;
         drop(rows);
         drop(statement);
         let Some(checked) = checked else {
-            return Ok((changes_rows.then(|| connection.changes()), omitted));
+            return Ok(Done { affected: changes_rows.then(|| connection.changes()), omitted, held });
         };
-        // What fails from here on, or failed before, is rolled back as the connection is closed.
         let affected = checked.settle(has_rows, Some(connection.changes()))?;
-        connection.execute_batch("COMMIT").map_err(|error| self.failed(&error))?;
-        for batch in held {
-            self.send(Piece::Rows(batch))?;
-        }
-        Ok((Some(affected), if checked.wanted(1) == 0 { 0 } else { omitted }))
+        let omitted = if checked.wanted(1) == 0 { 0 } else { omitted };
+        Ok(Done { affected: Some(affected), omitted, held })
     }
 
     fn failed(&self, error: &rusqlite::Error) -> SourceError {
         if self.query.fence().is_some() {
-            failure::of_fenced(error, &self.stops, &self.limits)
+            failure::of_fenced(error, self.stops, self.limits)
         } else {
-            failure::of(error, &self.stops, &self.limits)
+            failure::of(error, self.stops, self.limits)
         }
     }
 
@@ -142,7 +171,7 @@ impl Job {
         rows: &mut Rows<'_>,
         declared: Vec<(String, Option<String>)>,
         mut checked: Option<&mut Checked>,
-        columns: &mut Option<oneshot::Sender<Columns>>,
+        outlet: &mut Outlet,
     ) -> Result<(Vec<Vec<Row>>, u64), SourceError> {
         let names: u64 = declared.iter().map(|(name, _)| name.len() as u64).sum();
         let mut declared = Some(declared);
@@ -153,7 +182,7 @@ impl Job {
         loop {
             let row = rows.next().map_err(|error| self.failed(&error))?;
             if let Some(declared) = declared.take() {
-                tell_columns(declared, row, checked.as_deref(), self.options.max_columns, columns)?;
+                tell_columns(declared, row, checked.as_deref(), self.options.max_columns, outlet)?;
             }
             let Some(row) = row else { break };
             let (mut decoded, size) = decode(row).map_err(|error| self.failed(&error))?;
@@ -177,12 +206,13 @@ impl Job {
             batch.push(decoded);
             batch_bytes += size;
             if batch.len() >= BATCH_ROWS || batch_bytes >= BATCH_BYTES {
-                self.send_or_hold(std::mem::take(&mut batch), checked.is_some(), &mut held)?;
+                let batch = std::mem::take(&mut batch);
+                self.send_or_hold(batch, checked.is_some(), &mut held, outlet)?;
                 batch_bytes = 0;
             }
         }
         if !batch.is_empty() {
-            self.send_or_hold(batch, checked.is_some(), &mut held)?;
+            self.send_or_hold(batch, checked.is_some(), &mut held, outlet)?;
         }
         Ok((held, omitted))
     }
@@ -192,27 +222,13 @@ impl Job {
         batch: Vec<Row>,
         waits: bool,
         held: &mut Vec<Vec<Row>>,
+        outlet: &mut Outlet,
     ) -> Result<(), SourceError> {
         if waits {
             held.push(batch);
             return Ok(());
         }
-        self.send(Piece::Rows(batch))
-    }
-
-    /// Waits until there is room, or the run must end.
-    fn send(&self, piece: Piece) -> Result<(), SourceError> {
-        let piece = match self.sender.try_send(piece) {
-            Ok(()) => return Ok(()),
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(SourceError::Cancelled),
-            Err(mpsc::error::TrySendError::Full(piece)) => piece,
-        };
-        self.runtime.block_on(async {
-            tokio::select! {
-                sent = self.sender.send(piece) => sent.map_err(|_| SourceError::Cancelled),
-                stop = self.stops.wait() => Err(stop),
-            }
-        })
+        outlet.send(batch, self.stops)
     }
 }
 
@@ -289,7 +305,7 @@ fn tell_columns(
     first: Option<&rusqlite::Row<'_>>,
     checked: Option<&Checked>,
     most: Option<u32>,
-    columns: &mut Option<oneshot::Sender<Columns>>,
+    outlet: &mut Outlet,
 ) -> Result<(), SourceError> {
     let named = declared.into_iter().enumerate().map(|(index, (name, declared))| {
         let stored =
@@ -304,9 +320,7 @@ fn tell_columns(
         named = checked.shown(named)?;
     }
     check_columns(&named, most)?;
-    if let Some(columns) = columns.take() {
-        drop(columns.send(Ok(named.into())));
-    }
+    outlet.tell(named);
     Ok(())
 }
 

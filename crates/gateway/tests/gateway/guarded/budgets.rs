@@ -100,7 +100,7 @@ async fn broad_queries_are_refused() {
         "SELECT id FROM (SELECT id FROM orders) o",
         "UPDATE orders SET status = 'x'",
     ] {
-        check(&shop, broad, Code::BroadQuery, "budget refuse_broad_queries of Order").await;
+        check(&shop, broad, Code::QueryTooBroad, "budget refuse_broad_queries of Order").await;
     }
     for narrow in [
         "SELECT id FROM regions",
@@ -122,7 +122,7 @@ async fn broad_queries_are_refused() {
     let compiled = shop.world.gateway.compile_query(&call, &shop.key, "SELECT id FROM orders", &[]).await;
     assert!(compiled.unwrap().error.is_some_and(|error| error.contains("as a whole")));
     shop.put(&budgets("refuse_broad_queries: true", "")).await;
-    check(&shop, "SELECT id FROM regions", Code::BroadQuery, "budget refuse_broad_queries").await;
+    check(&shop, "SELECT id FROM regions", Code::QueryTooBroad, "budget refuse_broad_queries").await;
 }
 
 #[tokio::test]

@@ -90,3 +90,28 @@ async fn bypasses_are_written_down() {
     call.log().finish(Decision::Allowed).await.unwrap();
     assert!(shop.world.record(call.log()).await.record.bypasses.is_empty());
 }
+
+/// What was injected, what else held, and which columns were only seen as masks; on a plan that is known, too.
+#[tokio::test]
+async fn what_was_enforced_is_written_down() {
+    let shop = Shop::guarded("guarded_enforced").await;
+    let ask = async |user: &str, statement: &str| {
+        let call = shop.world.call_as(user).await;
+        shop.world.gateway.run_query(&call, &shop.key, query(statement)).await.unwrap();
+        call.log().finish(Decision::Allowed).await.unwrap();
+        let record = shop.world.record(call.log()).await.record;
+        (record.scopes, record.rules, record.masked)
+    };
+    let none = Vec::<String>::new;
+    for _ in 0..2 {
+        let seen = ask("a-ann", "SELECT id, card FROM orders WHERE id = 1").await;
+        let masked = vec!["public.orders.card".to_owned()];
+        assert_eq!(seen, (vec!["public.orders: tenant_id = 'a-t1'".to_owned()], none(), masked));
+        let seen = ask("a-abe", "SELECT id FROM orders").await;
+        assert_eq!(seen, (vec!["public.orders: tenant_id = 'a-t2'".to_owned()], none(), none()));
+    }
+    shop.give("a-ann", &["ROLE_AUDITOR"], "{}").await;
+    let (scopes, rules, _) = ask("a-ann", "SELECT id FROM orders").await;
+    assert_eq!((scopes, rules), (none(), vec!["public.orders: row policy everything".to_owned()]));
+    assert_eq!(ask("a-ann", "SELECT 1").await, (none(), none(), none()));
+}

@@ -47,9 +47,7 @@ async fn a_record_says_who_did_what() {
         duration_us: record.duration_us,
         decision: "allowed".to_owned(),
         code: None,
-        bypasses: Vec::new(),
-        reason: None,
-        agent: None,
+        ..AuditRecord::default()
     };
     assert_eq!(record, expected);
 }

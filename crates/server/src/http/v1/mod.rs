@@ -11,6 +11,7 @@ pub(crate) mod history;
 pub(crate) mod keys;
 pub(crate) mod likes;
 pub(crate) mod me;
+pub(crate) mod models;
 pub(crate) mod negotiate;
 pub(crate) mod orgs;
 pub(crate) mod parameters;
@@ -73,6 +74,7 @@ fn operations() -> (Router<AppState>, Document) {
         .merge(descriptions::router())
         .merge(policies::router())
         .merge(explain::router())
+        .merge(models::router())
         .merge(queries::router())
         .merge(submitted::router())
         .merge(history::router())

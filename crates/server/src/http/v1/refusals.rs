@@ -78,8 +78,8 @@ refusals! {
     /// A statement is explained.
     Explaining = [
         NotFound, BodyTooLarge, UnsupportedMediaType, QueryRefused, StatementUnreadable, StatementNotAdmitted, FunctionNotAllowed,
-        TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, FieldRequired,
-        ReasonRequired, ApprovalRequired, BroadQuery, CatalogNotReady, PolicyUnusable, RelationSuspended,
+        TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, RequiredField,
+        ReasonRequired, ApprovalRequired, QueryTooBroad, CatalogNotReady, PolicyUnusable, RelationSuspended,
         AttributeUnavailable, QueryFailed, QueryTimedOut, QueryCancelled, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
     ];
     /// A row is explained.
@@ -90,12 +90,33 @@ refusals! {
     /// A statement is run.
     Running = [
         NotFound, BodyTooLarge, UnsupportedMediaType, NotAcceptable, QueryRefused, StatementUnreadable, StatementNotAdmitted, FunctionNotAllowed,
-        TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, FieldRequired,
-        ReasonRequired, ApprovalRequired, RowRefused, TooManyRows, TooManyFields, CostExceeded, BroadQuery, TenantBusy,
+        TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, RequiredField,
+        ReasonRequired, ApprovalRequired, RowRefused, TooManyRows, TooManyFields, CostExceeded, QueryTooBroad, TenantBusy,
         TenantRateLimited, ConstraintViolated, CatalogNotReady, PolicyUnusable, RelationSuspended, AttributeUnavailable,
         QueryFailed, QueryTimedOut,
         QueryCancelled, ResultTooLarge, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed,
         SourceBusy, SourceLost
+    ];
+    /// Models are described.
+    Modelling = [
+        NotFound, ModelNotAllowed, TenantScopeRequired, CatalogNotReady, PolicyUnusable, RelationSuspended, AttributeUnavailable,
+        TooManyQueries, SourceNotAllowed
+    ];
+    /// Rows of a model are read.
+    ReadingModels = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, ModelNotAllowed, FieldNotAllowed, RelationNotAllowed, CursorInvalid,
+        TenantScopeRequired, BudgetExceeded, QueryTooBroad, CostExceeded, TenantBusy, TenantRateLimited, CatalogNotReady,
+        PolicyUnusable, RelationSuspended, AttributeUnavailable, QueryFailed, QueryTimedOut, QueryCancelled, ResultTooLarge,
+        TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
+    ];
+    /// Rows of a model are changed.
+    ChangingModels = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, ModelNotAllowed, FieldNotAllowed, TenantScopeRequired, WriteDenied,
+        WriteDisabled, ColumnNotWritable, ImmutableField, RequiredField, ReasonRequired, ApprovalRequired, RowRefused,
+        TooManyRows, ConstraintViolated, PreconditionFailed, WriteConflict, CostExceeded, QueryTooBroad, TenantBusy,
+        TenantRateLimited, CatalogNotReady, PolicyUnusable, RelationSuspended, AttributeUnavailable, QueryFailed,
+        QueryTimedOut, QueryCancelled, ResultTooLarge, TooManyQueries, SourceUnreachable, SourceCredentials,
+        SourceNotAllowed, SourceBusy, SourceLost
     ];
     /// A submitted query's end is waited for.
     Waiting = [

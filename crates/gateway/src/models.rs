@@ -1,0 +1,43 @@
+//! Models: structured reads and writes for applications and agents.
+//!
+//! A request becomes a statement in `semantic`, and the statement goes the road of every guarded statement: there is no
+//! second place where access is decided. Reading order: [`road`] is what a request walks on, [`describe`], [`read`] and
+//! [`change`] what it asks for, [`rows`] its answer, [`cursor`] how a page goes on.
+
+mod change;
+mod cursor;
+mod describe;
+mod inputs;
+mod read;
+mod road;
+mod rows;
+
+pub use change::{Change, Changed, OperationResult};
+pub use read::{AggregateAnswer, Page};
+pub use ringfence_semantic::description::ModelDescription;
+pub use ringfence_semantic::request::{Aggregate, Include, Operation, Query};
+pub use rows::{Cell, Row};
+
+use ringfence_policy::Denial;
+use ringfence_semantic::Refusal;
+
+use crate::{Code, Refused};
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let code = match &refusal {
+            Refusal::ModelNotAllowed { .. } | Refusal::Denied(Denial::Invisible(_)) => Code::ModelNotAllowed,
+            Refusal::FieldNotAllowed { .. } => Code::FieldNotAllowed,
+            Refusal::RelationNotAllowed { .. } => Code::RelationNotAllowed,
+            Refusal::Denied(Denial::ScopeRequired { .. }) => Code::TenantScopeRequired,
+            Refusal::Denied(Denial::Suspended) => Code::RelationSuspended,
+            Refusal::Invalid(_) => Code::InvalidRequest,
+            Refusal::BudgetExceeded(_) => Code::BudgetExceeded,
+            Refusal::WriteDisabled { .. } | Refusal::VersionNotWritable(..) => Code::WriteDisabled,
+            Refusal::ImmutableField { .. } => Code::ImmutableField,
+            Refusal::FieldNotWritable { .. } => Code::ColumnNotWritable,
+            Refusal::RequiredField { .. } => Code::RequiredField,
+        };
+        Self::new(code, refusal.to_string())
+    }
+}

@@ -1,0 +1,115 @@
+//! The rows of an answer.
+
+use std::collections::HashMap;
+
+use ringfence_engine::{ResultSet, Value as SourceValue};
+use ringfence_semantic::query::Columns;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+/// A row: its fields by name, in the order asked for. Serializes to an object.
+#[derive(Debug, Clone)]
+pub struct Row(pub Vec<(String, Cell)>);
+
+/// What stands at a name of a row.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Cell {
+    /// A field's value.
+    Value(SourceValue),
+    /// The row of a relation with one.
+    One(Option<Box<Row>>),
+    /// The rows of a relation with many.
+    Many(Vec<Row>),
+}
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, cell) in &self.0 {
+            map.serialize_entry(name, cell)?;
+        }
+        map.end()
+    }
+}
+
+/// A row that is shown, and the values beside it that are needed otherwise.
+pub(super) struct Fetched {
+    pub(super) row: Row,
+    /// All values, in the statement's order.
+    pub(super) values: Vec<SourceValue>,
+}
+
+/// The rows of a result.
+pub(super) fn fetched(result: ResultSet, columns: &Columns<'_>) -> Vec<Fetched> {
+    let shown: Vec<&str> = columns.fields.iter().take(columns.shown).map(|field| field.name).collect();
+    let rows = result.rows.into_iter().map(|values| {
+        let cells = shown.iter().zip(&values);
+        let row = Row(cells.map(|(name, value)| ((*name).to_owned(), Cell::Value(value.clone()))).collect());
+        Fetched { row, values }
+    });
+    rows.collect()
+}
+
+/// The same of a result whose columns are called like this.
+pub(super) fn named(result: ResultSet, names: &[String]) -> Vec<Row> {
+    let rows = result.rows.into_iter();
+    rows.map(|values| Row(names.iter().cloned().zip(values.into_iter().map(Cell::Value)).collect())).collect()
+}
+
+/// A value as a parameter of another statement.
+pub(super) fn json(value: &SourceValue) -> Value {
+    match value {
+        SourceValue::Null => Value::Null,
+        SourceValue::Bool(truth) => Value::Bool(*truth),
+        SourceValue::Integer(number) => Value::from(*number),
+        SourceValue::Float(number) => Value::from(*number),
+        // Text keeps all digits.
+        SourceValue::Decimal(text) => Value::String(text.get().to_owned()),
+        SourceValue::Text(text) => Value::String(text.clone()),
+        SourceValue::Json(document) => Value::String(document.get().to_owned()),
+        SourceValue::Array(items) => Value::Array(items.iter().map(json).collect()),
+    }
+}
+
+/// The joining values of a row; `None` when one is null, which joins nothing.
+pub(super) fn key(values: &[SourceValue], at: &[usize]) -> Option<Vec<Value>> {
+    let parts = at.iter().map(|index| values.get(*index).map(json).filter(|value| !value.is_null()));
+    parts.collect()
+}
+
+/// Keys, each once, in the order of their rows.
+pub(super) fn distinct(rows: &[Fetched], at: &[usize]) -> Vec<Vec<Value>> {
+    let mut seen = std::collections::HashSet::new();
+    let keys = rows.iter().filter_map(|row| key(&row.values, at));
+    keys.filter(|key| seen.insert(text_of(key))).collect()
+}
+
+/// Rows by their keys.
+pub(super) fn grouped(rows: Vec<Fetched>, at: &[usize]) -> HashMap<String, Vec<Row>> {
+    let mut groups: HashMap<String, Vec<Row>> = HashMap::new();
+    for fetched in rows {
+        if let Some(key) = key(&fetched.values, at) {
+            groups.entry(text_of(&key)).or_default().push(fetched.row);
+        }
+    }
+    groups
+}
+
+/// Keys of one number are one, however a column says it: as 5, '5' or 5.0.
+pub(super) fn text_of(key: &[Value]) -> String {
+    let mut text = String::new();
+    for part in key {
+        let part = match part {
+            Value::String(part) => part.clone(),
+            other => other.to_string(),
+        };
+        let is_decimal = part.contains('.') && part.parse::<f64>().is_ok();
+        let part = if is_decimal { part.trim_end_matches('0').trim_end_matches('.') } else { &part };
+        text.push_str(&part.len().to_string());
+        text.push(':');
+        text.push_str(part);
+    }
+    text
+}

@@ -1,0 +1,184 @@
+"""The tables of document 001 on PostgreSQL and SQLite, with several tenants' rows, behind a running Ringfence."""
+
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+import requests
+from guard_http.places import GOVERNOR, Person, Places
+from throwaway_postgres import SUPERUSER_PASSWORD, Postgres
+
+TABLES = """
+CREATE TABLE tenants (id VARCHAR(40) PRIMARY KEY, name VARCHAR(80) NOT NULL, plan VARCHAR(20));
+CREATE TABLE users (
+    id VARCHAR(40) PRIMARY KEY, tenant_id VARCHAR(40) NOT NULL REFERENCES tenants (id), email VARCHAR(80) NOT NULL
+);
+CREATE TABLE orders (
+    id INTEGER PRIMARY KEY {serial}, tenant_id VARCHAR(40) NOT NULL REFERENCES tenants (id),
+    user_id VARCHAR(40) NOT NULL, organization_id VARCHAR(40), status VARCHAR(20), total NUMERIC(10, 2),
+    note TEXT, version INTEGER NOT NULL DEFAULT 1, created_by VARCHAR(40), created_at {time}, deleted_at {time}
+);
+CREATE TABLE order_lines (
+    order_id INTEGER NOT NULL REFERENCES orders (id), line INTEGER NOT NULL, tenant_id VARCHAR(40) NOT NULL,
+    sku VARCHAR(20) NOT NULL, quantity INTEGER NOT NULL, PRIMARY KEY (order_id, line)
+);
+CREATE TABLE documents (
+    id INTEGER PRIMARY KEY {serial}, tenant_id VARCHAR(40) NOT NULL, title VARCHAR(80), is_public BOOLEAN NOT NULL
+);
+"""
+
+TENANTS = ["acme-corp", "globex", "root", "parent-tenant", "child-tenant", "system"]
+
+PEOPLE = [
+    Person("ann", "acme-corp", {"org_id": "org-1"}),
+    Person("adam", "acme-corp", {"org_id": "org-2"}),
+    Person("bob", "globex", {"org_id": "org-1"}),
+    Person("carol", "child-tenant", {"tenant_hierarchy": ["root", "parent-tenant", "child-tenant"]}),
+    Person("admin-001", "system", data_roles=["super_admin"]),
+    Person("chief", "acme-corp", data_roles=["chief"]),
+    Person("globex-chief", "globex", data_roles=["chief"]),
+]
+
+
+def rows() -> Iterator[tuple[str, list[Any]]]:
+    """INSERTs with values, in the order of references."""
+    for tenant in TENANTS:
+        yield "INSERT INTO tenants VALUES ({})", [tenant, tenant.title(), "gold"]
+    for person in PEOPLE:
+        yield "INSERT INTO users VALUES ({})", [person.name, person.tenant, f"{person.name}@example.org"]
+    number = 0
+    for tenant, user, organization in [
+        ("acme-corp", "ann", "org-1"),
+        ("acme-corp", "adam", "org-2"),
+        ("globex", "bob", "org-1"),
+        ("root", "nobody", None),
+        ("parent-tenant", "nobody", None),
+        ("child-tenant", "carol", None),
+        ("system", "admin-001", None),
+    ]:
+        for status, total in [("pending", 10), ("pending", 20.5), ("done", 30), ("done", None)]:
+            number += 1
+            note = f"note-{tenant}-{number}"
+            columns = "(id, tenant_id, user_id, organization_id, status, total, note)"
+            values = [number, tenant, user, organization, status, total, note]
+            yield f"INSERT INTO orders {columns} VALUES ({{}})", values
+            for line in (1, 2):
+                sku = f"sku-{line}-{tenant}"
+                yield "INSERT INTO order_lines VALUES ({})", [number, line, tenant, sku, line * 10]
+    for number, (tenant, is_public) in enumerate([("acme-corp", False), ("globex", False), ("globex", True)], 1):
+        columns = "(id, tenant_id, title, is_public)"
+        yield f"INSERT INTO documents {columns} VALUES ({{}})", [number, tenant, f"title-{number}", is_public]
+
+
+class Shop:
+    """One database, with the people's connections to it."""
+
+    def __init__(self, places: Places, kind: str, server: Postgres | None, file: Path) -> None:
+        self.places, self.kind, self.server, self.file = places, kind, server, file
+        self.create()
+        self.connection = ""
+        for person in [*(person.name for person in PEOPLE), GOVERNOR]:
+            self.connection = places.connect(person, self.description())
+
+    def description(self) -> dict[str, Any]:
+        if self.server is None:
+            return {"db_type": "sqlite", "database": str(self.file)}
+        return {
+            "db_type": "postgresql",
+            "host": "127.0.0.1",
+            "port": self.server.port,
+            "username": "postgres",
+            "password": SUPERUSER_PASSWORD,
+            "database": "shop",
+        }
+
+    def create(self) -> None:
+        """The tables and rows."""
+        if self.server is None:
+            with sqlite3.connect(self.file) as connection:
+                connection.executescript(TABLES.format(serial="", time="TIMESTAMP"))
+                for statement, values in rows():
+                    connection.execute(statement.format(", ".join("?" * len(values))), values)
+            connection.close()
+            return
+        self.server.execute("CREATE DATABASE shop")
+        with self.server.connect("shop") as connection:
+            tables = TABLES.format(serial="GENERATED BY DEFAULT AS IDENTITY", time="TIMESTAMPTZ")
+            connection.execute(tables.encode())
+            for statement, values in rows():
+                connection.execute(statement.format(", ".join(["%s"] * len(values))).encode(), values)
+            for table in ("orders", "documents"):
+                connection.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), 1000)".encode())
+
+    def raw(self, statement: str) -> list[tuple[Any, ...]]:
+        """What is really there."""
+        if self.server is not None:
+            return self.server.rows(statement, "shop")
+        connection = sqlite3.connect(self.file)
+        try:
+            return cast(list[tuple[Any, ...]], connection.execute(statement).fetchall())
+        finally:
+            connection.close()
+
+    def policy(self, text: str) -> None:
+        """The policy from now on. `public.` is the schema that tables are in."""
+        text = text if self.server is not None else text.replace("public.", "main.")
+        self.places.put_policy(self.connection, text.encode())
+
+    def ask(
+        self, person: str, model: str, operation: str, body: Any = None, **headers: str
+    ) -> requests.Response:
+        """One operation on a model; `operation` is empty to describe it."""
+        path = "/".join(["models", quote(self.connection, safe=""), *filter(None, [model, operation])])
+        return self.send(person, path, body, **headers)
+
+    def transaction(self, person: str, body: Any, **headers: str) -> requests.Response:
+        """Several operations."""
+        return self.send(person, f"transactions/{quote(self.connection, safe='')}", body, **headers)
+
+    def send(self, person: str, path: str, body: Any = None, **headers: str) -> requests.Response:
+        """A call of /v1/."""
+        return self.places.http.request(
+            "GET" if body is None else "POST",
+            f"{self.places.gateway.url}/v1/{path}",
+            json=body,
+            headers={"Authorization": f"Bearer {self.places.keys[person]}", **headers},
+            timeout=60,
+        )
+
+    def do(self, person: str, model: str, operation: str, body: Any = None) -> Any:
+        """An operation that is done."""
+        answer = self.ask(person, model, operation, body)
+        assert answer.ok, f"{operation} {model}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def refused(self, person: str, model: str, operation: str, body: Any = None) -> str:
+        """The code of one that is not."""
+        answer = self.ask(person, model, operation, body)
+        assert not answer.ok, f"{operation} {model} was done: {answer.text}"
+        return str(answer.json()["code"])
+
+    def column(self, person: str, model: str, field: str, **query: Any) -> list[Any]:
+        """A field of all rows that somebody sees, in order."""
+        query = {"select": [field], "order_by": [field], "take": 1000} | query
+        return [row[field] for row in self.do(person, model, "query", query)["rows"]]
+
+
+@contextmanager
+def shops(postgres: Postgres, kind: str) -> Iterator[Shop]:
+    """A shop of its own on the kind of database."""
+    with tempfile.TemporaryDirectory(prefix="ringfence-shop-") as directory:
+        settings = {"RINGFENCE_SQLITE__DIRECTORIES": directory}
+        with Places(settings) as places:
+            places.add(*PEOPLE)
+            server = postgres if kind == "postgresql" else None
+            try:
+                yield Shop(places, kind, server, Path(directory) / "shop.db")
+            finally:
+                if server is not None:
+                    places.gateway.stop()
+                    server.execute("DROP DATABASE IF EXISTS shop WITH (FORCE)")
