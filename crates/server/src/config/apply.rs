@@ -61,6 +61,7 @@ impl Config {
             rate_limit: server.rate_limit_per_minute.map(std::num::NonZeroU32::get),
             places: self.places(),
             stall_timeout: server.stall_timeout.duration(),
+            plain_headers: self.acting.headers(),
         }
     }
 
@@ -105,6 +106,7 @@ impl Config {
             indexing_at_once: limits.indexing_at_once.get(),
             principal_cache: limits.principal_cache,
             node: node_name(),
+            acting: self.acting.config(),
         }
     }
 

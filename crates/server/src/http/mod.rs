@@ -35,6 +35,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use ringfence_gateway::{CallLog, Code, Gateway};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use credentials::PlainHeaders;
 use measures::Measures;
 use places::{InFlight, PlaceLimits};
 use problem::Problem;
@@ -57,6 +58,8 @@ pub(crate) struct HttpSettings {
     pub(crate) places: PlaceLimits,
     /// How long a client may read nothing of its answer.
     pub(crate) stall_timeout: Duration,
+    /// In which applications name their users, if they are trusted to.
+    pub(crate) plain_headers: PlainHeaders,
 }
 
 /// PEM files.
