@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from agents import Session, work
+from agents import AGENT, Session, work
 from gateway import ADMIN_KEY
 from polling import wait_for
 from throwaway_postgres import Postgres
@@ -293,6 +293,7 @@ class TestIsolation:
         wait_for("the records", lambda: len(records(shop, "ann")) >= seen + 6)
         new = [(record["action"], record["decision"]) for record in records(shop, "ann")[seen:]]
         # The session's beginning and its notification; and the SDK asks for the tools' forms of answers.
+        assert {record["agent"] for record in records(shop, "ann")[seen:]} == {AGENT.name}
         own = [call for call in new if call[0] not in ("mcp-message", "list-tools")]
         assert own == [("get-model", "allowed"), ("get-model", "refused"), ("query-model", "refused")], new
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ringfence_policy::{AgentTools, ConnectionKey, Permission};
 use ringfence_store::connections::Connection;
 
+use crate::acting::agent as acting;
 use crate::{Call, Code, Door, Gateway, Refused};
 
 /// A connection as an agent sees it.
@@ -34,7 +35,7 @@ impl Gateway {
     pub async fn list_agent_connections(&self, call: &Call) -> Result<Vec<AgentConnection>, Refused> {
         call.log().set_action("list-connections");
         call.needs(Permission::ReadDatabases)?;
-        let user = &call.principal().user;
+        let user = call.principal().account();
         let connections = self.shared.store.connections();
         let list = connections.list(user).await?;
         let default = connections.default_key(user).await?;
@@ -58,10 +59,23 @@ impl Gateway {
     }
 }
 
+/// What an agent is called that does not say.
+const UNNAMED: &str = "mcp";
 /// Longest name of a session that is looked at.
 const LONGEST_SESSION: usize = 2048;
 
 impl Gateway {
+    /// The call as one of the agent that a message names. Whoever comes through the door for agents is one, named or not; whom
+    /// a token or a header names already, stays.
+    pub fn as_agent(&self, call: Call, name: Option<&str>) -> Result<Call, Refused> {
+        if call.principal.agent.is_some() {
+            return Ok(call);
+        }
+        let principal = acting::claimed(call.principal.clone(), Some(name.unwrap_or(UNNAMED)))?;
+        call.log.set_principal(&principal);
+        Ok(Call { principal, log: call.log })
+    }
+
     /// The name of a session of the caller's, for clients that say who they are once and expect to be known by a session
     /// afterwards. It holds what they said, signed; it opens nothing, because every request is authenticated by itself.
     pub fn name_session(&self, call: &Call, agent: &str) -> String {

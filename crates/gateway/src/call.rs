@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use ringfence_policy::{ConnectionKey, OrgId, Permission, Principal, QueryId, TraceId};
+use ringfence_policy::{ConnectionKey, OrgId, Permission, Principal, QueryId, TraceId, UserId};
 use ringfence_store::audit::{AuditRecord, RowChange};
 use serde_json::Value;
 
@@ -299,6 +299,7 @@ impl CallLog {
             },
             bypasses: draft.bypasses,
             reason: draft.reason,
+            agent: principal.and_then(|principal| principal.agent.as_ref()).map(|agent| plain(agent.label())),
         }
     }
 }
@@ -333,6 +334,18 @@ impl Call {
     /// Refuses a principal without the permission.
     pub fn needs(&self, permission: Permission) -> Result<(), Refused> {
         if self.principal.may(permission) { Ok(()) } else { Err(Refused::lacks(permission)) }
+    }
+
+    /// The caller's own account, for what is kept in it. The users that an application acts for have none: the account that
+    /// they use is the application's, and not theirs to change.
+    pub(crate) fn own_account(&self) -> Result<&UserId, Refused> {
+        if self.principal.application.is_some() {
+            return Err(Refused::new(
+                Code::NotPermitted,
+                "the users of an application have no account here: ask as the application itself",
+            ));
+        }
+        Ok(&self.principal.user)
     }
 
     /// Whether what belongs to that organization is within the caller's sight. Everything else is answered like what

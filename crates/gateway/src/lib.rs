@@ -5,6 +5,7 @@
 
 pub mod access_keys;
 pub mod access_rules;
+pub mod acting;
 pub mod agents;
 pub mod annotations;
 pub mod approvals;
@@ -29,6 +30,7 @@ pub mod policies;
 pub mod queries;
 pub mod refused;
 mod retention;
+pub mod signing_keys;
 pub mod tenants;
 pub mod trail;
 pub mod user_config;
@@ -46,6 +48,8 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
+pub use acting::{Acting, ActingConfig, PlainPrincipal};
+pub use authentication::Credentials;
 pub use bootstrap::{AdminAccount, Bootstrap};
 pub use call::{Call, CallLog, Decision, Door, Sanitiser};
 pub use refused::{Code, Refused};
@@ -86,6 +90,7 @@ pub struct GatewayConfig {
     pub principal_cache: u64,
     /// Names this node in leases.
     pub node: String,
+    pub acting: ActingConfig,
 }
 
 impl GatewayConfig {
@@ -113,6 +118,7 @@ struct Shared {
     engine: Engine,
     audit: audit::Writer,
     principals: authentication::PrincipalCache,
+    acting: acting::ActingCache,
     indexer: indexing::Indexer,
     connections: connections::ConnectionCache,
     probes: connections::Probes,
@@ -175,6 +181,7 @@ impl Gateway {
         let shared = Shared {
             audit: audit::Writer::start(store.clone(), config.audit, config.audit_queue),
             principals: authentication::PrincipalCache::new(&config),
+            acting: acting::ActingCache::new(&config),
             indexer: indexing::Indexer::new(&config),
             connections: connections::ConnectionCache::new(&config),
             probes: connections::Probes::default(),
@@ -240,7 +247,11 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
         match change {
             Change::User(user) => shared.forget_user(&user),
             Change::Key(key) => shared.forget_key(&key),
-            Change::Directory => shared.principals.forget_all(),
+            Change::Directory => {
+                shared.principals.forget_all();
+                // A tenant may have gone for whose users an application acts.
+                shared.running.suspect_everybody();
+            }
             Change::Source(source) => {
                 shared.connections.forget_source(source);
                 shared.catalogs.forget(source);

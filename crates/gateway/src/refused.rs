@@ -9,6 +9,7 @@ pub enum Code {
     // The caller can mend these.
     AuthenticationRequired,
     KeyUnknown,
+    InvalidPrincipalToken,
     NotPermitted,
     ImpersonationDenied,
     InvalidRequest,
@@ -113,6 +114,13 @@ const fn row(
 pub const ROWS: &[CodeRow] = &[
     row(Code::AuthenticationRequired, "AUTHENTICATION_REQUIRED", 401, "28000", "Credentials are missing"),
     row(Code::KeyUnknown, "KEY_UNKNOWN", 401, "28000", "The access key is not valid"),
+    row(
+        Code::InvalidPrincipalToken,
+        "INVALID_PRINCIPAL_TOKEN",
+        401,
+        "28000",
+        "The user to act for is not accepted",
+    ),
     row(Code::NotPermitted, "NOT_PERMITTED", 403, "42501", "Not permitted"),
     row(Code::ImpersonationDenied, "IMPERSONATION_DENIED", 403, "42501", "Impersonation denied"),
     row(Code::InvalidRequest, "INVALID_REQUEST", 400, "22023", "The request is not valid"),

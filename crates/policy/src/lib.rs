@@ -64,7 +64,7 @@ pub use filter::{ContentFilters, FilterInvalid};
 pub use id::{ConnectionKey, KeyName, NameInvalid, OrgId, QueryId, TenantId, TraceId, UserId};
 pub use lint::{Warning, WarningCode};
 pub use policy::Policy;
-pub use principal::{Attributes, Principal, Standing};
+pub use principal::{Agent, Attributes, Identity, Principal, Standing};
 pub use problem::{PolicyInvalid, Problem};
 pub use reason::{Clause, Effect, Part, Reason, Subject, Verdict};
 pub use rls::{CompiledRls, Unsaid, UnsaidCode, compile_rls};

@@ -31,11 +31,12 @@ pub enum WarningCode {
     RuleEmpty,
     BudgetNotHeld,
     OtherConnection,
+    AgentTrusted,
 }
 
 impl WarningCode {
     /// Every code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NameUnknown,
         Self::TypeChanged,
         Self::MaskImpossible,
@@ -48,6 +49,7 @@ impl WarningCode {
         Self::RuleEmpty,
         Self::BudgetNotHeld,
         Self::OtherConnection,
+        Self::AgentTrusted,
     ];
 
     /// As people and programs read it.
@@ -65,6 +67,7 @@ impl WarningCode {
             Self::RuleEmpty => "RULE_EMPTY",
             Self::BudgetNotHeld => "BUDGET_NOT_HELD",
             Self::OtherConnection => "OTHER_CONNECTION",
+            Self::AgentTrusted => "AGENT_TRUSTED",
         }
     }
 }

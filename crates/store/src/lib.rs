@@ -22,6 +22,7 @@ pub mod parameters;
 pub mod policies;
 pub mod repeats;
 pub mod sealing;
+pub mod signing_keys;
 pub mod sources;
 pub mod tenants;
 pub mod user_config;
@@ -150,6 +151,11 @@ impl Store {
     /// Access keys.
     pub fn access_keys(&self) -> access_keys::AccessKeys<'_> {
         access_keys::AccessKeys(self)
+    }
+
+    /// Public keys of applications.
+    pub fn signing_keys(&self) -> signing_keys::SigningKeys<'_> {
+        signing_keys::SigningKeys(self)
     }
 
     /// What users keep for themselves.

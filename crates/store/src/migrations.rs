@@ -31,6 +31,7 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("migrations/0006_audit_retention.postgres.sql"),
     },
     Migration { common: include_str!("migrations/0007_approvals.sql"), sqlite: "", postgres: "" },
+    Migration { common: include_str!("migrations/0008_acting.sql"), sqlite: "", postgres: "" },
 ];
 
 /// Any number will do as long as it never changes: all nodes must ask for the same lock.

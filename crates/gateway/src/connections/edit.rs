@@ -147,7 +147,7 @@ async fn owner_of(gateway: &Gateway, call: &Call, owner: Option<&str>) -> Result
                 Err(other) => Err(other),
             }
         }
-        _ => Ok(Owner { user: principal.user.clone(), org: principal.org.clone() }),
+        _ => Ok(Owner { user: call.own_account()?.clone(), org: principal.org.clone() }),
     }
 }
 

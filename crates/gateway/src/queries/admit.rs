@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ringfence_engine::{RunOptions, SourceAddress, SourceError};
 use ringfence_guard::GuardedQuery;
-use ringfence_policy::{OpenAccess, Permission, QueryId, RunMode};
+use ringfence_policy::{Identity, OpenAccess, Permission, QueryId, RunMode};
 use ringfence_store::connections::Connection;
 use ringfence_store::history::HistoryEntry;
 
@@ -171,10 +171,10 @@ impl Gateway {
     }
 
     /// History has the query before its answer, so that whoever has the id finds it.
-    pub(super) fn remember(&self, id: &QueryId, admitted: &Admitted, request: &QueryRequest) {
+    pub(super) fn remember(&self, call: &Call, id: &QueryId, admitted: &Admitted, request: &QueryRequest) {
         self.shared.history.record(HistoryEntry {
             id: id.clone(),
-            user: admitted.connection.user.clone(),
+            owner: Identity { account: admitted.connection.user.clone(), ..call.principal().identity() },
             connection: admitted.connection.key.clone(),
             query: request.statement.clone(),
             ran_at: jiff::Timestamp::now().as_millisecond(),

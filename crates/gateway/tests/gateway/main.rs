@@ -3,6 +3,7 @@
 mod world;
 mod sources;
 mod identity;
+mod acting;
 mod connections;
 mod indexing;
 mod queries;

@@ -9,7 +9,8 @@ use ringfence_engine::{Engine, EngineLimits};
 use ringfence_gateway::approvals::Operations;
 use ringfence_gateway::parameters::Target;
 use ringfence_gateway::{
-    AdminAccount, AuditMode, Bootstrap, Call, CallLog, Code, Door, Gateway, GatewayConfig, Refused,
+    ActingConfig, AdminAccount, AuditMode, Bootstrap, Call, CallLog, Code, Door, Gateway, GatewayConfig,
+    Refused,
 };
 use ringfence_policy::{
     Attributes, ConnectionKey, ConnectionSpec, KeyName, OrgId, Role, TenantId, TraceId, UserId,
@@ -206,6 +207,7 @@ pub(crate) fn config() -> GatewayConfig {
         indexing_at_once: 2,
         principal_cache: 1000,
         node: "test".to_owned(),
+        acting: ActingConfig::default(),
     }
 }
 

@@ -82,6 +82,8 @@ pub(crate) struct AuditEntry {
     pub(super) inputs: Option<Value>,
     /// The ticket of an approval.
     pub(super) approval: Option<String>,
+    /// The program that asked for the user, as it calls itself.
+    pub(super) agent: Option<String>,
 }
 
 /// A row before and after a change.
@@ -126,6 +128,7 @@ impl From<TrailRecord> for AuditEntry {
             changes_note,
             inputs,
             approval,
+            agent,
         } = record;
         Self {
             sequence,
@@ -156,6 +159,7 @@ impl From<TrailRecord> for AuditEntry {
             changes_note,
             inputs,
             approval,
+            agent,
         }
     }
 }
@@ -187,7 +191,7 @@ const fn column(name: &'static str, cell: Cell) -> Column {
 }
 
 /// All of a record, for forms that are tables. New columns go to the end.
-pub(super) const COLUMNS: [Column; 28] = [
+pub(super) const COLUMNS: [Column; 29] = [
     column("sequence", Cell::Integer(|entry| entry.sequence)),
     column("time", Cell::Moment(|entry| Some(entry.at_ms))),
     column("trace_id", Cell::Text(|entry| Some(&entry.trace_id))),
@@ -216,6 +220,7 @@ pub(super) const COLUMNS: [Column; 28] = [
     column("changes_note", Cell::Text(|entry| entry.changes_note.as_deref())),
     column("inputs", Cell::Json(|entry| entry.inputs.as_ref().map(json))),
     column("approval", Cell::Text(|entry| entry.approval.as_deref())),
+    column("agent", Cell::Text(|entry| entry.agent.as_deref())),
 ];
 
 fn json<T: Serialize>(value: &T) -> String {

@@ -63,6 +63,7 @@ impl Config {
             places: self.places(),
             stall_timeout: server.stall_timeout.duration(),
             mcp: self.mcp.enabled.then(|| self.mcp_settings()),
+            plain_headers: self.acting.headers(),
         }
     }
 
@@ -122,6 +123,7 @@ impl Config {
             indexing_at_once: limits.indexing_at_once.get(),
             principal_cache: limits.principal_cache,
             node: node_name(),
+            acting: self.acting.config(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! [`Config`] is the whole of it, typed. [`load`](layers::load) reads it, [`keys`] knows every name that may be
 //! written, and [`apply`] turns it into the settings of the floors below.
 
+pub(crate) mod acting;
 pub(crate) mod address;
 pub(crate) mod apply;
 pub(crate) mod hosts;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use acting::Acting;
 use hosts::Host;
 pub(crate) use invalid::ConfigInvalid;
 use quantity::{Age, Size, Span};
@@ -37,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) store: Store,
     pub(crate) sealing: Sealing,
     pub(crate) admin: Admin,
+    pub(crate) acting: Acting,
     pub(crate) audit: Audit,
     pub(crate) limits: Limits,
     pub(crate) connections: Connections,

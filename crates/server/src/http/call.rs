@@ -12,12 +12,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
-use ringfence_gateway::{Call, CallLog, Code, Decision, Door, Refused};
+use ringfence_gateway::{Call, CallLog, Code, Credentials, Decision, Door, Refused};
 use ringfence_policy::TraceId;
 use tracing::{Instrument, Span, field};
 
 use super::actions::{UNMATCHED, action_of};
-use super::credentials::{impersonated_user, presented_key};
+use super::credentials::{acting, impersonated_user, named_agent, presented_key};
 use super::held::hold_until_sent;
 use super::limits::{Lateness, set_deadline};
 use super::places::Place;
@@ -97,16 +97,21 @@ impl FrontEnd {
     }
 }
 
-/// Authenticates the request by its headers (`Authorization: Bearer`, `x-waii-impersonate-user`). The call's log was
-/// put into the request's extensions by the middleware.
+/// Authenticates the request by its headers (`Authorization: Bearer`, `x-waii-impersonate-user`, and those of
+/// an application that acts for a user of its own). The call's log was put into the request's extensions by the middleware.
 pub(crate) async fn identify(parts: &mut Parts, state: &AppState) -> Result<Call, Refused> {
     let Some(log) = parts.extensions.get::<Arc<CallLog>>().cloned() else {
         return Err(Refused::internal(&"a handler outside /api/, /v1/ and /mcp asked who the caller is"));
     };
     let key = presented_key(&parts.headers)?;
-    let impersonated = impersonated_user(&parts.headers)?;
+    let credentials = Credentials {
+        access_key: key,
+        impersonate: impersonated_user(&parts.headers)?,
+        acting: acting(&parts.headers, &state.settings.plain_headers)?,
+        agent: named_agent(&parts.headers)?,
+    };
     // Boxed: reading an unknown caller from the store makes it too large to be moved around on the stack.
-    let identified = Box::pin(state.gateway.authenticate(&log, key, impersonated)).await;
+    let identified = Box::pin(state.gateway.identify(&log, credentials)).await;
     if let (Some(limits), Some(key)) = (&state.rate_limits, key) {
         match &identified {
             Ok(_) => limits.learn(key.as_bytes(), true),

@@ -112,6 +112,7 @@ impl Door {
         let agent = message.as_ref().and_then(agent_of).or(session);
         let begins = message.as_ref().is_some_and(|message| message.method == "initialize");
         let name = begins.then(|| app.gateway.name_session(&call, agent.as_deref().unwrap_or_default()));
+        let call = app.gateway.as_agent(call, agent.as_deref().filter(|name| !name.is_empty()))?;
         let visit = Visit { call: Arc::new(call), span: Span::current() };
         parts.extensions.insert(visit);
         let mut inner = Request::new(Body::from(body));

@@ -37,6 +37,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use ringfence_gateway::{CallLog, Code, Gateway};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use credentials::PlainHeaders;
 pub(crate) use mcp::McpSettings;
 use measures::Measures;
 use places::{InFlight, PlaceLimits};
@@ -62,6 +63,8 @@ pub(crate) struct HttpSettings {
     pub(crate) stall_timeout: Duration,
     /// The door for agents. `None`: not served.
     pub(crate) mcp: Option<McpSettings>,
+    /// In which applications name their users, if they are trusted to.
+    pub(crate) plain_headers: PlainHeaders,
 }
 
 /// PEM files.

@@ -1,5 +1,6 @@
 //! The real binary, over real sockets, in front of real databases.
 
+mod acting;
 mod actions;
 mod api_connections;
 mod api_people;

@@ -20,6 +20,7 @@ pub(crate) mod policies;
 pub(crate) mod queries;
 pub(crate) mod refusals;
 pub(crate) mod rows;
+pub(crate) mod signing_keys;
 pub(crate) mod submitted;
 pub(crate) mod tenants;
 pub(crate) mod users;
@@ -64,6 +65,7 @@ fn operations() -> (Router<AppState>, Document) {
     let operations = OpenApiRouter::new()
         .merge(me::router())
         .merge(keys::router())
+        .merge(signing_keys::router())
         .merge(config::router())
         .merge(orgs::router())
         .merge(tenants::router())
