@@ -1,4 +1,4 @@
-"""Agents of the official MCP SDK, as people's programs run them: over streamable HTTP, or as a command on stdio."""
+"""Agents of the official MCP SDK, as people run them: over streamable HTTP, or as a command on stdio."""
 
 import asyncio
 import json
