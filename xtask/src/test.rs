@@ -8,7 +8,7 @@ use crate::setup;
 use crate::steps::{Outcome, Steps, passed};
 
 /// Python suites: the name in the table, and the file.
-const PYTHON_SUITES: [(&str, &str); 17] = [
+const PYTHON_SUITES: [(&str, &str); 19] = [
     ("notebook", "test_notebook.py"),
     ("SDK: queries", "test_sdk_queries.py"),
     ("SDK: catalogs", "test_sdk_catalog.py"),
@@ -17,6 +17,8 @@ const PYTHON_SUITES: [(&str, &str); 17] = [
     ("SDK: MySQL", "test_sdk_mysql.py"),
     ("OpenAPI", "test_openapi.py"),
     ("models: document 001", "models/test_document.py"),
+    ("models: requests", "models/test_requests.py"),
+    ("models: isolation", "models/test_isolation.py"),
     ("crash", "test_crash.py"),
     ("guard corpus: harness", "guard_corpus/test_harness.py"),
     ("guard corpus", "guard_corpus/test_guard_corpus.py"),

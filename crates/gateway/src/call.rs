@@ -19,6 +19,7 @@ use crate::{Refused, audit};
 
 use changes::Changes;
 pub use inputs::Sanitiser;
+pub(crate) use inputs::type_of;
 
 /// Longest text of a caller that an audit record repeats, in bytes: as long as the longest connection key.
 const LONGEST_TEXT: usize = 1020;
@@ -32,6 +33,8 @@ pub enum Door {
     Api,
     V1,
     Cli,
+    /// None: the gateway does it by itself, when its time has come.
+    Own,
 }
 
 impl Door {
@@ -41,6 +44,7 @@ impl Door {
             Self::Api => "api",
             Self::V1 => "v1",
             Self::Cli => "cli",
+            Self::Own => "gateway",
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod access_keys;
 pub mod access_rules;
 pub mod acting;
 pub mod annotations;
+pub mod approvals;
 pub mod audit;
 pub mod authentication;
 pub mod bootstrap;
@@ -27,8 +28,10 @@ pub mod parameters;
 pub mod policies;
 pub mod queries;
 pub mod refused;
+mod retention;
 pub mod signing_keys;
 pub mod tenants;
+pub mod trail;
 pub mod user_config;
 pub mod users;
 
@@ -67,6 +70,8 @@ pub struct GatewayConfig {
     pub admin: AdminAccount,
     pub audit: AuditMode,
     pub audit_queue: usize,
+    /// How long records are kept; `None` for ever.
+    pub audit_retention: Option<Duration>,
     /// Default and upper limit of a statement's time.
     pub query_timeout: Duration,
     pub max_query_timeout: Duration,
@@ -119,6 +124,7 @@ struct Shared {
     catalogs: catalog::CatalogCache,
     policies: policies::PolicyCache,
     rules: access_rules::RuleCache,
+    approvals: approvals::Desk,
     snapshots: guarded::SnapshotCache,
     plans: guarded::PlanCache,
     attributes: guarded::AttributeCache,
@@ -157,6 +163,16 @@ impl Gateway {
         store: Store,
         engine: Engine,
     ) -> Result<(Self, Bootstrap), Refused> {
+        Self::open_with(config, store, engine, Arc::new(models::ModelOperations)).await
+    }
+
+    /// The same with other operations that may wait for an approval.
+    pub async fn open_with(
+        config: GatewayConfig,
+        store: Store,
+        engine: Engine,
+        operations: Arc<dyn approvals::Operations>,
+    ) -> Result<(Self, Bootstrap), Refused> {
         // Listening begins before anything is copied, so that no change falls in between.
         let news = store.subscribe();
         let made = bootstrap::bootstrap(&store, &config.admin).await?;
@@ -171,6 +187,7 @@ impl Gateway {
             catalogs: catalog::CatalogCache::new(&config),
             policies: policies::PolicyCache::new(&config),
             rules: access_rules::RuleCache::new(&config),
+            approvals: approvals::Desk::new(operations),
             snapshots: guarded::SnapshotCache::new(),
             plans: guarded::PlanCache::new(),
             attributes: guarded::AttributeCache::new(),
@@ -189,6 +206,8 @@ impl Gateway {
         tokio::spawn(stopped.run_until_cancelled_owned(listen(news, Arc::downgrade(&gateway.shared))));
         indexing::start(&gateway);
         queries::start(&gateway);
+        approvals::start(&gateway);
+        retention::start(&gateway);
         Ok((gateway, made))
     }
 

@@ -151,8 +151,9 @@ impl Permissions {
     }
 }
 
-/// A product role. Each has every permission of the one below it; `TrialApiUser` is a side branch of the lowest rung. The
-/// two last stand beside the ladder: they are given to applications, on top of a rung, and are no rung themselves.
+/// A product role. Each has every permission of the one below it; `TrialApiUser` is a side branch of the lowest rung.
+/// Three stand beside the ladder: `Auditor` reads the audit log of its organization and no data, and the two for
+/// applications are given on top of a rung, and are no rung themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[expect(missing_docs, reason = "each variant says its name; `name` has the spelling clients see")]
@@ -164,13 +165,14 @@ pub enum Role {
     AdminUser,
     OrgAdminUser,
     SuperAdminUser,
+    Auditor,
     ActingApplication,
     OrgActingApplication,
 }
 
 impl Role {
-    /// Every role, lowest first; then those beside the ladder.
-    pub const ALL: [Self; 9] = [
+    /// Every role: the ladder, lowest first, and then what stands beside it.
+    pub const ALL: [Self; 10] = [
         Self::TrialUser,
         Self::TrialApiUser,
         Self::User,
@@ -178,6 +180,7 @@ impl Role {
         Self::AdminUser,
         Self::OrgAdminUser,
         Self::SuperAdminUser,
+        Self::Auditor,
         Self::ActingApplication,
         Self::OrgActingApplication,
     ];
@@ -192,6 +195,7 @@ impl Role {
             Self::AdminUser => "admin-user",
             Self::OrgAdminUser => "org-admin-user",
             Self::SuperAdminUser => "super-admin-user",
+            Self::Auditor => "auditor",
             Self::ActingApplication => "acting-application",
             Self::OrgActingApplication => "org-acting-application",
         }
@@ -203,7 +207,7 @@ impl Role {
             Self::ActingApplication | Self::OrgActingApplication => 0,
             Self::TrialUser | Self::TrialApiUser => 1,
             Self::User => 2,
-            Self::ApiUser => 3,
+            Self::ApiUser | Self::Auditor => 3,
             Self::AdminUser => 4,
             Self::OrgAdminUser => 5,
             Self::SuperAdminUser => 6,
@@ -248,6 +252,8 @@ impl Role {
                 P::ReadUsageReport,
             ])),
             Self::SuperAdminUser => Self::OrgAdminUser.permissions().union(Permissions::of(&[P::WriteOrg])),
+            // INVARIANT: nothing here reads or changes data. Held by the test `an_auditor_reads_the_log_and_no_data`.
+            Self::Auditor => Permissions::of(&[P::UsageApi, P::WriteAccessKey, P::ReadUsageReport]),
             Self::ActingApplication => Permissions::of(&[P::ActPrincipals]),
             Self::OrgActingApplication => Permissions::of(&[P::ActPrincipals, P::ActTenants]),
         }
@@ -263,7 +269,7 @@ impl fmt::Display for Role {
 /// A role name that is none of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown role: use one of trial-user, trial-api-user, user, api-user, admin-user, org-admin-user, super-admin-user, acting-application, org-acting-application"
+    "unknown role: use one of trial-user, trial-api-user, user, api-user, admin-user, org-admin-user, super-admin-user, auditor, acting-application, org-acting-application"
 )]
 pub struct RoleUnknown;
 

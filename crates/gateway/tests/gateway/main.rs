@@ -8,3 +8,4 @@ mod connections;
 mod indexing;
 mod queries;
 mod guarded;
+mod approvals;

@@ -94,6 +94,7 @@ impl Config {
                 super::AuditMode::Strict => AuditMode::Strict,
             },
             audit_queue: self.audit.queue.get(),
+            audit_retention: self.audit.retention.map(super::quantity::Age::duration),
             query_timeout: limits.query_timeout.duration(),
             max_query_timeout: limits.max_query_timeout.duration(),
             default_rows: limits.default_rows.get(),

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use acting::Acting;
 use hosts::Host;
 pub(crate) use invalid::ConfigInvalid;
-use quantity::{Size, Span};
+use quantity::{Age, Size, Span};
 use secret::Secret;
 
 /// Configuration of Ringfence. Every key may be left out; the defaults suit one node with the embedded store.
@@ -161,11 +161,13 @@ pub(crate) struct Audit {
     pub(crate) mode: AuditMode,
     /// Records that may wait to be written; when it is full, calls wait, then are refused.
     pub(crate) queue: NonZeroUsize,
+    /// How long records are kept, such as `400d`. Without it, for ever. What is left goes on proving that nothing else is gone.
+    pub(crate) retention: Option<Age>,
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { mode: AuditMode::WriteBehind, queue: count(8192) }
+        Self { mode: AuditMode::WriteBehind, queue: count(8192), retention: None }
     }
 }
 

@@ -35,6 +35,7 @@ use super::problem::{ProblemBody, standing_hint};
         (name = "Policies", description = "What each person may see and change of a connection: documents with versions."),
         (name = "Models", description = "Structured reads and changes of what a policy names, for applications and agents."),
         (name = "Queries", description = "Run SQL, wait for it or fetch it later, and read what you ran before."),
+        (name = "Audit", description = "What was asked, by whom, and what was enforced."),
         (name = "Settings", description = "Settings with a scope."),
     ),
 )]

@@ -87,7 +87,9 @@ impl Scene {
         make_database(postgres, "census_guarded").await;
         let guarded = connect(server, &fruit_admin, postgres, "census_guarded").await;
         let path = format!("/v1/policies/{}", segment(&guarded));
-        v1.expect(&fruit_admin, "PUT", &path, json!({"models": {}}), 201).await;
+        let writes = json!({"create": "allow", "update": "allow", "delete": "allow"});
+        let model = json!({"table": "public.movies", "write_policy": writes});
+        v1.expect(&fruit_admin, "PUT", &path, json!({"models": {"Movie": model}}), 201).await;
         Self { world, rock_admin, fruit_admin, connection, guarded, query }
     }
 

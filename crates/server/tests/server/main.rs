@@ -18,6 +18,7 @@ mod operations;
 mod process;
 mod transcript;
 mod v1;
+mod v1_audit;
 mod v1_client;
 mod v1_explain;
 mod v1_policies;

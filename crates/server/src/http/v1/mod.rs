@@ -1,5 +1,6 @@
 //! Our own REST API: `/v1/`, described by `/openapi.json` and shown at `/docs`.
 
+pub(crate) mod audit;
 pub(crate) mod catalog;
 pub(crate) mod config;
 pub(crate) mod connection_body;
@@ -74,6 +75,7 @@ fn operations() -> (Router<AppState>, Document) {
         .merge(descriptions::router())
         .merge(policies::router())
         .merge(explain::router())
+        .merge(audit::router())
         .merge(models::router())
         .merge(queries::router())
         .merge(submitted::router())
