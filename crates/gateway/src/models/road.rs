@@ -80,10 +80,9 @@ impl<'a> Road<'a> {
     pub(super) fn bounds(&self, model: ModelView<'_>) -> Bounds {
         let policy = &self.snapshot.policy.policy;
         let config = &self.gateway.shared.config;
-        let limits = policy.limits(std::slice::from_ref(&model.model.relation));
+        let limits = policy.limits(std::slice::from_ref(&model.model.relation), self.call.principal());
         let max_take = limits.max_rows().map_or(config.max_rows, |limit| limit.value.min(config.max_rows));
-        let depths = [policy.budget.as_ref(), model.model.budget.as_ref()].into_iter().flatten();
-        let depth = depths.filter_map(|budget| budget.max_include_depth).min();
+        let depth = limits.max_include_depth().map(|limit| limit.value);
         Bounds {
             default_take: DEFAULT_TAKE.min(max_take),
             max_take,
