@@ -32,6 +32,8 @@ const MOST_TABLES: usize = 256;
 pub enum Door {
     Api,
     V1,
+    /// The one for agents: what it lets through is narrower, see `agents`.
+    Mcp,
     Cli,
     /// None: the gateway does it by itself, when its time has come.
     Own,
@@ -43,6 +45,7 @@ impl Door {
         match self {
             Self::Api => "api",
             Self::V1 => "v1",
+            Self::Mcp => "mcp",
             Self::Cli => "cli",
             Self::Own => "gateway",
         }
@@ -156,6 +159,14 @@ impl CallLog {
         let mut draft = self.draft.lock();
         if !draft.named {
             (draft.action, draft.named) = (action.into(), true);
+        }
+    }
+
+    /// Names what is being asked for, until the gateway knows better.
+    pub fn expect_action(&self, action: &'static str) {
+        let mut draft = self.draft.lock();
+        if !draft.named {
+            draft.action = action.into();
         }
     }
 

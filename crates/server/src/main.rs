@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod explanation;
 mod http;
+mod mcp;
 mod reports;
 mod telemetry;
 mod webhook;

@@ -106,6 +106,8 @@ pub(super) fn action_of<'a>(front_end: FrontEnd, method: &str, route: &'a str) -
     };
     match (front_end, route.strip_prefix("/api/")) {
         (FrontEnd::Api, Some(endpoint)) if !endpoint.is_empty() => named(&API, endpoint).unwrap_or(endpoint),
+        // The front end knows more once it has read the message.
+        (FrontEnd::Mcp, _) => "mcp-message",
         (FrontEnd::V1, _) => named(V1, &format!("{method} {route}")).unwrap_or(UNMATCHED),
         _ => UNMATCHED,
     }

@@ -13,6 +13,7 @@ mod cli_explain;
 mod cli_policy;
 mod demo;
 mod limits;
+mod mcp;
 mod notebook;
 mod operations;
 mod process;
