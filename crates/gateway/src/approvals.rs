@@ -102,6 +102,13 @@ impl Gateway {
         call.log.set_action("request-approval");
         call.log.set_reason(new.reason);
         check_reason(new.reason)?;
+        // Their principal is made of a token, which is gone by the time somebody decides.
+        if call.principal.application.is_some() {
+            return Err(Refused::new(
+                Code::ApprovalRequired,
+                "this needs an approval, which users of an application can't ask for: ask as a user of Ringfence",
+            ));
+        }
         if new.approvers.is_empty() {
             return Err(Refused::new(
                 Code::PolicyUnusable,
@@ -129,7 +136,7 @@ impl Gateway {
         let request = ApprovalRequest {
             org: principal.org.clone(),
             tenant: principal.tenant.clone(),
-            account: principal.user.clone(),
+            account: principal.account().clone(),
             requester: principal.user.clone(),
             presenter: principal.authenticated_user().clone(),
             principal: requester::remembered(principal)?,
@@ -306,7 +313,7 @@ fn own_tickets(principal: &Principal) -> ApprovalFilter {
     ApprovalFilter {
         org: Some(principal.org.clone()),
         tenant: Some(principal.tenant.clone()),
-        requester: Some((principal.user.clone(), principal.user.clone())),
+        requester: Some((principal.account().clone(), principal.user.clone())),
         ..ApprovalFilter::default()
     }
 }
@@ -326,7 +333,7 @@ fn asked_for(principal: &Principal, approval: &Approval) -> bool {
     let request = &approval.request;
     (&request.org, &request.tenant) == (&principal.org, &principal.tenant)
         && request.requester == principal.user
-        && request.account == principal.user
+        && request.account == *principal.account()
 }
 
 /// Whether the principal has a role for it, in its reach, and had no part in asking for it: not under its own name, and not
