@@ -102,6 +102,7 @@ impl Gateway {
         call.log.set_action("request-approval");
         call.log.set_reason(new.reason);
         check_reason(new.reason)?;
+        // Their principal is made of a token, which is gone by the time somebody decides.
         if call.principal.application.is_some() {
             return Err(Refused::new(
                 Code::NotPermitted,
