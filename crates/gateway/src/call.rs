@@ -14,6 +14,7 @@ use ringfence_store::audit::{AuditRecord, RowChange};
 use serde_json::Value;
 
 use crate::guarded::Told;
+use crate::queries::BudgetReport;
 use crate::refused::Code;
 use crate::{Refused, audit};
 
@@ -119,6 +120,7 @@ struct Draft {
     changes: Changes,
     inputs: Option<Value>,
     approval: Option<String>,
+    budget: Option<BudgetReport>,
 }
 
 /// An identified call: what every function of the gateway takes.
@@ -240,6 +242,16 @@ impl CallLog {
     /// Names the ticket of an approval.
     pub fn set_approval(&self, ticket: &str) {
         self.draft.lock().approval = Some(plain(ticket));
+    }
+
+    /// Which budgets the statement runs under, for the caller.
+    pub(crate) fn set_budget(&self, report: BudgetReport) {
+        self.draft.lock().budget = Some(report);
+    }
+
+    /// Which budgets the statement runs under; `None` where no policy's counts. Asked for before the record is written.
+    pub fn budget(&self) -> Option<BudgetReport> {
+        self.draft.lock().budget
     }
 
     /// Rows that went to the caller.

@@ -102,6 +102,8 @@ impl World {
             permissions: Permissions::default(),
             attributes: Arc::default(),
             acted_by: None,
+            application: None,
+            agent: None,
             standing: None,
         };
         let question = Question {

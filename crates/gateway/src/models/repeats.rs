@@ -57,6 +57,8 @@ impl<'r> Repeated<'r> {
         let place = &road.snapshot.policy.place.place;
         let parts = [
             principal.org.as_str(),
+            principal.tenant.as_str(),
+            principal.account().as_str(),
             principal.user.as_str(),
             principal.authenticated_user().as_str(),
             place,

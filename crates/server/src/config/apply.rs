@@ -138,10 +138,15 @@ impl Config {
             prepared_statements: self.pools.prepared_statements.get(),
             sqlite_directories: self.sqlite.directories.clone(),
             max_sqlite_value_bytes: memory(self.sqlite.max_value.bytes()),
-            egress: Egress {
-                allowed: rules(&self.connections.allowed_hosts),
-                denied: rules(&self.connections.denied_hosts),
-            },
+            egress: self.egress(),
+        }
+    }
+
+    /// Where connections of the gateway's may lead.
+    pub(crate) fn egress(&self) -> Egress {
+        Egress {
+            allowed: rules(&self.connections.allowed_hosts),
+            denied: rules(&self.connections.denied_hosts),
         }
     }
 }

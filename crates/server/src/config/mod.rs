@@ -48,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) mcp: Mcp,
     pub(crate) log: Log,
     pub(crate) telemetry: Telemetry,
+    pub(crate) approvals: Approvals,
 }
 
 /// The addresses that are listened on, and what one client may ask for.
@@ -364,6 +365,17 @@ pub(crate) struct Telemetry {
     /// Base URL of an OpenTelemetry collector that speaks OTLP over HTTP, such as `http://127.0.0.1:4318`. Traces go
     /// to `/v1/traces` below it. Not exported when absent.
     pub(crate) otlp_endpoint: Option<String>,
+}
+
+/// Operations that wait for an approval.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Approvals {
+    /// Where each change of a ticket is posted, signed: an http or https URL, whose host `connections.allowed_hosts` and
+    /// `connections.denied_hosts` permit. Nowhere when absent.
+    pub(crate) webhook_url: Option<String>,
+    /// What signs it, at least 16 characters. Better in the environment (`RINGFENCE_APPROVALS__WEBHOOK_SECRET`).
+    pub(crate) webhook_secret: Option<Secret>,
 }
 
 /// A default that is a count; zero of any of these would serve nobody.

@@ -17,6 +17,7 @@ use ringfence_policy::TraceId;
 use tracing::{Instrument, Span, field};
 
 use super::actions::{UNMATCHED, action_of};
+use super::budgets;
 use super::credentials::{acting, impersonated_user, named_agent, presented_key};
 use super::held::hold_until_sent;
 use super::limits::{Lateness, set_deadline};
@@ -158,8 +159,12 @@ pub(crate) async fn attend(State(state): State<AppState>, mut request: Request, 
     }
     let attendance = Attendance { state: &state, front_end, trace_id: &trace_id };
     let answer = attendance.answer_within_limits(request, next).instrument(span.clone()).await;
+    let budget = log.as_ref().and_then(|log| log.budget());
     let mut response = attendance.finish_record(log, answer).instrument(span.clone()).await;
     add_headers(response.headers_mut(), front_end, &trace_id);
+    if let Some(budget) = budget {
+        budgets::write(budget, response.headers_mut());
+    }
     span.record("http.status", response.status().as_u16());
     let took = started.elapsed();
     span.in_scope(|| tracing::info!(duration_ms = took.as_secs_f64() * 1000.0, "answered"));

@@ -4,6 +4,7 @@
 mod actions;
 mod admin;
 pub(crate) mod api;
+mod budgets;
 pub(crate) mod call;
 mod credentials;
 pub(crate) mod docs;

@@ -6,6 +6,7 @@ use ringfence_testkit::Postgres;
 use serde_json::{Value, json};
 
 use crate::process::{ADMIN_KEY, Answer, Server};
+use crate::tickets::plant;
 use crate::v1_client::{V1, read, segment};
 use crate::world::{World, connect, key_of, make_database};
 
@@ -76,6 +77,8 @@ struct Scene {
     /// Of fruit-admin, under a policy.
     guarded: String,
     query: String,
+    /// Of banana-user, for fruit-admin to decide.
+    tickets: Vec<String>,
 }
 
 impl Scene {
@@ -102,7 +105,11 @@ impl Scene {
         let writes = json!({"create": "allow", "update": "allow", "delete": "allow"});
         let model = json!({"table": "public.movies", "write_policy": writes});
         v1.expect(&fruit_admin, "PUT", &path, json!({"models": {"Movie": model}}), 201).await;
-        Self { world, rock_admin, fruit_admin, connection, guarded, query }
+        let mut tickets = Vec::new();
+        for _ in 0..4 {
+            tickets.push(plant(server, &connection).await);
+        }
+        Self { world, rock_admin, fruit_admin, connection, guarded, query, tickets }
     }
 
     fn key(&self, who: &str) -> &str {
@@ -129,6 +136,9 @@ impl Scene {
             .replace("$guarded", &segment(&self.guarded))
             .replace("$theirs", &segment(&self.connection))
             .replace("$missing", &segment(&nowhere));
+        let path = (0..)
+            .zip(&self.tickets)
+            .fold(path, |path, (number, ticket)| path.replace(&format!("$ticket{number}"), ticket));
         let tool = path.strip_prefix("/mcp/").filter(|_| method == "TOOL");
         let (method, sent) = if tool.is_some() { ("POST", "/mcp") } else { (method, path.as_str()) };
         let mut request = v1.request(self.key(who), method, &sent.replace("$query", &self.query));

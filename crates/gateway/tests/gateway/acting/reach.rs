@@ -113,7 +113,8 @@ async fn the_account_is_the_applications_own() {
     assert_eq!(code(gateway.delete_access_keys(&call, &["first".to_owned()]).await), Code::NotPermitted);
     assert_eq!(code(gateway.list_signing_keys(&call, None).await), Code::NotPermitted);
     assert_eq!(code(gateway.update_user_config(&call, &attributes("{}"), &[]).await), Code::NotPermitted);
-    assert_eq!(code(gateway.edit_connections(&call, ConnectionEdits::default()).await), Code::NotPermitted);
+    let edits = ConnectionEdits { default: Some(portal.key.clone()), ..ConnectionEdits::default() };
+    assert_eq!(code(gateway.edit_connections(&call, edits).await), Code::NotPermitted);
     assert_eq!(code(gateway.refresh_connection(&call, &portal.key).await), Code::NotPermitted);
     let target = Target::default();
     let set =
