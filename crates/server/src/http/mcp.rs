@@ -99,7 +99,9 @@ impl Door {
         // INVARIANT: every request says by its key who sends it, and nothing else does. Held by the test
         // `every_request_is_authenticated`.
         let call = identify(parts, app).await?;
+        let session = self.session(app, parts, &call)?;
         if parts.method != Method::POST {
+            let call = app.gateway.as_agent(call, session.as_deref())?;
             let message = "messages are sent with POST: there is nothing to listen to, and no session to end";
             let problem = Problem::from(Refused::new(Code::MethodNotAllowed, message));
             let allow = [(header::ALLOW, HeaderValue::from_static("POST"))];
@@ -108,11 +110,10 @@ impl Door {
         let body = read_body(&parts.headers, body, &app.settings).await?;
         // What is no message is answered by the front end, in the protocol's own words.
         let message: Option<Message> = serde_json::from_slice(&body).ok();
-        let session = self.session(app, parts, &call)?;
         let agent = message.as_ref().and_then(agent_of).or(session);
         let begins = message.as_ref().is_some_and(|message| message.method == "initialize");
         let name = begins.then(|| app.gateway.name_session(&call, agent.as_deref().unwrap_or_default()));
-        let call = app.gateway.as_agent(call, agent.as_deref().filter(|name| !name.is_empty()))?;
+        let call = app.gateway.as_agent(call, agent.as_deref())?;
         let visit = Visit { call: Arc::new(call), span: Span::current() };
         parts.extensions.insert(visit);
         let mut inner = Request::new(Body::from(body));
@@ -158,7 +159,8 @@ impl Door {
         if names.next().is_some() {
             return Err(Refused::invalid("more than one Mcp-Session-Id: send one"));
         }
-        app.gateway.agent_of_session(call, name.to_str().unwrap_or_default()).map(Some)
+        let agent = app.gateway.agent_of_session(call, name.to_str().unwrap_or_default())?;
+        Ok(Some(agent).filter(|agent| !agent.is_empty()))
     }
 
     /// Tells a client without a valid key where it learns how to get one (RFC 9728, 5.1).

@@ -248,15 +248,14 @@ mod tests {
         };
         let call = json!({"method": "tools/call", "params": {"name": "query"}});
         let earlier = headers_of(&call, known());
-        assert_eq!(
-            (earlier.get(SESSION_ID).unwrap(), earlier.get(PROTOCOL_VERSION).unwrap()),
-            ("s", "2025-06-18")
-        );
+        assert_eq!(earlier.get(SESSION_ID).unwrap(), "s");
+        assert_eq!(earlier.get(PROTOCOL_VERSION).unwrap(), "2025-06-18");
         assert_eq!(earlier.get(METHOD), None);
         let mut call = call;
         call["params"]["_meta"] = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"});
         let later = headers_of(&call, Known::default());
-        assert_eq!((later.get(METHOD).unwrap(), later.get(NAME).unwrap()), ("tools/call", "query"));
+        assert_eq!(later.get(METHOD).unwrap(), "tools/call");
+        assert_eq!(later.get(NAME).unwrap(), "query");
         assert_eq!(later.get(PROTOCOL_VERSION).unwrap(), "2026-07-28");
         assert_eq!(later.get(SESSION_ID), None);
     }
