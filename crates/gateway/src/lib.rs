@@ -24,6 +24,7 @@ pub mod models;
 pub mod organizations;
 pub mod parameters;
 pub mod policies;
+pub mod prove;
 pub mod queries;
 pub mod refused;
 pub mod tenants;

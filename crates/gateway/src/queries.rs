@@ -36,7 +36,7 @@ pub(crate) use options::options as run_options;
 pub(crate) use revoked::start;
 pub(crate) use running::{Permit, RunningQueries, stop_all};
 pub use stream::StreamedQuery;
-pub(crate) use trial::{Trial, Trials};
+pub(crate) use trial::{Changed, Trial, Trials, quoted};
 
 use crate::{Call, Gateway, Refused};
 

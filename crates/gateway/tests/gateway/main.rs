@@ -5,5 +5,6 @@ mod sources;
 mod identity;
 mod connections;
 mod indexing;
+mod prove;
 mod queries;
 mod guarded;
