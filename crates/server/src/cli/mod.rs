@@ -16,6 +16,7 @@ mod operator;
 mod options;
 mod policy;
 mod program;
+mod prove;
 mod serve;
 mod terminal;
 
@@ -47,6 +48,7 @@ enum Command {
     Config(config::ConfigCommand),
     Admin(admin::Admin),
     Policy(policy::PolicyCommand),
+    Prove(prove::Prove),
     Doctor(doctor::Doctor),
     Explain(explain::Explain),
     Why(explain::Why),
@@ -63,6 +65,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(command) => command.run(),
         Command::Admin(command) => command.run(),
         Command::Policy(command) => command.run(),
+        Command::Prove(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Why(command) => command.run(),

@@ -10,6 +10,7 @@ mod census;
 mod cli;
 mod cli_explain;
 mod cli_policy;
+mod cli_prove;
 mod demo;
 mod limits;
 mod notebook;
