@@ -8,7 +8,7 @@ use crate::setup;
 use crate::steps::{Outcome, Steps, passed};
 
 /// Python suites: the name in the table, and the file.
-const PYTHON_SUITES: [(&str, &str); 17] = [
+const PYTHON_SUITES: [(&str, &str); 20] = [
     ("notebook", "test_notebook.py"),
     ("SDK: queries", "test_sdk_queries.py"),
     ("SDK: catalogs", "test_sdk_catalog.py"),
@@ -16,7 +16,10 @@ const PYTHON_SUITES: [(&str, &str); 17] = [
     ("SDK: access rules", "test_sdk_access_rules.py"),
     ("SDK: MySQL", "test_sdk_mysql.py"),
     ("OpenAPI", "test_openapi.py"),
+    ("MCP", "test_mcp.py"),
     ("models: document 001", "models/test_document.py"),
+    ("models: requests", "models/test_requests.py"),
+    ("models: isolation", "models/test_isolation.py"),
     ("crash", "test_crash.py"),
     ("guard corpus: harness", "guard_corpus/test_harness.py"),
     ("guard corpus", "guard_corpus/test_guard_corpus.py"),

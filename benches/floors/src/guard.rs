@@ -220,6 +220,8 @@ fn principal(tenant: u64) -> Result<Principal, String> {
         permissions: Permissions::default(),
         attributes: Arc::new(attributes),
         acted_by: None,
+        application: None,
+        agent: None,
         standing: None,
     })
 }

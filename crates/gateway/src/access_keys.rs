@@ -19,7 +19,7 @@ impl Gateway {
         call.log.set_object(name);
         call.needs(Permission::WriteAccessKey)?;
         let name = KeyName::new(name)?;
-        let user = &call.principal.user;
+        let user = call.own_account()?;
         let keys = self.shared.store.access_keys();
         let present = keys.list(user).await?;
         if present.len() >= MAX_KEYS && present.iter().all(|key| key.name != name) {
@@ -37,7 +37,7 @@ impl Gateway {
     pub async fn list_access_keys(&self, call: &Call) -> Result<Vec<AccessKey>, Refused> {
         call.log.set_action("list-access-keys");
         call.needs(Permission::WriteAccessKey)?;
-        Ok(self.shared.store.access_keys().list(&call.principal.user).await?)
+        Ok(self.shared.store.access_keys().list(call.own_account()?).await?)
     }
 
     /// Needs `write:access_key`. Unknown names are no error; answers how many went.
@@ -49,7 +49,7 @@ impl Gateway {
         let mut names: Vec<KeyName> = names.iter().filter_map(|name| KeyName::new(name).ok()).collect();
         names.sort_unstable();
         names.dedup();
-        let user = &call.principal.user;
+        let user = call.own_account()?;
         let keys = self.shared.store.access_keys();
         // Only those that exist go to the store, so that endless lists of names end here.
         let mut present: Vec<KeyName> = keys.list(user).await?.into_iter().map(|key| key.name).collect();

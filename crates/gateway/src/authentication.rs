@@ -14,6 +14,7 @@ use ringfence_store::access_keys::KeyHash;
 use ringfence_store::users::Account;
 use ringfence_store::{Store, StoreError};
 
+use crate::acting::{Acting, agent, both_at_once};
 use crate::versions::Versions;
 use crate::{Call, CallLog, Code, Gateway, GatewayConfig, Refused};
 
@@ -21,6 +22,19 @@ use crate::{Call, CallLog, Code, Gateway, GatewayConfig, Refused};
 const TRUST: Duration = Duration::from_mins(1);
 /// How often a reading that was overtaken by a change is begun again before one is made without the cache.
 const ATTEMPTS: usize = 3;
+
+/// What a request says of who asks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Credentials<'a> {
+    /// The access key.
+    pub access_key: Option<&'a str>,
+    /// The user whose place an administrator steps into.
+    pub impersonate: Option<&'a str>,
+    /// The user of its own that an application acts for.
+    pub acting: Option<Acting<'a>>,
+    /// The agent that the caller says it is.
+    pub agent: Option<&'a str>,
+}
 
 impl Gateway {
     /// Resolves an access key to a principal, and steps into another user's place when `impersonate` names one. All
@@ -31,6 +45,12 @@ impl Gateway {
         access_key: Option<&str>,
         impersonate: Option<&str>,
     ) -> Result<Call, Refused> {
+        self.identify(log, Credentials { access_key, impersonate, ..Credentials::default() }).await
+    }
+
+    /// The same for all that a request may say of who asks.
+    pub async fn identify(&self, log: &Arc<CallLog>, credentials: Credentials<'_>) -> Result<Call, Refused> {
+        let Credentials { access_key, impersonate, acting, agent } = credentials;
         // A call that could leave no record is not begun.
         self.shared.audit.has_room().await?;
         let Some(access_key) = access_key.filter(|key| !key.is_empty()) else {
@@ -48,15 +68,18 @@ impl Gateway {
         if !caller.may(Permission::UsageApi) {
             return Err(Refused::lacks(Permission::UsageApi));
         }
-        let principal = match impersonate {
-            None => caller,
-            Some(target) => {
+        let principal = match (impersonate, acting) {
+            (None, None) => caller,
+            (Some(_), Some(_)) => return Err(both_at_once()),
+            (Some(target), None) => {
                 log.set_object(target);
-                let acting = Arc::new(self.step_into(&caller, target).await?);
-                log.set_principal(&acting);
-                acting
+                Arc::new(self.step_into(&caller, target).await?)
             }
+            // Boxed, as what happens seldom and is large.
+            (None, Some(acting)) => Box::pin(self.speak_for(&caller, acting)).await?,
         };
+        let principal = agent::claimed(principal, agent)?;
+        log.set_principal(&principal);
         Ok(Call { principal, log: log.clone() })
     }
 
@@ -220,7 +243,12 @@ impl PrincipalCache {
             return Err(unknown);
         }
         // Of its own for each key: what runs under one must end with that one.
-        let standing = Standing { key: hash.0, presented: [version, user.version], acting: user.version };
+        let standing = Standing {
+            key: hash.0,
+            presented: [version, user.version],
+            acting: user.version,
+            signed_by: None,
+        };
         let principal = Principal { standing: Some(standing), ..Principal::clone(&user.principal) };
         let user = UserCopy { principal: Arc::new(principal), version: user.version };
         Ok(KeyCopy { user, version })
@@ -258,6 +286,8 @@ fn principal_of(account: Account) -> Principal {
         data_roles: user.data_roles.into(),
         attributes: Arc::new(attributes),
         acted_by: None,
+        application: None,
+        agent: None,
         standing: None,
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use ringfence_policy::{ConnectionKey, OrgId, Permission, Principal, QueryId, TraceId};
+use ringfence_policy::{ConnectionKey, OrgId, Permission, Principal, QueryId, TraceId, UserId};
 use ringfence_store::audit::{AuditRecord, RowChange};
 use serde_json::Value;
 
@@ -19,6 +19,7 @@ use crate::{Refused, audit};
 
 use changes::Changes;
 pub use inputs::Sanitiser;
+pub(crate) use inputs::type_of;
 
 /// Longest text of a caller that an audit record repeats, in bytes: as long as the longest connection key.
 const LONGEST_TEXT: usize = 1020;
@@ -31,7 +32,11 @@ const MOST_TABLES: usize = 256;
 pub enum Door {
     Api,
     V1,
+    /// The one for agents: what it lets through is narrower, see `agents`.
+    Mcp,
     Cli,
+    /// None: the gateway does it by itself, when its time has come.
+    Own,
 }
 
 impl Door {
@@ -40,7 +45,9 @@ impl Door {
         match self {
             Self::Api => "api",
             Self::V1 => "v1",
+            Self::Mcp => "mcp",
             Self::Cli => "cli",
+            Self::Own => "gateway",
         }
     }
 }
@@ -152,6 +159,14 @@ impl CallLog {
         let mut draft = self.draft.lock();
         if !draft.named {
             (draft.action, draft.named) = (action.into(), true);
+        }
+    }
+
+    /// Names what is being asked for, until the gateway knows better.
+    pub fn expect_action(&self, action: &'static str) {
+        let mut draft = self.draft.lock();
+        if !draft.named {
+            draft.action = action.into();
         }
     }
 
@@ -284,6 +299,7 @@ impl CallLog {
             },
             bypasses: draft.bypasses,
             reason: draft.reason,
+            agent: principal.and_then(|principal| principal.agent.as_ref()).map(|agent| plain(agent.label())),
         }
     }
 }
@@ -318,6 +334,18 @@ impl Call {
     /// Refuses a principal without the permission.
     pub fn needs(&self, permission: Permission) -> Result<(), Refused> {
         if self.principal.may(permission) { Ok(()) } else { Err(Refused::lacks(permission)) }
+    }
+
+    /// The caller's own account, for what is kept in it. The users that an application acts for have none: the account that
+    /// they use is the application's, and not theirs to change.
+    pub(crate) fn own_account(&self) -> Result<&UserId, Refused> {
+        if self.principal.application.is_some() {
+            return Err(Refused::new(
+                Code::NotPermitted,
+                "the users of an application have no account here: ask as the application itself",
+            ));
+        }
+        Ok(&self.principal.user)
     }
 
     /// Whether what belongs to that organization is within the caller's sight. Everything else is answered like what

@@ -20,6 +20,7 @@ pub(crate) use cache::ConnectionCache;
 pub(crate) use checks::has_nul;
 pub(crate) use probes::Probes;
 
+use crate::agents;
 use crate::catalog::fold_name;
 use crate::indexing::Wish;
 use crate::{Call, Code, Gateway, Refused};
@@ -96,7 +97,7 @@ impl Gateway {
     /// The acting user's connections in the order of adding.
     pub async fn list_connections(&self, call: &Call) -> Result<ConnectionList, Refused> {
         call.log().set_action("list-connections");
-        let user = &call.principal().user;
+        let user = call.principal().account();
         let connections = self.shared.store.connections().list(user).await?;
         let default = self.shared.store.connections().default_key(user).await?;
         let mut ids: Vec<_> = connections.iter().map(|connection| connection.source).collect();
@@ -159,12 +160,14 @@ impl Gateway {
         Ok(())
     }
 
-    /// The acting user's connection of that key: the one place where a scope is resolved. The answer is the same
+    /// The acting user's connection of that key, or the application's that acts for its user: the one place where a scope is resolved. The answer is the same
     /// whether nobody has such a connection or somebody else has.
     pub(crate) async fn connection_of(&self, call: &Call, key: &str) -> Result<Connection, Refused> {
         let key = scope(call, key)?;
-        let found = self.shared.store.connections().get(&call.principal().user, &key).await?;
-        found.ok_or_else(|| Refused::not_found("connection"))
+        let found = self.shared.store.connections().get(call.principal().account(), &key).await?;
+        let found = found.filter(|connection| agents::may_see(call, connection));
+        let found = found.ok_or_else(|| Refused::not_found("connection"))?;
+        Ok(agents::narrowed(call, &found).unwrap_or(found))
     }
 
     /// The same from a copy, for running queries: whether the credentials are proven is not to be read from it.
@@ -174,9 +177,11 @@ impl Gateway {
         key: &str,
     ) -> Result<Arc<Connection>, Refused> {
         let key = scope(call, key)?;
-        let user = &call.principal().user;
+        let user = call.principal().account();
         let found = self.shared.connections.get(&self.shared.store, user, &key).await?;
-        found.ok_or_else(|| Refused::not_found("connection"))
+        let found = found.filter(|connection| agents::may_see(call, connection));
+        let found = found.ok_or_else(|| Refused::not_found("connection"))?;
+        Ok(agents::narrowed(call, &found).map_or(found, Arc::new))
     }
 
     async fn view_connection(

@@ -50,7 +50,7 @@ impl Gateway {
         may_govern(call)?;
         let connections = match key {
             Some(key) => vec![self.connection_of(call, key).await?],
-            None => self.shared.store.connections().list(&call.principal().user).await?,
+            None => self.shared.store.connections().list(call.principal().account()).await?,
         };
         let mut exams = Vec::with_capacity(connections.len());
         for connection in &connections {

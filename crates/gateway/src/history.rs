@@ -119,7 +119,7 @@ async fn write_behind(
             let _ = done.send(());
         }
         since_pruning += entries.len();
-        grown.extend(entries.into_iter().map(|entry| (entry.user, entry.connection)));
+        grown.extend(entries.into_iter().map(|entry| (entry.owner.account, entry.connection)));
         if since_pruning >= PRUNE_EVERY {
             prune(&store, grown.drain()).await;
             since_pruning = 0;
@@ -186,10 +186,15 @@ impl Gateway {
         call.log.set_action("get-history");
         let connection = self.own_connection(call, key).await?;
         self.shared.history.flush().await;
-        let user = &call.principal.user;
-        let likes = self.shared.store.likes().visible_to(&call.principal, &connection).await?;
-        let favourites: HashSet<String> =
-            likes.into_iter().filter(|like| like.owner == *user).map(|like| like.uuid).collect();
+        let owner = &call.principal.identity();
+        let favourites: HashSet<String> = match call.own_account() {
+            // Likes are kept in accounts.
+            Err(_) => HashSet::new(),
+            Ok(user) => {
+                let likes = self.shared.store.likes().visible_to(&call.principal, &connection).await?;
+                likes.into_iter().filter(|like| like.owner == *user).map(|like| like.uuid).collect()
+            }
+        };
         let limit = lookup.limit.min(MAX_LIMIT);
         let Ok(id) = given(lookup.id.as_deref()).map(QueryId::new).transpose() else {
             // What can't be an id is the id of no query.
@@ -199,14 +204,14 @@ impl Gateway {
         let page = HistoryPage { limit, offset: lookup.offset, newest_first: lookup.newest_first, id };
         let history = self.shared.store.history();
         let Some(wanted) = lookup.liked else {
-            return Ok(history.list(user, &connection, &page).await?.into_iter().map(item).collect());
+            return Ok(history.list(owner, &connection, &page).await?.into_iter().map(item).collect());
         };
         // Likes are filtered here, so the page is cut here too.
         let (mut found, mut offset) = (Vec::new(), 0);
         let enough = lookup.offset.saturating_add(limit) as usize;
         while found.len() < enough && offset < MAX_SCANNED {
             let page = HistoryPage { limit: MAX_LIMIT, offset, ..page.clone() };
-            let entries = history.list(user, &connection, &page).await?;
+            let entries = history.list(owner, &connection, &page).await?;
             let last = entries.len() < MAX_LIMIT as usize;
             found.extend(entries.into_iter().map(item).filter(|item| item.liked == wanted));
             if last {

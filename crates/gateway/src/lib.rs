@@ -5,7 +5,10 @@
 
 pub mod access_keys;
 pub mod access_rules;
+pub mod acting;
+pub mod agents;
 pub mod annotations;
+pub mod approvals;
 pub mod audit;
 pub mod authentication;
 pub mod bootstrap;
@@ -27,7 +30,10 @@ pub mod policies;
 pub mod prove;
 pub mod queries;
 pub mod refused;
+mod retention;
+pub mod signing_keys;
 pub mod tenants;
+pub mod trail;
 pub mod user_config;
 pub mod users;
 
@@ -43,6 +49,8 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
+pub use acting::{Acting, ActingConfig, PlainPrincipal};
+pub use authentication::Credentials;
 pub use bootstrap::{AdminAccount, Bootstrap};
 pub use call::{Call, CallLog, Decision, Door, Sanitiser};
 pub use refused::{Code, Refused};
@@ -64,6 +72,8 @@ pub struct GatewayConfig {
     pub admin: AdminAccount,
     pub audit: AuditMode,
     pub audit_queue: usize,
+    /// How long records are kept; `None` for ever.
+    pub audit_retention: Option<Duration>,
     /// Default and upper limit of a statement's time.
     pub query_timeout: Duration,
     pub max_query_timeout: Duration,
@@ -81,6 +91,7 @@ pub struct GatewayConfig {
     pub principal_cache: u64,
     /// Names this node in leases.
     pub node: String,
+    pub acting: ActingConfig,
 }
 
 impl GatewayConfig {
@@ -108,12 +119,14 @@ struct Shared {
     engine: Engine,
     audit: audit::Writer,
     principals: authentication::PrincipalCache,
+    acting: acting::ActingCache,
     indexer: indexing::Indexer,
     connections: connections::ConnectionCache,
     probes: connections::Probes,
     catalogs: catalog::CatalogCache,
     policies: policies::PolicyCache,
     rules: access_rules::RuleCache,
+    approvals: approvals::Desk,
     snapshots: guarded::SnapshotCache,
     plans: guarded::PlanCache,
     attributes: guarded::AttributeCache,
@@ -152,6 +165,16 @@ impl Gateway {
         store: Store,
         engine: Engine,
     ) -> Result<(Self, Bootstrap), Refused> {
+        Self::open_with(config, store, engine, Arc::new(models::ModelOperations)).await
+    }
+
+    /// The same with other operations that may wait for an approval.
+    pub async fn open_with(
+        config: GatewayConfig,
+        store: Store,
+        engine: Engine,
+        operations: Arc<dyn approvals::Operations>,
+    ) -> Result<(Self, Bootstrap), Refused> {
         // Listening begins before anything is copied, so that no change falls in between.
         let news = store.subscribe();
         let made = bootstrap::bootstrap(&store, &config.admin).await?;
@@ -159,12 +182,14 @@ impl Gateway {
         let shared = Shared {
             audit: audit::Writer::start(store.clone(), config.audit, config.audit_queue),
             principals: authentication::PrincipalCache::new(&config),
+            acting: acting::ActingCache::new(&config),
             indexer: indexing::Indexer::new(&config),
             connections: connections::ConnectionCache::new(&config),
             probes: connections::Probes::default(),
             catalogs: catalog::CatalogCache::new(&config),
             policies: policies::PolicyCache::new(&config),
             rules: access_rules::RuleCache::new(&config),
+            approvals: approvals::Desk::new(operations),
             snapshots: guarded::SnapshotCache::new(),
             plans: guarded::PlanCache::new(),
             attributes: guarded::AttributeCache::new(),
@@ -183,6 +208,8 @@ impl Gateway {
         tokio::spawn(stopped.run_until_cancelled_owned(listen(news, Arc::downgrade(&gateway.shared))));
         indexing::start(&gateway);
         queries::start(&gateway);
+        approvals::start(&gateway);
+        retention::start(&gateway);
         Ok((gateway, made))
     }
 
@@ -221,7 +248,11 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
         match change {
             Change::User(user) => shared.forget_user(&user),
             Change::Key(key) => shared.forget_key(&key),
-            Change::Directory => shared.principals.forget_all(),
+            Change::Directory => {
+                shared.principals.forget_all();
+                // A tenant may have gone for whose users an application acts.
+                shared.running.suspect_everybody();
+            }
             Change::Source(source) => {
                 shared.connections.forget_source(source);
                 shared.catalogs.forget(source);

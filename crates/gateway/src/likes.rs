@@ -48,7 +48,7 @@ impl Gateway {
             None => None,
             Some(target) => Some(self.publication(call, &connection, target).await?),
         };
-        let user = &call.principal.user;
+        let user = call.own_account()?;
         let likes = self.shared.store.likes();
         let mut own = likes.visible_to(&call.principal, &connection).await?;
         own.retain(|like| like.owner == *user);
@@ -134,7 +134,7 @@ impl Gateway {
     ) -> Result<Option<HistoryEntry>, Refused> {
         self.shared.history.flush().await;
         let page = HistoryPage { limit: 1, offset: 0, newest_first: true, id: Some(id) };
-        let found = self.shared.store.history().list(&call.principal.user, connection, &page).await?;
+        let found = self.shared.store.history().list(&call.principal.identity(), connection, &page).await?;
         Ok(found.into_iter().next())
     }
 

@@ -4,18 +4,22 @@
 //! second place where access is decided. Reading order: [`road`] is what a request walks on, [`describe`], [`read`] and
 //! [`change`] what it asks for, [`rows`] its answer, [`cursor`] how a page goes on.
 
+mod approval;
 mod change;
 mod cursor;
 mod describe;
 mod inputs;
 mod read;
+mod repeats;
 mod road;
 mod rows;
 
+pub use approval::ModelOperations;
 pub use change::{Change, Changed, OperationResult};
 pub use read::{AggregateAnswer, Page};
-pub use ringfence_semantic::description::ModelDescription;
+pub use ringfence_semantic::description::{FieldDescription, ModelDescription};
 pub use ringfence_semantic::request::{Aggregate, Include, Operation, Query};
+pub use ringfence_semantic::value::FieldType;
 pub use rows::{Cell, Row};
 
 use ringfence_policy::Denial;

@@ -72,7 +72,8 @@ impl Gateway {
         let connection = self.own_connection(call, key).await?;
         let who = &call.principal;
         let parameters = self.shared.store.parameters();
-        let mut settings = parameters.applicable(&who.org, &who.tenant, &who.user, Some(&connection)).await?;
+        let mut settings =
+            parameters.applicable(&who.org, &who.tenant, who.account(), Some(&connection)).await?;
         // Widest first, so that a tighter one replaces it.
         settings.sort_by_key(|setting| tightness(&setting.target));
         let mut views: BTreeMap<String, ParameterView> = PARAMETERS
@@ -103,6 +104,7 @@ impl Gateway {
     ) -> Result<(), Refused> {
         call.log.set_action("update-parameter");
         call.log.set_object(name);
+        call.own_account()?;
         self.own_connection(call, key).await?;
         let parameter = parameter_named(name)?;
         let value = parameter.choice(&value)?.json();
@@ -121,6 +123,7 @@ impl Gateway {
     ) -> Result<(), Refused> {
         call.log.set_action("delete-parameter");
         call.log.set_object(name);
+        call.own_account()?;
         self.own_connection(call, key).await?;
         let parameter = parameter_named(name)?;
         let target = self.parameter_target(call, target).await?;

@@ -149,7 +149,7 @@ impl Gateway {
         let permit = self.enter(call).await?;
         let admitted = self.admit(call, key, request).await?;
         let id = crate::call::new_query_id();
-        self.remember(&id, &admitted, request);
+        self.remember(call, &id, &admitted, request);
         self.within_cost(call, &admitted, &permit).await?;
         let result = self.execute(&admitted, request, &permit).await;
         let result = result.inspect_err(|refused| admitted.note(call, refused))?;

@@ -9,6 +9,7 @@ pub enum Code {
     // The caller can mend these.
     AuthenticationRequired,
     KeyUnknown,
+    InvalidPrincipalToken,
     NotPermitted,
     ImpersonationDenied,
     InvalidRequest,
@@ -33,6 +34,7 @@ pub enum Code {
     FieldNotAllowed,
     RelationNotAllowed,
     CursorInvalid,
+    IdempotencyKeyReused,
     RelationUnknown,
     ColumnUnknown,
     TenantScopeRequired,
@@ -112,6 +114,13 @@ const fn row(
 pub const ROWS: &[CodeRow] = &[
     row(Code::AuthenticationRequired, "AUTHENTICATION_REQUIRED", 401, "28000", "Credentials are missing"),
     row(Code::KeyUnknown, "KEY_UNKNOWN", 401, "28000", "The access key is not valid"),
+    row(
+        Code::InvalidPrincipalToken,
+        "INVALID_PRINCIPAL_TOKEN",
+        401,
+        "28000",
+        "The user to act for is not accepted",
+    ),
     row(Code::NotPermitted, "NOT_PERMITTED", 403, "42501", "Not permitted"),
     row(Code::ImpersonationDenied, "IMPERSONATION_DENIED", 403, "42501", "Impersonation denied"),
     row(Code::InvalidRequest, "INVALID_REQUEST", 400, "22023", "The request is not valid"),
@@ -136,6 +145,13 @@ pub const ROWS: &[CodeRow] = &[
     row(Code::FieldNotAllowed, "FIELD_NOT_ALLOWED", 422, "42703", "There is no such field for you"),
     row(Code::RelationNotAllowed, "RELATION_NOT_ALLOWED", 422, "42703", "There is no such relation for you"),
     row(Code::CursorInvalid, "CURSOR_INVALID", 400, "34000", "The cursor is not of this request"),
+    row(
+        Code::IdempotencyKeyReused,
+        "IDEMPOTENCY_KEY_REUSED",
+        422,
+        "22023",
+        "The idempotency key is another request's",
+    ),
     row(Code::RelationUnknown, "RELATION_UNKNOWN", 422, "42P01", "There is no such relation for you"),
     row(Code::ColumnUnknown, "COLUMN_UNKNOWN", 422, "42703", "There is no such column for you"),
     row(Code::TenantScopeRequired, "TENANT_SCOPE_REQUIRED", 403, "42501", "An attribute of yours is missing"),

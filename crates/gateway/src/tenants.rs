@@ -62,7 +62,11 @@ impl Gateway {
         call.log.set_object(id);
         call.needs(Permission::WriteTenant)?;
         let tenant = self.visible_tenant(call, &TenantId::new(id)?).await?;
-        Ok(self.shared.store.tenants().delete(&tenant.id).await?)
+        let deleted = self.shared.store.tenants().delete(&tenant.id).await;
+        // Applications act for users of a tenant that are in no list of ours.
+        self.shared.principals.forget_all();
+        self.shared.running.suspect_everybody();
+        Ok(deleted?)
     }
 
     /// Needs `read:tenant`. Default: the caller's organization.

@@ -22,7 +22,7 @@ impl Gateway {
         deleted: &[String],
     ) -> Result<Attributes, Refused> {
         call.log.set_action("update-config");
-        let user = &call.principal.user;
+        let user = call.own_account()?;
         let config = self.shared.store.user_config();
         let mut after = config.update(user, &Attributes::new(), &[]).await?;
         // Only what is there goes to the store, so that endless lists of keys end here.

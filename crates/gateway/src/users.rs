@@ -143,7 +143,7 @@ impl Gateway {
     pub(crate) async fn manageable_user(&self, call: &Call, id: &UserId) -> Result<User, Refused> {
         let user = self.visible_user(call, id).await?;
         let lower = rank_of(&user.roles) <= call.principal.rank()
-            && permissions_of(&user.roles).is_subset_of(call.principal.permissions);
+            && permissions_of(&user.roles).on_ladder().is_subset_of(call.principal.permissions);
         if lower {
             Ok(user)
         } else {
@@ -190,8 +190,8 @@ fn grantable_roles(call: &Call, names: &[String]) -> Result<Vec<Role>, Refused> 
         let role: Role = name
             .parse()
             .map_err(|unknown: ringfence_policy::RoleUnknown| Refused::invalid(unknown.to_string()))?;
-        if role.rank() > call.principal.rank() || !role.permissions().is_subset_of(call.principal.permissions)
-        {
+        let permissions = role.permissions().on_ladder();
+        if role.rank() > call.principal.rank() || !permissions.is_subset_of(call.principal.permissions) {
             return Err(Refused::new(
                 Code::NotPermitted,
                 format!("the role {role} is above your own: grant one that you have, or a lower one"),

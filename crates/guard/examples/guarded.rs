@@ -41,6 +41,8 @@ fn main() {
                 permissions: Permissions::default(),
                 attributes: std::sync::Arc::new(attributes),
                 acted_by: None,
+                application: None,
+                agent: None,
                 standing: None,
             };
             let view = view(Question {

@@ -258,6 +258,12 @@ pub(crate) fn values_of(principal: &Principal, path: &PrincipalPath) -> Values {
         PrincipalPath::OrgId => return text(principal.org.as_str()),
         PrincipalPath::TenantId => return text(principal.tenant.as_str()),
         PrincipalPath::UserId => return text(principal.user.as_str()),
+        PrincipalPath::Agent => {
+            return principal
+                .agent
+                .as_ref()
+                .map_or(Values::Missing, |agent| text(agent.as_policies_see_it()));
+        }
         PrincipalPath::Roles => {
             let names = role_names(principal).map(|name| Datum::Text(name.to_owned()));
             return Values::List(names.collect());

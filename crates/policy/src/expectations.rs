@@ -74,6 +74,8 @@ pub struct Person {
     /// `principal.attributes`: what variables of organization, tenant and user come to.
     #[serde(default)]
     pub attributes: Attributes,
+    /// `principal.agent`, as a signed token names it; `unverified` for one that nobody vouches for.
+    pub agent: Option<String>,
 }
 
 /// What should come of it; all that is given must hold.
@@ -155,7 +157,8 @@ pub fn expectations_schema() -> Value {
 
 impl<'de> Deserialize<'de> for Who {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let expected = "a user's id, or a mapping with `tenant`, `roles`, `data_roles`, `attributes`";
+        let expected =
+            "a user's id, or a mapping with `tenant`, `roles`, `data_roles`, `attributes`, `agent`";
         scalar_or_map(deserializer, expected, Self::User, |person| Self::Person(Box::new(person)))
     }
 }

@@ -159,6 +159,8 @@ pub enum PrincipalPath {
     Roles,
     /// Names of permissions.
     Permissions,
+    /// The agent that the request is made with.
+    Agent,
     /// `principal.attributes.a.b`.
     Attribute(Vec<String>),
     /// `{name}` in an access rule: the attribute of that name, or else what has the name by itself (`user_id`).
@@ -313,6 +315,7 @@ impl fmt::Display for PrincipalPath {
             Self::UserId => f.write_str("principal.user_id"),
             Self::Roles => f.write_str("principal.roles"),
             Self::Permissions => f.write_str("principal.permissions"),
+            Self::Agent => f.write_str("principal.agent"),
             Self::Attribute(parts) => write!(f, "principal.attributes.{}", parts.join(".")),
             Self::Variable(name) => write!(f, "{{{name}}}"),
         }

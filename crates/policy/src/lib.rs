@@ -52,7 +52,7 @@ mod walk;
 pub use access::{OpenAccess, RunMode};
 pub use applied::{Applied, applied};
 pub use catalog::{Catalog, Column, Constraint, Relation, RelationKind, Schema};
-pub use connection::{ConnectionKind, ConnectionSpec, KeyInvalid};
+pub use connection::{AgentTools, ConnectionKind, ConnectionSpec, KeyInvalid};
 pub use decide::{Question, decide, decide_with_reasons, view, view_like};
 pub use document::{Document, json_schema};
 pub use drift::{Drift, Footprint};
@@ -66,7 +66,7 @@ pub use id::{ConnectionKey, KeyName, NameInvalid, OrgId, QueryId, TenantId, Trac
 pub use intent::{Cast, Intent, intent_schema};
 pub use lint::{Warning, WarningCode, folded, names_a_secret, names_a_tenant};
 pub use policy::Policy;
-pub use principal::{Attributes, Principal, Standing};
+pub use principal::{Agent, Attributes, Identity, Principal, Standing};
 pub use problem::{PolicyInvalid, Problem};
 pub use reason::{Clause, Effect, Part, Reason, Subject, Verdict};
 pub use rls::{CompiledRls, Unsaid, UnsaidCode, compile_rls};

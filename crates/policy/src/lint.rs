@@ -33,11 +33,12 @@ pub enum WarningCode {
     RuleEmpty,
     BudgetNotHeld,
     OtherConnection,
+    AgentTrusted,
 }
 
 impl WarningCode {
     /// Every code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NameUnknown,
         Self::TypeChanged,
         Self::MaskImpossible,
@@ -50,6 +51,7 @@ impl WarningCode {
         Self::RuleEmpty,
         Self::BudgetNotHeld,
         Self::OtherConnection,
+        Self::AgentTrusted,
     ];
 
     /// As people and programs read it.
@@ -67,6 +69,7 @@ impl WarningCode {
             Self::RuleEmpty => "RULE_EMPTY",
             Self::BudgetNotHeld => "BUDGET_NOT_HELD",
             Self::OtherConnection => "OTHER_CONNECTION",
+            Self::AgentTrusted => "AGENT_TRUSTED",
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::expression::PrincipalPath;
 use crate::id::{OrgId, TenantId, UserId};
+use crate::parse::RESERVED_ATTRIBUTE;
 use crate::role::{Permission, Permissions, Role};
 
 /// Named values that policies may use: variables of the organization, the tenant and the user.
@@ -32,10 +33,56 @@ pub struct Principal {
     pub permissions: Permissions,
     /// Variables of organization, then tenant, then user; the narrower wins.
     pub attributes: Arc<Attributes>,
-    /// The administrator who acts for this user, when impersonating. Both names are recorded.
+    /// Who acts for this user: the administrator who impersonates them, or the application. Both names are recorded.
     pub acted_by: Option<UserId>,
+    /// The application whose user this is. Such a user has no account here: what a request needs beside its data
+    /// (connections, places, history) is the application's, and everything that is for accounts is for the application.
+    pub application: Option<UserId>,
+    /// The agent that the request is made with, if it says so.
+    pub agent: Option<Agent>,
     /// The access key behind the request; `None` for the operator, who needs none.
     pub standing: Option<Standing>,
+}
+
+/// The program, mostly a language model, that asks for a user.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Agent {
+    /// Named by what is trusted to name the user, too: a token that an application signed.
+    Vouched(String),
+    /// Named by whoever asks. Recorded as it is; policies see that it is an agent, never that it is a certain one.
+    Claimed(String),
+}
+
+impl Agent {
+    /// What policies see of an agent that nobody vouches for.
+    pub const UNVERIFIED: &'static str = "unverified";
+
+    /// The name as it was given.
+    pub fn label(&self) -> &str {
+        match self {
+            Self::Vouched(name) | Self::Claimed(name) => name,
+        }
+    }
+
+    /// The value of `principal.agent`.
+    // INVARIANT: what a caller says about itself is never the name that a policy asks for, so that nobody gets more by
+    // saying it. Held by the test `a_claimed_agent_is_no_certain_one`.
+    pub fn as_policies_see_it(&self) -> &str {
+        match self {
+            Self::Vouched(name) => name,
+            Self::Claimed(_) => Self::UNVERIFIED,
+        }
+    }
+}
+
+/// Whose something is: an account's, or one of the users that an application acts for. What one of them leaves behind
+/// (running queries, results, history) is nobody else's, also among the users of one application.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The account.
+    pub account: UserId,
+    /// The application's user, when `account` is an application that acts for one.
+    pub on_behalf_of: Option<(TenantId, UserId)>,
 }
 
 /// What a principal rests on, as it was when it was resolved: so that what still runs can be ended when it changes.
@@ -45,8 +92,10 @@ pub struct Standing {
     pub key: [u8; 32],
     /// Versions of the key and of who presented it, in the memory of the process that resolved them.
     pub presented: [u64; 2],
-    /// The version of the user as whom the request runs.
+    /// The version of the account that the request uses.
     pub acting: u64,
+    /// The key that an application signed its user's token with, as a digest; `None` without a token.
+    pub signed_by: Option<[u8; 32]>,
 }
 
 impl fmt::Debug for Standing {
@@ -62,8 +111,23 @@ impl Principal {
         self.permissions.contains(permission)
     }
 
-    /// The highest rung among the principal's roles; 0 without any.
+    /// The account that the request uses: the user's own, or the application's whose user this is.
+    pub fn account(&self) -> &UserId {
+        self.application.as_ref().unwrap_or(&self.user)
+    }
+
+    /// Whose it is what the request leaves behind.
+    pub fn identity(&self) -> Identity {
+        let on_behalf_of = self.application.is_some().then(|| (self.tenant.clone(), self.user.clone()));
+        Identity { account: self.account().clone(), on_behalf_of }
+    }
+
+    /// The highest rung among the principal's roles; 0 without any, and for a user of an application, whose roles are for
+    /// policies and rule over nothing.
     pub fn rank(&self) -> u8 {
+        if self.application.is_some() {
+            return 0;
+        }
         rank_of(&self.roles)
     }
 
@@ -77,6 +141,7 @@ impl Principal {
             PrincipalPath::OrgId => text(self.org.as_str()),
             PrincipalPath::TenantId => text(self.tenant.as_str()),
             PrincipalPath::UserId => text(self.user.as_str()),
+            PrincipalPath::Agent => self.agent.as_ref().and_then(|agent| text(agent.as_policies_see_it())),
             PrincipalPath::Roles => {
                 let product = self.roles.iter().map(|role| role.name());
                 names(&mut product.chain(self.data_roles.iter().map(String::as_str)))
@@ -109,6 +174,13 @@ impl Principal {
     pub fn authenticated_user(&self) -> &UserId {
         self.acted_by.as_ref().unwrap_or(&self.user)
     }
+}
+
+/// Whether an attribute of that name would stand for what the server itself says of the principal: an access rule's
+/// `{user_id}` means the attribute of that name where there is one.
+pub fn is_own_name(attribute: &str) -> bool {
+    let others = [RESERVED_ATTRIBUTE, "agent", "attributes", "metadata"];
+    PrincipalPath::built_in(attribute).is_some() || others.contains(&attribute)
 }
 
 /// The highest rung among the roles; 0 without any.
@@ -149,7 +221,8 @@ pub fn may_impersonate(caller: &Principal, target: &Principal) -> Result<(), Imp
     if caller.org != target.org && !caller.is_super_admin() {
         return Err(ImpersonationDenied::OtherOrganization);
     }
-    if !target.permissions.is_subset_of(caller.permissions) {
+    // Who steps into an application's place has no token of its, and so acts for none of its users.
+    if !target.permissions.on_ladder().is_subset_of(caller.permissions) {
         return Err(ImpersonationDenied::TargetMorePowerful);
     }
     Ok(())
@@ -170,6 +243,8 @@ mod tests {
             permissions: permissions_of(roles),
             attributes: Arc::default(),
             acted_by: None,
+            application: None,
+            agent: None,
             standing: None,
         }
     }
@@ -196,6 +271,31 @@ mod tests {
                 target.roles
             );
         }
+    }
+
+    #[test]
+    fn a_claimed_agent_is_no_certain_one() {
+        let mut asking = principal("a", &[Role::ApiUser]);
+        let seen = |principal: &Principal| principal.value(&PrincipalPath::Agent).map(Cow::into_owned);
+        assert_eq!(seen(&asking), None);
+        asking.agent = Some(Agent::Vouched("copilot".to_owned()));
+        assert_eq!(seen(&asking), Some(Value::from("copilot")));
+        asking.agent = Some(Agent::Claimed("copilot".to_owned()));
+        assert_eq!(seen(&asking), Some(Value::from(Agent::UNVERIFIED)));
+        assert_eq!(asking.agent.as_ref().map(Agent::label), Some("copilot"), "the record has the name");
+    }
+
+    #[test]
+    fn an_application_lends_its_account_and_mixes_up_none_of_its_users() {
+        let alone = principal("a", &[]);
+        assert_eq!(alone.account(), &alone.user);
+        assert_eq!(alone.identity().on_behalf_of, None);
+        let application = Some(UserId::new("portal").unwrap());
+        let acting = Principal { application: application.clone(), acted_by: application, ..alone.clone() };
+        assert_eq!(acting.account().as_str(), "portal");
+        assert_ne!(acting.identity(), alone.identity());
+        let elsewhere = Principal { tenant: TenantId::new("other").unwrap(), ..acting.clone() };
+        assert_ne!(acting.identity(), elsewhere.identity());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! withheld: the role then gets less than the policy gives, never more. Only reading is compiled.
 //!
 //! The principal's values come from settings of the session: `ringfence.org_id`, `ringfence.tenant_id`, `ringfence.user_id`
-//! as text, `ringfence.roles` (product roles and data roles), `ringfence.permissions` and `ringfence.attributes` as JSON.
+//! and `ringfence.agent` as text, `ringfence.roles` (product roles and data roles), `ringfence.permissions` and `ringfence.attributes` as JSON.
 //! [`rows`] writes the predicates, [`mod@print`] the expressions in them.
 
 mod print;

@@ -1,4 +1,4 @@
-//! The role ladder and the 22 permissions.
+//! The role ladder, the roles beside it, and the permissions.
 
 use std::fmt;
 use std::str::FromStr;
@@ -32,11 +32,13 @@ pub enum Permission {
     UsageImpersonation,
     ReadUsageReport,
     WriteOrg,
+    ActPrincipals,
+    ActTenants,
 }
 
 impl Permission {
-    /// Every permission, in the order in which the ladder adds them.
-    pub const ALL: [Self; 22] = [
+    /// Every permission, in the order in which the ladder adds them; then those that no rung of it has.
+    pub const ALL: [Self; 24] = [
         Self::ReadDatabases,
         Self::ReadSemanticContext,
         Self::ReadLikedQueries,
@@ -59,6 +61,8 @@ impl Permission {
         Self::UsageImpersonation,
         Self::ReadUsageReport,
         Self::WriteOrg,
+        Self::ActPrincipals,
+        Self::ActTenants,
     ];
 
     /// The name that clients see, such as `write:databases`.
@@ -86,6 +90,8 @@ impl Permission {
             Self::UsageImpersonation => "usage:impersonation",
             Self::ReadUsageReport => "read:usage-report",
             Self::WriteOrg => "write:org",
+            Self::ActPrincipals => "act:principals",
+            Self::ActTenants => "act:tenants",
         }
     }
 
@@ -120,6 +126,19 @@ impl Permissions {
         self.0 & !other.0 == 0
     }
 
+    /// The set without what no rung of the ladder has: what somebody is compared by who rules over others. An administrator
+    /// who may not act for an application's users still makes the application, and removes it.
+    #[must_use]
+    pub fn on_ladder(self) -> Self {
+        Self(self.0 & !Self::of(&[Permission::ActPrincipals, Permission::ActTenants]).0)
+    }
+
+    /// What both sets have.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Both sets together.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
@@ -133,6 +152,8 @@ impl Permissions {
 }
 
 /// A product role. Each has every permission of the one below it; `TrialApiUser` is a side branch of the lowest rung.
+/// Three stand beside the ladder: `Auditor` reads the audit log of its organization and no data, and the two for
+/// applications are given on top of a rung, and are no rung themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 #[expect(missing_docs, reason = "each variant says its name; `name` has the spelling clients see")]
@@ -144,11 +165,14 @@ pub enum Role {
     AdminUser,
     OrgAdminUser,
     SuperAdminUser,
+    Auditor,
+    ActingApplication,
+    OrgActingApplication,
 }
 
 impl Role {
-    /// Every role, lowest first.
-    pub const ALL: [Self; 7] = [
+    /// Every role: the ladder, lowest first, and then what stands beside it.
+    pub const ALL: [Self; 10] = [
         Self::TrialUser,
         Self::TrialApiUser,
         Self::User,
@@ -156,6 +180,9 @@ impl Role {
         Self::AdminUser,
         Self::OrgAdminUser,
         Self::SuperAdminUser,
+        Self::Auditor,
+        Self::ActingApplication,
+        Self::OrgActingApplication,
     ];
 
     /// The role's name, such as `api-user`.
@@ -168,15 +195,19 @@ impl Role {
             Self::AdminUser => "admin-user",
             Self::OrgAdminUser => "org-admin-user",
             Self::SuperAdminUser => "super-admin-user",
+            Self::Auditor => "auditor",
+            Self::ActingApplication => "acting-application",
+            Self::OrgActingApplication => "org-acting-application",
         }
     }
 
     /// The rung of the ladder; nobody grants a role of a higher rung than their own highest.
     pub const fn rank(self) -> u8 {
         match self {
+            Self::ActingApplication | Self::OrgActingApplication => 0,
             Self::TrialUser | Self::TrialApiUser => 1,
             Self::User => 2,
-            Self::ApiUser => 3,
+            Self::ApiUser | Self::Auditor => 3,
             Self::AdminUser => 4,
             Self::OrgAdminUser => 5,
             Self::SuperAdminUser => 6,
@@ -221,6 +252,10 @@ impl Role {
                 P::ReadUsageReport,
             ])),
             Self::SuperAdminUser => Self::OrgAdminUser.permissions().union(Permissions::of(&[P::WriteOrg])),
+            // INVARIANT: nothing here reads or changes data. Held by the test `an_auditor_reads_the_log_and_no_data`.
+            Self::Auditor => Permissions::of(&[P::UsageApi, P::WriteAccessKey, P::ReadUsageReport]),
+            Self::ActingApplication => Permissions::of(&[P::ActPrincipals]),
+            Self::OrgActingApplication => Permissions::of(&[P::ActPrincipals, P::ActTenants]),
         }
     }
 }
@@ -234,7 +269,7 @@ impl fmt::Display for Role {
 /// A role name that is none of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown role: use one of trial-user, trial-api-user, user, api-user, admin-user, org-admin-user, super-admin-user"
+    "unknown role: use one of trial-user, trial-api-user, user, api-user, admin-user, org-admin-user, super-admin-user, auditor, acting-application, org-acting-application"
 )]
 pub struct RoleUnknown;
 
@@ -267,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ladder_adds_up_to_all_22_permissions() {
+    fn the_ladder_adds_up_to_all_permissions_but_those_beside_it() {
         assert_eq!(Role::SuperAdminUser.permissions().iter().count(), 22);
         assert_eq!(Role::ApiUser.permissions().iter().count(), 9);
         let ladder = [
@@ -283,6 +318,17 @@ mod tests {
             assert!(below.is_subset_of(above) && !above.is_subset_of(below), "{pair:?}");
         }
         assert!(!Role::TrialApiUser.permissions().is_subset_of(Role::User.permissions()));
+        for role in ladder {
+            assert_eq!(
+                role.permissions().on_ladder(),
+                role.permissions(),
+                "{role} may not act for others' users"
+            );
+        }
+        for role in [Role::ActingApplication, Role::OrgActingApplication] {
+            assert_eq!(role.permissions().on_ladder(), Permissions::default(), "{role} is nothing by itself");
+            assert_eq!(role.rank(), 0, "{role} is no rung");
+        }
     }
 
     #[test]

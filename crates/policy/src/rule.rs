@@ -94,11 +94,12 @@ impl AccessRule {
             && meet(self.user.as_ref(), other.user.as_ref())
     }
 
-    /// Whether it is for this principal.
+    /// Whether it is for this principal. A rule for a user is for an account: nobody gets into or out of one by the name that
+    /// an application gives to a user of its own.
     pub fn applies_to(&self, principal: &Principal) -> bool {
         self.org.as_ref().is_none_or(|org| *org == principal.org)
             && self.tenant.as_ref().is_none_or(|tenant| *tenant == principal.tenant)
-            && self.user.as_ref().is_none_or(|user| *user == principal.user)
+            && self.user.as_ref().is_none_or(|user| user == principal.account())
     }
 
     /// User before tenant before organization before anybody.
@@ -129,8 +130,14 @@ pub(crate) fn ruling<'a>(rules: &'a [AccessRule], table: &RelationName, principa
         })
         .collect();
     filters.sort_by_key(|(rule, _)| Reverse(rule.tightness()));
-    if let Some(tightest) = filters.first().map(|(rule, _)| rule.tightness()) {
-        filters.retain(|(rule, _)| rule.tightness() == tightest);
-    }
+    // What is for the application itself holds for all of its users, beside what is for their tenant: it takes the place of
+    // nothing that is said of the tenant.
+    let of_account = |rule: &AccessRule| principal.application.is_some() && rule.user.is_some();
+    let tightest_of = |of_account_too: bool| {
+        let mut rules = filters.iter().map(|(rule, _)| *rule);
+        rules.find(|rule| of_account(rule) == of_account_too).map(AccessRule::tightness)
+    };
+    let tightest = [tightest_of(false), tightest_of(true)];
+    filters.retain(|(rule, _)| tightest.contains(&Some(rule.tightness())));
     Ruling::Filters(filters)
 }

@@ -141,8 +141,10 @@ fn like(writer: &mut Writer, field: Field<'_>, test: &Test) -> Result<(), Refusa
         return Err(Refusal::invalid(format!("\"{}\" is no text", field.name)));
     }
     if part.is_empty() {
+        // Every text has it, and of null nothing is known.
         writer.column(field.name);
-        writer.text(" IS NOT NULL");
+        writer.text(" = ");
+        writer.column(field.name);
         return Ok(());
     }
     if writer.kind == ConnectionKind::Sqlite {

@@ -91,6 +91,10 @@ fn plan_one<'a>(
     }
     let includes = plan(other, &request.include, &mut columns, Bounds { max_depth: below, ..bounds })?;
     let order = Order::of(other, &request.order_by)?;
+    // The first of each group are put in order again.
+    for sort in &order.fields {
+        columns.place(sort.field);
+    }
     Ok(Included { way, here, there, columns, includes, joined, order, request })
 }
 

@@ -263,6 +263,17 @@ impl Operation {
         }
     }
 
+    /// The fields that its answer shows; `None` for all.
+    pub fn return_fields(&self) -> Option<&[String]> {
+        match self {
+            Self::Create { return_fields, .. }
+            | Self::BulkCreate { return_fields, .. }
+            | Self::Update { return_fields, .. }
+            | Self::BulkUpdate { return_fields, .. } => return_fields.as_deref(),
+            Self::Delete { .. } => None,
+        }
+    }
+
     /// The word of requests and records.
     pub fn action(&self) -> &'static str {
         match self {

@@ -2,10 +2,12 @@
 
 #![recursion_limit = "256"] // futures of the engine nest deeper than the 128 that rustc lays out by default
 
+mod audit_forms;
 mod cli;
 mod config;
 mod explanation;
 mod http;
+mod mcp;
 mod reports;
 mod telemetry;
 

@@ -2,6 +2,9 @@
 //! sealed, and the chain's head (count and last MAC) is kept in the same transaction: a changed, removed, inserted
 //! or cut-off record shows.
 
+mod cursor;
+mod cut;
+mod filter;
 mod record;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -12,6 +15,8 @@ use zeroize::Zeroizing;
 use crate::database::{Row, Transaction, Value, params, to_json, transact};
 use crate::{Store, StoreError};
 
+pub use cut::Cut;
+pub use filter::AuditFilter;
 pub use record::{AuditRecord, RowChange};
 
 /// A record with its place in the chain, from 1.
@@ -23,30 +28,12 @@ pub struct ChainedRecord {
     pub record: AuditRecord,
 }
 
-/// Which records; all given conditions hold together.
-#[derive(Debug, Clone, Default)]
-#[expect(missing_docs, reason = "plain fields")]
-pub struct AuditFilter {
-    pub org: Option<String>,
-    pub tenant: Option<String>,
-    pub user: Option<String>,
-    pub action: Option<String>,
-    pub door: Option<String>,
-    pub decision: Option<String>,
-    pub connection: Option<String>,
-    pub trace_id: Option<String>,
-    pub since_ms: Option<i64>,
-    pub until_ms: Option<i64>,
-    /// Only records after this place in the chain: for paging.
-    pub after: Option<i64>,
-}
-
 /// What verification found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChainVerdict {
     /// Every record is as it was written.
     Intact {
-        /// How many records there are.
+        /// How many records there are; [`AuditLog::cut`] says how many there were before them.
         records: i64,
     },
     /// The chain does not hold from this place on.
@@ -91,33 +78,54 @@ impl AuditLog<'_> {
         })
     }
 
-    /// Up to `limit` matching records in chain order.
+    /// Up to `limit` matching records in chain order, or the other way round.
     pub async fn list(&self, filter: &AuditFilter, limit: u32) -> Result<Vec<ChainedRecord>, StoreError> {
-        let (condition, mut values) = filter.condition();
+        let (condition, mut values) = filter.condition(self.0.inner.database.dialect());
         values.push(limit.into());
+        let order = if filter.newest_first { "DESC" } else { "ASC" };
         let select = format!(
-            "SELECT sequence, record FROM audit {condition} ORDER BY sequence LIMIT ${}",
+            "SELECT sequence, record FROM audit {condition} ORDER BY sequence {order} LIMIT ${}",
             values.len()
         );
         let rows = self.0.inner.database.query(&select, values).await?;
         rows.iter().map(|row| Ok(ChainedRecord { sequence: row.integer(0)?, record: row.json(1)? })).collect()
     }
 
-    /// Walks the whole chain in pages, telling `progress` how many records are done of how many.
+    /// Walks the whole chain in pages, telling `progress` how many records are done of how many. Where its beginning was
+    /// cut off by retention, from there on.
     ///
     /// What it can't see: someone who can write to the database, and who puts back an older head after removing all
     /// records since. Only a copy of the head kept elsewhere shows that.
     pub async fn verify(&self, progress: &(dyn Fn(i64, i64) + Sync)) -> Result<ChainVerdict, StoreError> {
+        let mut cut = self.stored_cut().await?;
+        loop {
+            let verdict = self.verify_once(progress).await?;
+            // Retention may have removed what was about to be read: then there is another beginning.
+            let now = self.stored_cut().await?;
+            if matches!(verdict, ChainVerdict::Intact { .. }) || now == cut {
+                return Ok(verdict);
+            }
+            cut = now;
+        }
+    }
+
+    async fn verify_once(&self, progress: &(dyn Fn(i64, i64) + Sync)) -> Result<ChainVerdict, StoreError> {
         let (database, key) = (&self.0.inner.database, &self.0.inner.audit_key);
-        // One statement, so that head and last record are of the same moment while others append.
-        let select = "SELECT h.records, h.last_mac, h.mac, m.last FROM \
-                      (SELECT COALESCE(MAX(sequence), 0) AS last FROM audit) m LEFT JOIN audit_head h ON h.id = 1";
+        // One statement, so that all of it is of the same moment while others append.
+        let select = "SELECT h.records, h.last_mac, h.mac, m.last, c.records, c.last_mac, c.mac FROM \
+                      (SELECT COALESCE(MAX(sequence), 0) AS last FROM audit) m \
+                      LEFT JOIN audit_head h ON h.id = 1 LEFT JOIN audit_cut c ON c.id = 1";
         let rows = database.query(select, params![]).await?;
         let row =
             rows.first().ok_or_else(|| StoreError::Corrupt("the audit log can't be read".to_owned()))?;
         let last = row.integer(3)?;
         let head = if row.optional_integer(0)?.is_some() { Some(Head::read(row)?) } else { None };
-        let mut walk = Walk { records: 0, mac: FIRST_MAC.to_vec() };
+        let cut = if row.optional_integer(4)?.is_some() { Some(Cut::read(row, 4)?) } else { None };
+        if cut.as_ref().is_some_and(|cut| !cut.holds(key)) {
+            let reason = "the note of what retention removed was changed".to_owned();
+            return Ok(ChainVerdict::Broken { sequence: 1, reason });
+        }
+        let mut walk = Walk::from(cut);
         let mut after = i64::MIN;
         loop {
             let page = database.query(PAGE, params![after, last, PAGE_RECORDS]).await?;
@@ -203,15 +211,31 @@ impl Head {
     }
 }
 
-/// How far verification came: the records that hold, and the MAC of the last of them.
+/// How far verification came: the records that hold, those that retention removed among them, and the MAC of the last.
 struct Walk {
+    cut: i64,
     records: i64,
     mac: Vec<u8>,
 }
 
 impl Walk {
+    /// Begins where the chain does.
+    fn from(cut: Option<Cut>) -> Self {
+        match cut {
+            Some(cut) => Self { cut: cut.records, records: cut.records, mac: cut.last_mac },
+            None => Self { cut: 0, records: 0, mac: FIRST_MAC.to_vec() },
+        }
+    }
+
     /// Goes one record further; `is_known` when the head counts it.
     fn step(&mut self, key: &[u8], row: &Row, is_known: bool) -> Result<(), &'static str> {
+        let (sequence, mac) = self.check(key, row, is_known)?;
+        (self.records, self.mac) = (sequence, mac);
+        Ok(())
+    }
+
+    /// Whether the row is the next record, as it was written; its place and its MAC.
+    fn check(&self, key: &[u8], row: &Row, is_known: bool) -> Result<(i64, Vec<u8>), &'static str> {
         let (Ok(sequence), Ok(text), Ok(mac)) = (row.integer(0), row.text(1), row.blob(2)) else {
             return Err("record was changed");
         };
@@ -228,8 +252,7 @@ impl Walk {
         if !holds || !serde_json::from_str(text).is_ok_and(agrees) {
             return Err("record was changed");
         }
-        (self.records, self.mac) = (sequence, mac.to_vec());
-        Ok(())
+        Ok((sequence, mac.to_vec()))
     }
 
     fn end(&self, key: &[u8], head: Option<&Head>) -> ChainVerdict {
@@ -239,41 +262,10 @@ impl Walk {
             Some(head) if head.records > self.records => "record was removed",
             Some(head) if head.last_mac != self.mac => "the chain's head was changed",
             Some(_) => {
-                return ChainVerdict::Intact { records: self.records };
+                return ChainVerdict::Intact { records: self.records - self.cut };
             }
         };
         ChainVerdict::Broken { sequence: self.records + 1, reason: reason.to_owned() }
-    }
-}
-
-impl AuditFilter {
-    fn condition(&self) -> (String, Vec<Value>) {
-        let texts = [
-            ("org_id", &self.org),
-            ("tenant_id", &self.tenant),
-            ("user_id", &self.user),
-            ("action", &self.action),
-            ("door", &self.door),
-            ("decision", &self.decision),
-            ("connection", &self.connection),
-            ("trace_id", &self.trace_id),
-        ];
-        let texts = texts.into_iter().map(|(column, value)| (column, "=", value.as_ref().map(Value::from)));
-        let integers = [
-            ("at_ms", ">=", self.since_ms.map(Value::from)),
-            ("at_ms", "<=", self.until_ms.map(Value::from)),
-            ("sequence", ">", self.after.map(Value::from)),
-        ];
-        let (mut conditions, mut values) = (Vec::new(), Vec::new());
-        for (column, comparison, value) in texts.chain(integers) {
-            if let Some(value) = value {
-                values.push(value);
-                conditions.push(format!("{column} {comparison} ${}", values.len()));
-            }
-        }
-        let condition =
-            if conditions.is_empty() { String::new() } else { format!("WHERE {}", conditions.join(" AND ")) };
-        (condition, values)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Queries that were run, for their users' own eyes.
 
-use ringfence_policy::{ConnectionKey, QueryId, UserId};
+use ringfence_policy::{ConnectionKey, Identity, QueryId, UserId};
 
 use crate::database::{Row, params, transact};
 use crate::{Store, StoreError};
@@ -10,7 +10,8 @@ use crate::{Store, StoreError};
 #[expect(missing_docs, reason = "plain fields")]
 pub struct HistoryEntry {
     pub id: QueryId,
-    pub user: UserId,
+    /// Whose query it was: an account's, or that of a user whom an application acted for.
+    pub owner: Identity,
     pub connection: ConnectionKey,
     pub query: String,
     /// Milliseconds since the epoch.
@@ -35,16 +36,17 @@ impl History<'_> {
     pub async fn append(&self, entries: &[HistoryEntry]) -> Result<(), StoreError> {
         transact!(self.0.inner.database, tx => {
             // The lock keeps the user until the commit; one who is going is waited for, and then not found.
-            let insert = "INSERT INTO history (id, user_id, connection, query, ran_at) \
-                          SELECT $1, id, $3, $4, $5 FROM users WHERE id = $2 FOR SHARE";
+            let insert = "INSERT INTO history (id, user_id, connection, query, ran_at, behalf_tenant, behalf_user) \
+                          SELECT $1, id, $3, $4, $5, $6, $7 FROM users WHERE id = $2 FOR SHARE";
             let row = |entry: &HistoryEntry| {
-                params![&entry.id, &entry.user, &entry.connection, &entry.query, entry.ran_at]
+                let (account, [tenant, user]) = (&entry.owner.account, behalf(&entry.owner));
+                params![&entry.id, account, &entry.connection, &entry.query, entry.ran_at, tenant, user]
             };
             tx.execute_each(insert, entries.iter().map(row).collect()).await?;
         })
     }
 
-    /// Keeps the newest `kept` entries of the user on that connection.
+    /// Keeps the newest `kept` entries of the account on that connection.
     pub async fn prune(
         &self,
         user: &UserId,
@@ -59,34 +61,41 @@ impl History<'_> {
         })
     }
 
-    /// The user's own queries on that connection, by the time they ran.
+    /// The owner's queries on that connection, by the time they ran: not those of others who use the same account.
     pub async fn list(
         &self,
-        user: &UserId,
+        owner: &Identity,
         connection: &ConnectionKey,
         page: &HistoryPage,
     ) -> Result<Vec<HistoryEntry>, StoreError> {
         let order = if page.newest_first { "ran_at DESC, ordinal DESC" } else { "ran_at, ordinal" };
-        let mut values = params![user, connection, page.limit, page.offset];
+        let [tenant, user] = behalf(owner);
+        let mut values = params![&owner.account, connection, page.limit, page.offset, tenant, user];
         let mut only = "";
         if let Some(id) = &page.id {
             values.push(id.into());
-            only = "AND id = $5";
+            only = "AND id = $7";
         }
         let select = format!(
-            "SELECT id, user_id, connection, query, ran_at FROM history WHERE user_id = $1 AND connection = $2 {only} \
-             ORDER BY {order} LIMIT $3 OFFSET $4"
+            "SELECT id, connection, query, ran_at FROM history WHERE user_id = $1 AND connection = $2 \
+             AND behalf_tenant = $5 AND behalf_user = $6 {only} ORDER BY {order} LIMIT $3 OFFSET $4"
         );
-        self.0.inner.database.query(&select, values).await?.iter().map(read).collect()
+        let rows = self.0.inner.database.query(&select, values).await?;
+        rows.iter().map(|row| read(row, owner)).collect()
     }
 }
 
-fn read(row: &Row) -> Result<HistoryEntry, StoreError> {
+/// The two columns that say for whom an account was used; ids are never empty.
+fn behalf(owner: &Identity) -> [&str; 2] {
+    owner.on_behalf_of.as_ref().map_or(["", ""], |(tenant, user)| [tenant.as_str(), user.as_str()])
+}
+
+fn read(row: &Row, owner: &Identity) -> Result<HistoryEntry, StoreError> {
     Ok(HistoryEntry {
         id: row.id(0)?,
-        user: row.id(1)?,
-        connection: row.id(2)?,
-        query: row.text(3)?.to_owned(),
-        ran_at: row.integer(4)?,
+        owner: owner.clone(),
+        connection: row.id(1)?,
+        query: row.text(2)?.to_owned(),
+        ran_at: row.integer(3)?,
     })
 }

@@ -6,6 +6,7 @@
 pub mod access_keys;
 pub mod access_rules;
 pub mod annotations;
+pub mod approvals;
 mod audience;
 pub mod audit;
 pub mod changes;
@@ -19,7 +20,9 @@ mod migrations;
 pub mod organizations;
 pub mod parameters;
 pub mod policies;
+pub mod repeats;
 pub mod sealing;
+pub mod signing_keys;
 pub mod sources;
 pub mod tenants;
 pub mod user_config;
@@ -150,6 +153,11 @@ impl Store {
         access_keys::AccessKeys(self)
     }
 
+    /// Public keys of applications.
+    pub fn signing_keys(&self) -> signing_keys::SigningKeys<'_> {
+        signing_keys::SigningKeys(self)
+    }
+
     /// What users keep for themselves.
     pub fn user_config(&self) -> user_config::UserConfig<'_> {
         user_config::UserConfig(self)
@@ -180,6 +188,11 @@ impl Store {
         policies::Policies(self)
     }
 
+    /// Operations that wait for an approval.
+    pub fn approvals(&self) -> approvals::Approvals<'_> {
+        approvals::Approvals(self)
+    }
+
     /// Descriptions and manual constraints.
     pub fn annotations(&self) -> annotations::AnnotationsOf<'_> {
         annotations::AnnotationsOf(self)
@@ -188,6 +201,11 @@ impl Store {
     /// Liked queries.
     pub fn likes(&self) -> likes::Likes<'_> {
         likes::Likes(self)
+    }
+
+    /// Requests that are done once.
+    pub fn repeats(&self) -> repeats::Repeats<'_> {
+        repeats::Repeats(self)
     }
 
     /// Queries that were run.

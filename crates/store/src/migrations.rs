@@ -24,6 +24,14 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration { common: include_str!("migrations/0003_access_rules.sql"), sqlite: "", postgres: "" },
     Migration { common: include_str!("migrations/0004_policy_life.sql"), sqlite: "", postgres: "" },
+    Migration { common: include_str!("migrations/0005_repeats.sql"), sqlite: "", postgres: "" },
+    Migration {
+        common: include_str!("migrations/0006_audit_retention.sql"),
+        sqlite: include_str!("migrations/0006_audit_retention.sqlite.sql"),
+        postgres: include_str!("migrations/0006_audit_retention.postgres.sql"),
+    },
+    Migration { common: include_str!("migrations/0007_approvals.sql"), sqlite: "", postgres: "" },
+    Migration { common: include_str!("migrations/0008_acting.sql"), sqlite: "", postgres: "" },
 ];
 
 /// Any number will do as long as it never changes: all nodes must ask for the same lock.

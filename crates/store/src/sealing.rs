@@ -193,6 +193,11 @@ pub(crate) fn password_place<'a>(user: &'a str, key: &'a str) -> [&'a str; 4] {
     ["connections", "password", user, key]
 }
 
+/// The places of what an approval says of the requester, of the operation, and of its outcome.
+pub(crate) fn approval_places<'a>(org: &'a str, id: &'a str) -> [[&'a str; 4]; 3] {
+    ["principal", "operation", "outcome"].map(|column| ["approvals", column, org, id])
+}
+
 const CHECK_PLACE: [&str; 2] = ["sealing", "check_value"];
 const AUDIT_KEY_PLACE: [&str; 2] = ["sealing", "audit_key"];
 
@@ -204,7 +209,7 @@ struct SealedColumn {
 }
 
 /// INVARIANT: every sealed column stands here, or rotation loses it (test `rotation_reaches_every_sealed_value`).
-const COLUMNS: [SealedColumn; 2] = [
+const COLUMNS: [SealedColumn; 5] = [
     SealedColumn {
         select: "SELECT ordinal, user_id, name, sealed FROM access_keys \
                  WHERE ordinal > $1 ORDER BY ordinal LIMIT $2 FOR UPDATE",
@@ -216,6 +221,24 @@ const COLUMNS: [SealedColumn; 2] = [
                  WHERE password IS NOT NULL AND ordinal > $1 ORDER BY ordinal LIMIT $2 FOR UPDATE",
         update: "UPDATE connections SET password = $2 WHERE ordinal = $1",
         place: password_place,
+    },
+    SealedColumn {
+        select: "SELECT ordinal, org_id, id, principal FROM approvals \
+                 WHERE ordinal > $1 ORDER BY ordinal LIMIT $2 FOR UPDATE",
+        update: "UPDATE approvals SET principal = $2 WHERE ordinal = $1",
+        place: |org, id| approval_places(org, id)[0],
+    },
+    SealedColumn {
+        select: "SELECT ordinal, org_id, id, operation FROM approvals \
+                 WHERE ordinal > $1 ORDER BY ordinal LIMIT $2 FOR UPDATE",
+        update: "UPDATE approvals SET operation = $2 WHERE ordinal = $1",
+        place: |org, id| approval_places(org, id)[1],
+    },
+    SealedColumn {
+        select: "SELECT ordinal, org_id, id, outcome FROM approvals \
+                 WHERE outcome IS NOT NULL AND ordinal > $1 ORDER BY ordinal LIMIT $2 FOR UPDATE",
+        update: "UPDATE approvals SET outcome = $2 WHERE ordinal = $1",
+        place: |org, id| approval_places(org, id)[2],
     },
 ];
 

@@ -7,6 +7,8 @@ mod world;
 mod access_rules;
 #[path = "store/annotations.rs"]
 mod annotations;
+#[path = "store/approvals.rs"]
+mod approvals;
 #[path = "store/audit.rs"]
 mod audit;
 #[path = "store/connections.rs"]
@@ -25,10 +27,14 @@ mod nodes;
 mod outages;
 #[path = "store/policies.rs"]
 mod policies;
+#[path = "store/repeats.rs"]
+mod repeats;
 #[path = "store/sealing.rs"]
 mod sealing;
 #[path = "store/settings.rs"]
 mod settings;
+#[path = "store/signing_keys.rs"]
+mod signing_keys;
 #[path = "store/sources.rs"]
 mod sources;
 
@@ -55,7 +61,11 @@ contract! {
         users_are_filtered_and_ordered, accounts_carry_all_variables, many_users_are_created_or_none,
         a_new_user_of_an_old_name_inherits_nothing, moving_leaves_the_old_organization_behind,
         odd_texts_come_back_as_they_were;
+    approvals: tickets_are_sealed_and_come_back, steps_are_made_from_their_own_states, nobody_decides_too_late,
+        a_ticket_runs_once, a_run_whose_node_died_is_not_repeated, each_finds_their_own_tickets;
     keys: access_keys_are_found_by_hash, access_keys_are_unique, deleted_keys_are_gone;
+    repeats: a_repeat_is_begun_once, a_repeat_is_forgotten;
+    signing_keys: signing_keys_are_an_applications_own, signing_keys_go_and_are_told;
     settings: user_config_merges, parameters_fit_their_targets, parameters_go_with_their_target;
     connections: lists_keep_their_order, changes_are_all_or_nothing, sources_are_shared_within_an_organization,
         a_source_goes_with_its_last_connection, the_default_goes_with_its_connection, proofs_are_kept,
@@ -70,10 +80,11 @@ contract! {
         policies_go_with_their_organization_and_are_told, mask_keys_are_stable_and_differ;
     access_rules: rules_come_back_and_go, rules_are_kept_all_or_none, rules_bind_one_place,
         rules_go_with_whom_they_are_for;
-    history: history_pages, history_of_the_gone_is_dropped;
+    history: history_pages, history_of_the_gone_is_dropped, history_of_one_account_is_kept_apart;
     audit: records_come_back, records_are_filtered, an_untouched_chain_is_intact, every_tampering_shows,
         a_tampered_head_takes_no_more_records, nodes_append_to_one_chain, the_log_is_append_only,
-        long_chains_are_walked_in_pages;
+        long_chains_are_walked_in_pages, old_records_are_pruned, pruning_goes_in_batches_beside_others,
+        what_was_tampered_with_is_not_pruned, cursors_are_for_one_reader;
     sealing: secrets_are_not_in_the_database, a_wrong_key_is_told, rotation_reaches_every_sealed_value,
         a_sealed_value_opens_in_no_other_row, sealing_under_a_stale_key_is_refused,
         a_rotation_cut_short_anywhere_is_ended, key_files_are_made_and_guarded;

@@ -42,6 +42,8 @@ fn principal(tenants: &[i64]) -> Principal {
         permissions: Permissions::default(),
         attributes: std::sync::Arc::new([("tenants".to_owned(), json!(tenants))].into_iter().collect()),
         acted_by: None,
+        application: None,
+        agent: None,
         standing: None,
     }
 }

@@ -6,6 +6,7 @@ use ringfence_store::access_keys::KeyHash;
 use ringfence_store::{Store, StoreError};
 
 use super::{PrincipalCache, principal_of};
+use crate::acting::may_still_speak;
 
 impl PrincipalCache {
     /// Whether nothing about the principal is known to have changed since it was resolved. No look into the store.
@@ -13,7 +14,7 @@ impl PrincipalCache {
         principal.standing.is_none_or(|standing| {
             standing.presented[0] == self.versions.of(&KeyHash(standing.key))
                 && standing.presented[1] == self.versions.of(principal.authenticated_user())
-                && standing.acting == self.versions.of(&principal.user)
+                && standing.acting == self.versions.of(principal.account())
         })
     }
 }
@@ -26,9 +27,13 @@ pub(crate) async fn may_still_query(store: &Store, principal: &Principal) -> Res
     {
         return Ok(false);
     }
-    let Some(acting) = now(store, &principal.user).await? else {
+    let Some(acting) = now(store, principal.account()).await? else {
         return Ok(false);
     };
+    if principal.application.is_some() {
+        let may_query = acting.may(Permission::UsageApi) && acting.may(Permission::ReadDatabases);
+        return Ok(may_query && may_still_speak(store, &acting, principal).await?);
+    }
     // Who moved to another tenant may still query, but not what was asked for from the old one.
     if (&acting.org, &acting.tenant) != (&principal.org, &principal.tenant)
         || !acting.may(Permission::ReadDatabases)

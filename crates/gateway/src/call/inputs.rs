@@ -18,6 +18,12 @@ pub struct Sanitiser<'a> {
 }
 
 impl Sanitiser<'_> {
+    /// Keys of requests whose texts name fields, models and ways to sort.
+    pub const NAMING: &'static [&'static str] = &[
+        "action", "as", "op", "model", "select", "fields", "return_fields", "order_by", "field", "direction",
+        "group_by", "include", "take", "limit", "function", "operation", "total_count",
+    ];
+
     /// The request with types in the place of values.
     pub fn sanitise(&self, request: &Value) -> Value {
         self.value(request, false, MOST_LEVELS)
@@ -64,11 +70,16 @@ fn told(leaf: &Value) -> Value {
     }
 }
 
-fn type_of(leaf: &Value) -> Value {
+const TYPES: [&str; 4] = ["<boolean>", "<number>", "<text>", "<deep>"];
+
+/// What stands in the place of a value.
+pub(crate) fn type_of(leaf: &Value) -> Value {
     match leaf {
         Value::Null => Value::Null,
         Value::Bool(_) => "<boolean>".into(),
         Value::Number(_) => "<number>".into(),
+        // Said before.
+        Value::String(text) if TYPES.contains(&text.as_str()) => text.as_str().into(),
         Value::String(_) => "<text>".into(),
         Value::Array(_) => "<list>".into(),
         Value::Object(_) => "<object>".into(),

@@ -11,7 +11,7 @@ use ringfence_store::policies::PolicyPlace;
 use crate::access_rules::RuleSet;
 use crate::connections::address_of;
 use crate::policies::LoadedPolicy;
-use crate::{Call, Gateway, Refused};
+use crate::{Call, Code, Gateway, Refused};
 
 /// What stands between a caller and a connection.
 pub(crate) struct Lens {
@@ -49,7 +49,26 @@ impl Gateway {
     //
     // INVARIANT: policy and rules are asked for each time, by the place that the connection leads to. Held by the tests
     // `a_change_takes_effect_at_once` and `a_rule_takes_effect_at_once`.
+    //
+    // INVARIANT: users of an application look through a policy or not at all: nothing else knows them from one another. Held
+    // by the test `an_open_connection_is_closed_to_the_users_of_an_application`.
     pub(crate) async fn lens(
+        &self,
+        principal: &Principal,
+        connection: &Connection,
+        address: &SourceAddress,
+    ) -> Result<Option<Lens>, Refused> {
+        let lens = self.lens_of_anybody(principal, connection, address).await?;
+        if principal.application.is_some() && lens.as_ref().is_none_or(Lens::is_confined) {
+            return Err(Refused::new(
+                Code::NotPermitted,
+                "the connection has no policy that would keep an application's users apart: ask an administrator to put one",
+            ));
+        }
+        Ok(lens)
+    }
+
+    async fn lens_of_anybody(
         &self,
         principal: &Principal,
         connection: &Connection,

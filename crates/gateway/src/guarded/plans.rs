@@ -185,6 +185,8 @@ models:
             permissions: Permissions::default(),
             attributes: Arc::new(attributes),
             acted_by: None,
+            application: None,
+            agent: None,
             standing: None,
         }
     }

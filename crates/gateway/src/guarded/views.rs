@@ -224,10 +224,12 @@ impl Told {
 
 /// Whether a policy can't tell the two apart. `attributes` are those of the first as they were given.
 pub(super) fn are_alike(one: &Principal, attributes: &Arc<Attributes>, other: &Principal) -> bool {
-    let Principal { org, tenant, user, roles, data_roles, permissions, .. } = one;
+    let Principal { org, tenant, user, roles, data_roles, permissions, application, agent, .. } = one;
     *user == other.user
         && *tenant == other.tenant
         && *org == other.org
+        && *application == other.application
+        && *agent == other.agent
         && *roles == other.roles
         && *permissions == other.permissions
         && *data_roles == other.data_roles

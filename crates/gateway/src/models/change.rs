@@ -11,13 +11,15 @@ use ringfence_policy::{Permit, View};
 use ringfence_semantic::query::Columns;
 use ringfence_semantic::write::{self, Key};
 use ringfence_semantic::{ModelView, Models, Statement};
+use ringfence_store::approvals::Approval;
 use ringfence_store::audit::RowChange;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::read::no_such_row;
+use super::repeats::Repeated;
 use super::road::Road;
-use super::rows::{self, Cell, Row};
+use super::rows::{self, Row};
 use super::{Operation, inputs};
 use crate::guarded::{Seat, shown as shown_name};
 use crate::{Call, Code, Gateway, Refused};
@@ -34,6 +36,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[expect(missing_docs, reason = "plain fields")]
 pub struct Change {
     pub operations: Vec<Operation>,
+    /// Sent again with the same key, the request is not done again.
+    pub idempotency_key: Option<String>,
     /// Why the caller does it, for the record and for whoever approves.
     pub reason: Option<String>,
 }
@@ -43,6 +47,8 @@ pub struct Change {
 pub enum Changed {
     /// It is done: what came of each operation.
     Done(Vec<OperationResult>),
+    /// It waits for somebody's consent.
+    Pending(Box<Approval>),
 }
 
 /// What came of an operation.
@@ -56,6 +62,9 @@ pub struct OperationResult {
     pub affected: u64,
     /// The rows as they are now, with the fields asked for; none of a row that was removed.
     pub rows: Vec<Row>,
+    /// The same in full.
+    #[serde(skip)]
+    pub(super) keys: Vec<Row>,
 }
 
 /// How operations may go through.
@@ -64,13 +73,12 @@ pub(super) enum Consent {
     /// The caller's own.
     Own,
     /// Somebody approved them.
-    #[expect(dead_code, reason = "approvals are built on this next")]
     Approved,
 }
 
 /// The view that a statement of an operation is guarded with, and the models behind it.
-struct Standing {
-    seat: Arc<Seat>,
+pub(super) struct Standing {
+    pub(super) seat: Arc<Seat>,
 }
 
 impl Gateway {
@@ -87,11 +95,29 @@ impl Gateway {
         models.dedup();
         call.log().set_model(&models.join(", "));
         inputs::note_operations(call.log(), &change.operations);
-        road.change(change, Consent::Own).await.map(Changed::Done)
+        let Some(key) = &change.idempotency_key else { return road.change_or_ask(change).await };
+        let repeated = match Repeated::begin(&road, key, change).await? {
+            Ok(repeated) => repeated,
+            Err(known) => return Ok(known),
+        };
+        let outcome = road.change_or_ask(change).await;
+        if let Err(refused) = repeated.finish(change, &outcome).await {
+            // It was done all the same. A repeat will hear that nobody knows.
+            tracing::warn!(error = %refused, "what came of a request with an idempotency key could not be noted");
+        }
+        outcome
     }
 }
 
 impl Road<'_> {
+    /// Makes the changes, or a ticket of them where one needs somebody's consent.
+    async fn change_or_ask(&self, change: &Change) -> Result<Changed, Refused> {
+        match self.ask_for_consent(change).await? {
+            Some(ticket) => Ok(Changed::Pending(Box::new(ticket))),
+            None => self.change(change, Consent::Own).await.map(Changed::Done),
+        }
+    }
+
     /// Makes the changes in one transaction, which is repeated while it meets others.
     pub(super) async fn change(
         &self,
@@ -113,7 +139,7 @@ impl Road<'_> {
     }
 
     /// The view for changes, once every operation was looked at.
-    fn standing(&self, change: &Change, consent: Consent) -> Result<Standing, Refused> {
+    pub(super) fn standing(&self, change: &Change, consent: Consent) -> Result<Standing, Refused> {
         for operation in &change.operations {
             let model = self.models().named(operation.model())?;
             if model.entitlement.writes.require_reason
@@ -148,10 +174,15 @@ impl Road<'_> {
     }
 
     async fn attempt(&self, change: &Change, standing: &Standing) -> Result<Vec<OperationResult>, Refused> {
-        let only_adds = |operation: &Operation| {
-            matches!(operation, Operation::Create { .. } | Operation::BulkCreate { .. })
+        // A row that has the version asked for is the row as it was before.
+        let is_exact = |operation: &Operation| match operation {
+            Operation::Create { .. } | Operation::BulkCreate { .. } => true,
+            Operation::Update { if_version, .. } | Operation::Delete { if_version, .. } => {
+                if_version.is_some()
+            }
+            Operation::BulkUpdate { .. } => false,
         };
-        let isolation = if change.operations.iter().all(only_adds) {
+        let isolation = if change.operations.iter().all(is_exact) {
             Isolation::ReadCommitted
         } else {
             Isolation::RepeatableRead
@@ -161,9 +192,9 @@ impl Road<'_> {
             Step { road: self, standing, transaction: &mut transaction, reason: change.reason.as_deref() };
         let (mut results, mut changes) = (Vec::new(), Vec::new());
         for operation in &change.operations {
-            let (result, changed) = step.run(operation).await?;
+            let (result, touched) = step.run(operation).await?;
             results.push(result);
-            changes.extend(changed);
+            changes.extend(touched);
         }
         transaction.commit().await?;
         self.record(changes);
@@ -214,10 +245,10 @@ impl Step<'_> {
             }
         };
         let shown = write::returned(model, shown)?;
-        let rows = after.iter().map(|row| pick(row, &shown)).collect();
+        let rows = after.iter().map(|row| row.pick(&shown)).collect();
         let changes = changes(&shown_name(&model.entitlement.relation), model, &before, &after);
         let (action, model) = (operation.action(), model.name().to_owned());
-        Ok((OperationResult { action, model, affected, rows }, changes))
+        Ok((OperationResult { action, model, affected, rows, keys: after }, changes))
     }
 
     async fn create(
@@ -357,13 +388,6 @@ fn changes(relation: &str, model: ModelView<'_>, before: &[Row], after: &[Row]) 
         after: Some(after),
     }));
     changes
-}
-
-fn pick(row: &Row, shown: &Columns<'_>) -> Row {
-    let wanted = shown.fields.iter().take(shown.shown);
-    let find = |name: &str| row.0.iter().find(|(other, _)| other == name).map(|(_, cell)| cell.clone());
-    let cells = wanted.filter_map(|field| Some((field.name.to_owned(), find(field.name)?)));
-    Row(cells.collect::<Vec<(String, Cell)>>())
 }
 
 pub(super) fn permit(model: ModelView<'_>, operation: &Operation) -> Permit {

@@ -24,8 +24,9 @@ fn request_of(road: &Road<'_>, model: &str, query: &Query) -> String {
     hex::encode(Sha256::digest(text.as_bytes()))
 }
 
-fn parts<'a>(principal: &'a Principal, request: &'a str, payload: &'a str) -> [&'a str; 5] {
-    [principal.org.as_str(), principal.tenant.as_str(), principal.user.as_str(), request, payload]
+fn parts<'a>(principal: &'a Principal, request: &'a str, payload: &'a str) -> [&'a str; 6] {
+    let (account, user) = (principal.account().as_str(), principal.user.as_str());
+    [principal.org.as_str(), principal.tenant.as_str(), account, user, request, payload]
 }
 
 /// The cursor behind a row with these values.

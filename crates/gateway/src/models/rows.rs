@@ -24,6 +24,26 @@ pub enum Cell {
     Many(Vec<Row>),
 }
 
+impl Row {
+    /// The fields that are shown of it.
+    pub(super) fn pick(&self, shown: &Columns<'_>) -> Self {
+        let wanted = shown.fields.iter().take(shown.shown);
+        let cells = wanted.filter_map(|field| {
+            let (name, cell) = self.0.iter().find(|(name, _)| name == field.name)?;
+            Some((name.clone(), cell.clone()))
+        });
+        Self(cells.collect())
+    }
+
+    /// The value of a field, as a parameter.
+    pub(super) fn value(&self, name: &str) -> Option<Value> {
+        self.0.iter().find(|(other, _)| other == name).and_then(|(_, cell)| match cell {
+            Cell::Value(value) => Some(json(value)),
+            Cell::One(_) | Cell::Many(_) => None,
+        })
+    }
+}
+
 impl Serialize for Row {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;

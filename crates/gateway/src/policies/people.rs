@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ringfence_policy::expectations::Person;
 use ringfence_policy::principal::permissions_of;
-use ringfence_policy::{Principal, Role, TenantId, UserId};
+use ringfence_policy::{Agent, Principal, Role, TenantId, UserId};
 use ringfence_store::users::UserFilter;
 
 use crate::authentication::standing::now;
@@ -71,6 +71,8 @@ pub(crate) fn made_up(call: &Call, person: &Person) -> Result<Principal, Refused
         data_roles: person.data_roles.iter().cloned().collect(),
         attributes: Arc::new(person.attributes.clone()),
         acted_by: None,
+        application: None,
+        agent: person.agent.clone().map(Agent::Vouched),
         standing: None,
     })
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use ringfence_engine::{RunOptions, SourceAddress, SourceError};
 use ringfence_guard::GuardedQuery;
-use ringfence_policy::{OpenAccess, Permission, QueryId, RunMode};
+use ringfence_policy::{Identity, OpenAccess, Permission, QueryId, RunMode};
 use ringfence_store::connections::Connection;
 use ringfence_store::history::HistoryEntry;
 
 use super::budgets::Spending;
 use super::guard::Guarded;
 use super::{QueryRequest, guard, options};
+use crate::agents;
 use crate::connections::address_of;
 use crate::guarded::Through;
 use crate::{Call, Gateway, Refused};
@@ -156,6 +157,7 @@ impl Gateway {
             let guarded = guard::guard(self, call, &connection, lens, (mode, request), &mut options).await?;
             Statement::Fenced(Box::new(Fenced { guarded, written: request.statement.as_str().into() }))
         } else {
+            agents::need_guard(call)?;
             refuse_parameters(request)?;
             let tenant = &call.principal().tenant;
             // What is planned only is taken as it is written.
@@ -169,10 +171,10 @@ impl Gateway {
     }
 
     /// History has the query before its answer, so that whoever has the id finds it.
-    pub(super) fn remember(&self, id: &QueryId, admitted: &Admitted, request: &QueryRequest) {
+    pub(super) fn remember(&self, call: &Call, id: &QueryId, admitted: &Admitted, request: &QueryRequest) {
         self.shared.history.record(HistoryEntry {
             id: id.clone(),
-            user: admitted.connection.user.clone(),
+            owner: Identity { account: admitted.connection.user.clone(), ..call.principal().identity() },
             connection: admitted.connection.key.clone(),
             query: request.statement.clone(),
             ran_at: jiff::Timestamp::now().as_millisecond(),

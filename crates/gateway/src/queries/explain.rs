@@ -367,7 +367,7 @@ impl Gateway {
         }
         let principal = target.principal();
         let address = address_of(&connection, &principal.org)?;
-        let own = self.shared.store.connections().get(&principal.user, &connection.key).await?;
+        let own = self.shared.store.connections().get(principal.account(), &connection.key).await?;
         let lens = self.lens(principal, &connection, &address).await?;
         let source = self.shared.store.sources().get(connection.source).await?;
         let catalog_version =

@@ -73,7 +73,7 @@ impl RunningQueries {
 impl Names {
     fn include(&self, principal: &Principal) -> bool {
         self.everybody
-            || self.users.contains(&principal.user)
+            || self.users.contains(principal.account())
             || self.users.contains(principal.authenticated_user())
             || principal.standing.is_some_and(|standing| self.keys.contains(&standing.key))
     }

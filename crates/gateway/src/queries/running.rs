@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use ringfence_policy::{ConnectionKey, Principal, UserId};
+use ringfence_policy::{ConnectionKey, Principal, TenantId, UserId};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -32,10 +32,19 @@ pub(crate) struct RunningQueries {
 
 #[derive(Default)]
 struct Active {
-    users: Mutex<HashMap<UserId, Vec<Entry>>>,
+    users: Mutex<HashMap<Holder, Vec<Entry>>>,
     next: AtomicU64,
     /// Told when nobody has anything running.
     idle: Notify,
+}
+
+/// Whose places are counted together: an account's, and of an application those that it takes for one tenant, so that one
+/// tenant's users do not take another's, and nobody gets more places by naming more users.
+type Holder = (UserId, Option<TenantId>);
+
+fn holder(principal: &Principal) -> Holder {
+    let tenant = principal.application.is_some().then(|| principal.tenant.clone());
+    (principal.account().clone(), tenant)
 }
 
 /// A query, or somebody who waits for the result of one.
@@ -77,7 +86,7 @@ impl RunningQueries {
             return Err(Refused::new(Code::ShuttingDown, "the server is shutting down: try again later"));
         }
         let mut users = self.active.users.lock();
-        let entries = users.entry(principal.user.clone()).or_default();
+        let entries = users.entry(holder(principal)).or_default();
         let queries = entries.iter().filter(|entry| entry.kind == Kind::Query).count();
         if kind == Kind::Query && queries >= self.per_user {
             return Err(Refused::new(
@@ -110,7 +119,7 @@ impl RunningQueries {
     /// Stops what runs under this very principal.
     pub(super) fn stop(&self, principal: &Arc<Principal>) {
         let users = self.active.users.lock();
-        for entry in users.get(&principal.user).into_iter().flatten() {
+        for entry in users.get(&holder(principal)).into_iter().flatten() {
             if Arc::ptr_eq(&entry.principal, principal) {
                 entry.cancel.cancel();
             }
@@ -161,10 +170,11 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.cancel.cancel();
         let mut users = self.active.users.lock();
-        if let Some(entries) = users.get_mut(&self.principal.user) {
+        let holder = holder(&self.principal);
+        if let Some(entries) = users.get_mut(&holder) {
             entries.retain(|entry| entry.number != self.number);
             if entries.is_empty() {
-                users.remove(&self.principal.user);
+                users.remove(&holder);
             }
         }
         if users.is_empty() {

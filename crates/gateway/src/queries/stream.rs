@@ -50,7 +50,7 @@ async fn begin(
     let permit = gateway.enter(call).await?;
     let admitted = gateway.admit(call, key, request).await?;
     let id = crate::call::new_query_id();
-    gateway.remember(&id, &admitted, request);
+    gateway.remember(call, &id, &admitted, request);
     gateway.within_cost(call, &admitted, &permit).await?;
     let (address, query, options) = (&admitted.address, admitted.query(), &admitted.options);
     let begin = async |query: &GuardedQuery| {

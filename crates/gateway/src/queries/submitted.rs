@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfence_engine::{ResultSet, Value};
-use ringfence_policy::{ConnectionKey, QueryId, UserId};
+use ringfence_policy::{ConnectionKey, Identity, QueryId, UserId};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +36,7 @@ pub(super) struct Submitted {
 
 #[derive(Clone)]
 struct Submission {
-    user: UserId,
+    owner: Identity,
     key: ConnectionKey,
     /// What it is seen through, on a guarded connection.
     through: Option<Through>,
@@ -64,10 +64,10 @@ pub(super) async fn submit(
     let admitted = gateway.admit(call, key, &request).await?;
     gateway.within_cost(call, &admitted, &permit).await?;
     let id = crate::call::new_query_id();
-    gateway.remember(&id, &admitted, &request);
+    gateway.remember(call, &id, &admitted, &request);
     let (told, end) = watch::channel(None);
     let submission = Submission {
-        user: admitted.connection.user.clone(),
+        owner: Identity { account: admitted.connection.user.clone(), ..call.principal().identity() },
         key: admitted.connection.key.clone(),
         through: admitted.through().cloned(),
         cancel: permit.cancel.clone(),
@@ -138,14 +138,15 @@ async fn find(
     };
     let id = QueryId::new(id).map_err(|_| unknown())?;
     call.log().set_object(id.as_str());
+    let identity = call.principal().identity();
     let found = {
         let mut submitted = gateway.shared.running.submitted.lock();
         submitted.purge();
         submitted.queries.get(&id).cloned()
     };
-    // INVARIANT: a query belongs to the user who submitted it. Held by the test
+    // INVARIANT: a query belongs to the user who submitted it, also among those for whom one application acts. Held by the test
     // `a_query_id_is_worth_nothing_to_another_user`.
-    let found = found.filter(|found| found.user == call.principal().user).ok_or_else(unknown)?;
+    let found = found.filter(|found| found.owner == identity).ok_or_else(unknown)?;
     match scope {
         Some(scope) if scope != found.key => return Err(unknown()),
         Some(_) => {}
@@ -201,10 +202,10 @@ impl Submitted {
         Self { queries: HashMap::new(), ended: VecDeque::new(), bytes: 0, memory, retention }
     }
 
-    /// Users who have something here.
+    /// Accounts that have something here.
     pub(super) fn users(&self) -> Vec<UserId> {
         let mut users: Vec<UserId> =
-            self.queries.values().map(|submission| submission.user.clone()).collect();
+            self.queries.values().map(|submission| submission.owner.account.clone()).collect();
         users.sort_unstable();
         users.dedup();
         users
@@ -221,7 +222,7 @@ impl Submitted {
     /// Stops and drops the queries of which this holds.
     pub(super) fn forget(&mut self, gone: impl Fn(&UserId, &ConnectionKey) -> bool) {
         self.queries.retain(|_, submission| {
-            let gone = gone(&submission.user, &submission.key);
+            let gone = gone(&submission.owner.account, &submission.key);
             if gone {
                 submission.cancel.cancel();
             }
@@ -244,7 +245,7 @@ impl Submitted {
 
     /// Makes room for a result that is to be kept; the oldest go first. Refused when it would not fit alone.
     fn keep(&mut self, id: &QueryId, outcome: &Ended) -> Result<(), Refused> {
-        let Some(user) = self.queries.get(id).map(|submission| submission.user.clone()) else {
+        let Some(user) = self.queries.get(id).map(|submission| submission.owner.account.clone()) else {
             return Ok(());
         };
         let mut bytes = outcome.as_ref().map_or(0, |result| bytes_of(result));

@@ -8,4 +8,5 @@ mod directory;
 mod likes;
 mod revocation;
 mod settings;
+mod trail;
 mod users;

@@ -3,8 +3,10 @@
 mod world;
 mod sources;
 mod identity;
+mod acting;
 mod connections;
 mod indexing;
 mod prove;
 mod queries;
 mod guarded;
+mod approvals;

@@ -1,13 +1,16 @@
 //! Two organizations with users of every role, on a real store in a directory that goes away with the test.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ringfence_engine::{Engine, EngineLimits};
+use ringfence_gateway::approvals::Operations;
 use ringfence_gateway::parameters::Target;
 use ringfence_gateway::{
-    AdminAccount, AuditMode, Bootstrap, Call, CallLog, Code, Door, Gateway, GatewayConfig, Refused,
+    ActingConfig, AdminAccount, AuditMode, Bootstrap, Call, CallLog, Code, Door, Gateway, GatewayConfig,
+    Refused,
 };
 use ringfence_policy::{
     Attributes, ConnectionKey, ConnectionSpec, KeyName, OrgId, Role, TenantId, TraceId, UserId,
@@ -81,6 +84,21 @@ impl World {
         Self { gateway, store, config, dir }
     }
 
+    /// With operations that may need an approval.
+    pub(crate) async fn operating(operations: Arc<dyn Operations>) -> Self {
+        let Self { gateway, store, config, dir } = Self::new().await;
+        gateway.shutdown().await;
+        let (gateway, _) =
+            Gateway::open_with(config.clone(), store.clone(), engine(&dir), operations).await.unwrap();
+        Self { gateway, store, config, dir }
+    }
+
+    /// Another node with operations of its own.
+    pub(crate) async fn operating_again(&self, operations: Arc<dyn Operations>) -> Gateway {
+        let engine = engine(&self.dir);
+        Gateway::open_with(self.config.clone(), self.store.clone(), engine, operations).await.unwrap().0
+    }
+
     /// The directory whose `SQLite` files the engine may open.
     pub(crate) fn data(&self) -> &std::path::Path {
         self.dir.path()
@@ -91,7 +109,7 @@ impl World {
         Gateway::open(config, self.store.clone(), engine(&self.dir)).await
     }
 
-    pub(crate) fn begin(&self) -> std::sync::Arc<CallLog> {
+    pub(crate) fn begin(&self) -> Arc<CallLog> {
         begin(&self.gateway)
     }
 
@@ -160,7 +178,7 @@ impl World {
     }
 }
 
-pub(crate) fn begin(gateway: &Gateway) -> std::sync::Arc<CallLog> {
+pub(crate) fn begin(gateway: &Gateway) -> Arc<CallLog> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let trace = TraceId::new(&format!("trace-{}", NEXT.fetch_add(1, Ordering::Relaxed))).unwrap();
     gateway.begin(Door::Api, "test", trace)
@@ -177,6 +195,7 @@ pub(crate) fn config() -> GatewayConfig {
         },
         audit: AuditMode::WriteBehind,
         audit_queue: 1024,
+        audit_retention: None,
         query_timeout: Duration::from_secs(10),
         max_query_timeout: Duration::from_secs(20),
         default_rows: 1000,
@@ -188,6 +207,7 @@ pub(crate) fn config() -> GatewayConfig {
         indexing_at_once: 2,
         principal_cache: 1000,
         node: "test".to_owned(),
+        acting: ActingConfig::default(),
     }
 }
 

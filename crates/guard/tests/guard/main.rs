@@ -43,6 +43,8 @@ fn principal(attributes: serde_json::Value) -> Principal {
         permissions: Permissions::default(),
         attributes: Arc::new(attributes),
         acted_by: None,
+        application: None,
+        agent: None,
         standing: None,
     }
 }

@@ -83,6 +83,7 @@ impl Compiler<'_> {
             | PrincipalPath::UserId
             | PrincipalPath::Roles
             | PrincipalPath::Permissions
+            | PrincipalPath::Agent
             // Access rules alone have them.
             | PrincipalPath::Variable(_) => None,
         };

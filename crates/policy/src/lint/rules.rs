@@ -2,7 +2,7 @@
 
 use super::{Warning, WarningCode};
 use crate::document::DefaultAccess;
-use crate::expression::{Expression, RelationName};
+use crate::expression::{Expression, IsTest, PrincipalPath, PrincipalValue, RelationName};
 use crate::filter::wildcard_matches;
 use crate::placed::Place;
 use crate::policy::{Gate, Model, Policy, RowEffect, RowPolicy, Show};
@@ -105,6 +105,14 @@ impl Lint<'_> {
                 policy.place,
                 &format!("the row policy {}", policy.name),
             );
+            if policy.effect != RowEffect::Narrow && trusts_agent(&policy.condition) {
+                let message = format!(
+                    "the row policy {} shows more rows where an agent is named: whoever asks with an access key may say that it is an agent",
+                    policy.name
+                );
+                let advice = "lift the scope by role, and hold agents back with `principal.agent IS NULL`";
+                self.about(&model.relation, WarningCode::AgentTrusted, policy.place, message, advice);
+            }
             let earlier = model.row_policies.get(..index).unwrap_or_default();
             if let Some((code, message, advice)) = judge(model, policy, bypassed, earlier) {
                 self.about(&model.relation, code, policy.place, message, advice);
@@ -199,6 +207,24 @@ fn judge(
         )),
         RowEffect::Narrow | RowEffect::Extend | RowEffect::Bypass => None,
     }
+}
+
+/// Whether the condition may hold because of the agent that somebody says they are, and not only for want of one.
+fn trusts_agent(condition: &Expression) -> bool {
+    let is_agent = |part: &Expression| {
+        matches!(part, Expression::Principal(PrincipalValue { path: PrincipalPath::Agent, .. }))
+            || matches!(part, Expression::InPrincipal { path: PrincipalPath::Agent, .. })
+    };
+    let (mut named, mut harmless, mut turned) = (0_usize, 0_usize, false);
+    condition.for_each_part(&mut |part| match part {
+        Expression::Is { operand, test: IsTest::Null, negated: false } if is_agent(operand) => {
+            harmless = harmless.saturating_add(1);
+        }
+        Expression::Not(inner) => inner.for_each_part(&mut |part| turned |= is_agent(part)),
+        part if is_agent(part) => named = named.saturating_add(1),
+        _ => {}
+    });
+    turned || named > harmless
 }
 
 fn is_true(condition: &Expression) -> bool {

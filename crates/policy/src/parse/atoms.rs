@@ -156,7 +156,8 @@ impl Reader<'_> {
             "current_date" => {
                 Some(Expression::Cast { operand: Box::new(call("now", Vec::new())), to: "date".to_owned() })
             }
-            "current_timestamp" if sqlite => Some(call("datetime", vec![text("now")])),
+            // `now()` is the same in every policy, whatever the database calls it.
+            "current_timestamp" | "now" if sqlite => Some(call("datetime", vec![text("now")])),
             "current_timestamp" => Some(call("now", Vec::new())),
             _ => None,
         }

@@ -26,9 +26,11 @@ pub(super) fn path(names: &[Ident]) -> Result<Option<PrincipalPath>, ParseInvali
         return Ok(Some(PrincipalPath::Variable(name.value.clone())));
     }
     let parts: Vec<&str> = rest.iter().map(|part| part.value.as_str()).collect();
-    let known = ["org_id", "tenant_id", "user_id", "roles", "permissions", "attributes", "metadata"];
+    let known = ["org_id", "tenant_id", "user_id", "roles", "permissions", "agent", "attributes", "metadata"];
     let path = match parts.as_slice() {
         [name] if PrincipalPath::built_in(name).is_some() => return Ok(PrincipalPath::built_in(name)),
+        // Not one of the names that every principal has, and that a rule's `{name}` may mean.
+        ["agent"] => PrincipalPath::Agent,
         ["attributes" | "metadata", attribute, ..] if *attribute == RESERVED_ATTRIBUTE => {
             return Err(ParseInvalid::of_names(names, "these attributes are the server's own"));
         }

@@ -45,6 +45,7 @@ pub(super) fn json_of(path: &PrincipalPath) -> String {
         PrincipalPath::OrgId => format!("to_jsonb({})", setting("org_id")),
         PrincipalPath::TenantId => format!("to_jsonb({})", setting("tenant_id")),
         PrincipalPath::UserId => format!("to_jsonb({})", setting("user_id")),
+        PrincipalPath::Agent => format!("to_jsonb({})", setting("agent")),
         PrincipalPath::Roles => whole("roles"),
         PrincipalPath::Permissions => whole("permissions"),
         PrincipalPath::Attribute(parts) => {
@@ -68,6 +69,7 @@ fn text_of(path: &PrincipalPath) -> String {
         PrincipalPath::OrgId => setting("org_id"),
         PrincipalPath::TenantId => setting("tenant_id"),
         PrincipalPath::UserId => setting("user_id"),
+        PrincipalPath::Agent => setting("agent"),
         PrincipalPath::Roles
         | PrincipalPath::Permissions
         | PrincipalPath::Attribute(_)

@@ -1,7 +1,9 @@
 //! The clause `rule` of the law: of the access rules on a relation, which one binds, and what it may say.
 
 use ringfence_policy::parse::{Scope, parse_condition};
-use ringfence_policy::{AccessRule, ConnectionKind, Denial, OrgId, Policy, RuleKind, TenantId, UserId};
+use ringfence_policy::{
+    AccessRule, ConnectionKind, Denial, OrgId, Policy, Principal, RuleKind, TenantId, UserId,
+};
 use serde_json::{Value, json};
 
 use crate::world::{EVERY_SALE, load, name, principal, seen};
@@ -53,6 +55,25 @@ fn the_tightest_rule_counts() {
     for (rules, expected) in cases {
         assert_eq!(seen(&policy, &rules, &who, "sales"), expected, "{rules:?}");
     }
+}
+
+/// Rules for a user are for accounts: an application's users have its account, whatever it calls them.
+#[test]
+fn no_name_that_an_application_gives_leads_into_or_out_of_a_rule() {
+    let policy = load("default: allow\n");
+    let tenant = rule("sales", Some("a"), None, Some("id > 2"));
+    let of_ann = rule("sales", Some("a"), Some("ann"), Some("id > 0"));
+    let of_portal = rule("sales", None, Some("portal"), Some("id < 6"));
+    let portal = Some(UserId::new("portal").unwrap());
+    let ann = principal("a", "ann", &[], json!({}));
+    let called_ann = Principal { application: portal.clone(), acted_by: portal, ..ann.clone() };
+    let sees = |who: &Principal, rules: &[AccessRule]| seen(&policy, rules, who, "sales").unwrap();
+    let rules = [tenant, of_ann, of_portal];
+    assert_eq!(sees(&ann, &rules), EVERY_SALE, "her own rule is the tightest");
+    assert_eq!(sees(&called_ann, &rules), [3, 4, 5], "her tenant's and the application's, both");
+    assert_eq!(sees(&called_ann, &rules[1..]), [1, 2, 3, 4, 5]);
+    let block = rule("sales", None, Some("portal"), None);
+    assert_eq!(seen(&policy, &[block], &called_ann, "sales"), Err(Denial::Invisible(name("sales"))));
 }
 
 #[test]

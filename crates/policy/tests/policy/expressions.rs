@@ -18,6 +18,8 @@ fn parse(text: &str) -> Result<Expression, ParseInvalid> {
 fn admitted() {
     let texts = [
         "status <> 'draft' OR user_id = principal.user_id",
+        "principal.agent IS NULL OR (principal.agent = 'copilot' AND status = 'open')",
+        "status IN (principal.agent, 'x')",
         "tenant_id IN principal.attributes.tenant_hierarchy",
         "tenant_id NOT IN principal.metadata.a.b",
         "tenant_id in (principal.attributes.a, 2)",
@@ -102,6 +104,7 @@ fn refused() {
         ("principal.attributes = 1", 1, 1),
         ("principal.attributes.ringfence.hash_key = 'x'", 1, 1),
         ("principal.tenant_id.x = 1", 1, 1),
+        ("principal.agent.name = 'x'", 1, 1),
         ("principal.roles = 'x'", 1, 1),
         ("a IN ()", 1, 8),
         ("row(a) = 1", 1, 1),

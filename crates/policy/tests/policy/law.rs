@@ -395,3 +395,79 @@ fn catalogs_of_the_database_are_never_visible() {
     let names: Vec<String> = seen.relations.keys().map(ToString::to_string).collect();
     assert_eq!(names, ["public.columns"]);
 }
+
+const SOFT: &str = "
+models:
+  Sale:
+    table: sales
+    scoping: { tenant: principal.tenant_id }
+    soft_delete: status
+    row_policies: [ { name: all, condition: \"'boss' IN principal.roles\", bypass: true } ]
+    fields: { status: deny, email: { action: mask, mask_pattern: email } }
+    write_policy:
+      - { roles: [member], update: deny, delete: allow, rows: \"owner = principal.user_id\", max_rows: 3 }
+      - { roles: [clerk], create: allow, update: allow, delete: approval }
+";
+
+#[test]
+fn rows_that_were_removed_softly_are_gone() {
+    check(
+        SOFT,
+        &[
+            (of("a", &[], json!({})), &[3]),
+            (of("b", &["member"], json!({})), &[5]),
+            // Whom the scope does not bind, this does not bind either.
+            (of("a", &["boss"], json!({})), EVERY_SALE),
+        ],
+    );
+}
+
+#[test]
+fn a_soft_deletion_sets_one_column() {
+    let member = decided(SOFT, &of("a", &["member"], json!({})), "sales").unwrap();
+    assert_eq!(member.writes.delete, Permit::Deny, "DELETE would remove them for good");
+    let soft = member.soft_delete.clone().unwrap();
+    assert_eq!((soft.permit, soft.column.name.as_str()), (Permit::Allow, "status"));
+    assert!(member.hidden.contains(&"status".to_owned()));
+    let deleting = member.while_deleting().unwrap();
+    let writes = &deleting.writes;
+    assert_eq!((writes.create, writes.update, writes.delete), (Permit::Deny, Permit::Allow, Permit::Deny));
+    assert_eq!(writes.columns.as_deref(), Some(&["status".to_owned()][..]));
+    assert_eq!((&writes.rows, writes.max_rows), (&member.writes.rows, Some(3)));
+    assert!(writes.rows.is_some());
+    // The same rows, but for what says that they are there.
+    let without = SOFT.replace("    soft_delete: status\n", "");
+    let plain = decided(&without, &of("a", &["member"], json!({})), "sales").unwrap();
+    assert_eq!(deleting.rows, plain.rows);
+    assert_ne!(deleting.rows, member.rows);
+    // Masks stay.
+    let email = |entitlement: &Entitlement| {
+        entitlement.columns.iter().find(|column| column.name == "email").map(|column| column.mask.clone())
+    };
+    assert_eq!(email(&deleting), email(&member));
+
+    let clerk = decided(SOFT, &of("a", &["clerk"], json!({})), "sales").unwrap();
+    assert_eq!(clerk.while_deleting().unwrap().writes.update, Permit::Approval);
+    assert_eq!(clerk.once_approved().while_deleting().unwrap().writes.update, Permit::Allow);
+    assert_eq!(member.once_approved(), member, "what is denied stays denied");
+    let nobody = decided(SOFT, &of("a", &[], json!({})), "sales").unwrap();
+    assert_eq!(nobody.while_deleting().unwrap().writes.update, Permit::Deny);
+    assert_eq!(plain.while_deleting(), None);
+}
+
+#[test]
+fn a_version_may_be_written_by_who_may_update() {
+    let policy = "
+models:
+  Sale:
+    table: sales
+    version: amount
+    write_policy: { update: allow, columns: [status], approvers: [chief], approval_expires: 2h }
+";
+    let decided = decided(policy, &of("a", &[], json!({})), "sales").unwrap();
+    assert_eq!(decided.version.as_deref(), Some("amount"));
+    assert_eq!(decided.writes.columns.as_deref(), Some(&["status".to_owned(), "amount".to_owned()][..]));
+    assert_eq!(decided.writes.approval_expires.map(|expires| expires.as_secs()), Some(7200));
+    let wrong = policy.replace("2h", "soon");
+    assert!(Policy::load("policy.yaml", &wrong, ConnectionKind::Postgresql).is_err());
+}

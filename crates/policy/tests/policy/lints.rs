@@ -299,6 +299,33 @@ fn rules_that_do_nothing_or_too_much_are_told() {
         (&of("row_policies: [ { name: a, roles: [x], extends: true, condition: \"true\" } ]"), &[]),
         ("models: { C: { table: currencies, roles: [x], except_roles: [y] } }", &[]),
         (
+            &of("row_policies: [ { name: a, bypass: true, condition: \"principal.agent = 'x'\" } ]"),
+            &["AGENT_TRUSTED orders"],
+        ),
+        (
+            &of(
+                "row_policies: [ { name: a, extends: true, condition: \"note = 'x' AND principal.agent IN ('x', 'y')\" } ]",
+            ),
+            &["AGENT_TRUSTED orders"],
+        ),
+        (
+            &of(
+                "row_policies: [ { name: a, roles: [x], bypass: true, condition: \"principal.agent IS NOT NULL\" } ]",
+            ),
+            &["AGENT_TRUSTED orders"],
+        ),
+        (
+            &of("row_policies: [ { name: a, bypass: true, condition: \"NOT (principal.agent IS NULL)\" } ]"),
+            &["AGENT_TRUSTED orders"],
+        ),
+        (
+            &of(
+                "row_policies: [ { name: a, bypass: true, condition: \"'x' IN principal.roles AND principal.agent IS NULL\" } ]",
+            ),
+            &[],
+        ),
+        (&of("row_policies: [ { name: a, condition: \"principal.agent IS NULL OR note = 'x'\" } ]"), &[]),
+        (
             "models: { C: { table: currencies } }\nrestrictions: { R: [ { table: currencies, column: code, in: [EUR] } ] }",
             &[],
         ),

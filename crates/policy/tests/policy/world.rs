@@ -27,6 +27,8 @@ pub(crate) fn principal(tenant: &str, user: &str, roles: &[&str], attributes: Va
         attributes: Arc::new(attributes),
         standing: None,
         acted_by: None,
+        application: None,
+        agent: None,
     }
 }
 

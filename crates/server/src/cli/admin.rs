@@ -124,7 +124,7 @@ enum User {
         /// Display name
         #[arg(long)]
         name: Option<String>,
-        /// trial-user, trial-api-user, user, api-user, admin-user, org-admin-user or super-admin-user; may be given
+        /// trial-user, trial-api-user, user, api-user, admin-user, org-admin-user, super-admin-user or auditor; may be given
         /// several times
         #[arg(long, default_value = "api-user")]
         role: Vec<String>,

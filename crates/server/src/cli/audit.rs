@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
-use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use ringfence_gateway::trail::TrailRecord;
 use ringfence_store::Store;
 use ringfence_store::audit::{AuditFilter, ChainVerdict, ChainedRecord};
 
@@ -14,6 +15,7 @@ use super::help;
 use super::opening::open_existing_store;
 use super::options::StoreOptions;
 use super::terminal::{self, GOOD, paint, say};
+use crate::audit_forms::{AuditEntry, Encoder, Form, moment};
 
 /// Records read at once.
 const PAGE: u32 = 1000;
@@ -35,6 +37,7 @@ enum Verb {
     /// Check the whole chain; exit code 1 when it does not hold
     Verify(StoreOptions),
     /// Print the latest records as a table
+    #[command(visible_alias = "search")]
     List {
         #[command(flatten)]
         conditions: Conditions,
@@ -47,8 +50,8 @@ enum Verb {
     /// Write records, oldest first, with everything they hold
     Export {
         /// Form of the records
-        #[arg(long, value_enum, default_value_t = Format::Jsonl)]
-        format: Format,
+        #[arg(long, value_enum, default_value_t = Form::Jsonl)]
+        format: Form,
         #[command(flatten)]
         conditions: Conditions,
         /// The most records to write [default: all]
@@ -57,15 +60,6 @@ enum Verb {
         #[command(flatten)]
         store: StoreOptions,
     },
-}
-
-/// A form to export in.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    /// One JSON object a line
-    Jsonl,
-    /// Comma-separated, with a header
-    Csv,
 }
 
 /// Which records; all that are given hold together.
@@ -93,7 +87,25 @@ struct Conditions {
     /// allowed, refused, failed or abandoned
     #[arg(long, value_parser = ["allowed", "refused", "failed", "abandoned"])]
     decision: Option<String>,
-    /// api, v1 or cli
+    /// As whom the call ran, when impersonating
+    #[arg(long, value_name = "ID")]
+    acting_for: Option<String>,
+    /// The agent that the caller named
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// The code of a refusal, such as NOT_PERMITTED
+    #[arg(long)]
+    code: Option<String>,
+    /// A model of a models request
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// A relation that the statement names, such as public.orders
+    #[arg(long, value_name = "NAME")]
+    relation: Option<String>,
+    /// The ticket of an approval
+    #[arg(long, value_name = "ID")]
+    approval: Option<String>,
+    /// api, v1, cli or server
     #[arg(long)]
     door: Option<String>,
     /// A connection's key
@@ -117,7 +129,14 @@ impl Conditions {
             trace_id: self.trace.clone(),
             since_ms: self.since,
             until_ms: self.until,
+            model: self.model.clone(),
+            relation: self.relation.clone(),
+            code: self.code.clone(),
+            approval: self.approval.clone(),
+            agent: self.agent.clone(),
+            acting_for: self.acting_for.clone(),
             after: None,
+            newest_first: false,
         }
     }
 }
@@ -156,6 +175,10 @@ async fn verify(store: &Store) -> Result<ExitCode, Failure> {
     match verdict {
         ChainVerdict::Intact { records } => {
             say(format_args!("{} all {records} records are as they were written", paint(GOOD, "ok:")));
+            if let Some(cut) = store.audit().cut().await? {
+                let (gone, first) = (cut.records, cut.records + 1);
+                say(format_args!("    from record {first} on: retention removed the {gone} before it"));
+            }
             Ok(ExitCode::SUCCESS)
         }
         ChainVerdict::Broken { sequence, reason } => Err(Failure::new(format_args!(
@@ -167,14 +190,10 @@ async fn verify(store: &Store) -> Result<ExitCode, Failure> {
 
 async fn list(store: &Store, conditions: &Conditions, limit: usize) -> Result<ExitCode, Failure> {
     let mut latest = VecDeque::new();
-    for_each(store, conditions.filter(), &mut |record| {
-        if latest.len() == limit {
-            latest.pop_front();
-        }
-        if limit > 0 {
-            latest.push_back(record);
-        }
-        Ok(true)
+    let filter = AuditFilter { newest_first: true, ..conditions.filter() };
+    for_each(store, filter, limit, &mut |page| {
+        page.into_iter().for_each(|record| latest.push_front(record));
+        Ok(())
     })
     .await?;
     let mut table = terminal::plain_table();
@@ -205,130 +224,40 @@ async fn list(store: &Store, conditions: &Conditions, limit: usize) -> Result<Ex
 async fn export(
     store: &Store,
     conditions: &Conditions,
-    format: Format,
-    mut limit: usize,
+    form: Form,
+    limit: usize,
 ) -> Result<ExitCode, Failure> {
     let mut out = BufWriter::new(std::io::stdout());
-    if matches!(format, Format::Csv) {
-        out.write_all(&csv_line(COLUMNS)?)?;
-    }
-    for_each(store, conditions.filter(), &mut |record| {
-        if limit == 0 {
-            return Ok(false);
-        }
-        limit -= 1;
-        match format {
-            Format::Csv => out.write_all(&csv_line(cells(&record))?)?,
-            Format::Jsonl => writeln!(out, "{}", serde_json::to_string(&record).map_err(Failure::new)?)?,
-        }
-        Ok(true)
+    let mut encoder = Encoder::new(form)?;
+    out.write_all(&encoder.begin()?)?;
+    for_each(store, conditions.filter(), limit, &mut |page| {
+        let shown = |ChainedRecord { sequence, record }| TrailRecord { sequence: Some(sequence), record };
+        let entries = page.into_iter().map(shown).map(AuditEntry::from);
+        Ok(out.write_all(&encoder.records(entries.collect())?)?)
     })
     .await?;
+    out.write_all(&encoder.end()?)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn csv_line<const N: usize>(cells: [impl AsRef<[u8]>; N]) -> Result<Vec<u8>, Failure> {
-    let mut line = csv::Writer::from_writer(Vec::new());
-    line.write_record(cells).map_err(Failure::new)?;
-    line.into_inner().map_err(Failure::new)
-}
-
-/// Calls `each` for every record that matches, until it answers false.
+/// Hands on up to `limit` records that match, page by page.
 async fn for_each(
     store: &Store,
     mut filter: AuditFilter,
-    each: &mut dyn FnMut(ChainedRecord) -> Result<bool, Failure>,
+    mut limit: usize,
+    each: &mut dyn FnMut(Vec<ChainedRecord>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    loop {
-        let page = store.audit().list(&filter, PAGE).await?;
+    while limit > 0 {
+        let page = store.audit().list(&filter, u32::try_from(limit).unwrap_or(u32::MAX).min(PAGE)).await?;
         let Some(last) = page.last() else { return Ok(()) };
         filter.after = Some(last.sequence);
-        for record in page {
-            if !each(record)? {
-                return Ok(());
-            }
-        }
+        limit -= page.len();
+        each(page)?;
     }
-}
-
-const COLUMNS: [&str; 20] = [
-    "sequence", "time", "trace_id", "door", "action", "user", "acting_for", "tenant", "org", "connection",
-    "statement", "tables", "object", "rows", "duration_us", "decision", "code", "at_ms", "bypasses",
-    "reason",
-];
-
-fn cells(ChainedRecord { sequence, record }: &ChainedRecord) -> [String; 20] {
-    let text = |text: &Option<String>| harmless(text.as_deref().unwrap_or_default());
-    [
-        sequence.to_string(),
-        shown(record.at_ms),
-        harmless(&record.trace_id),
-        harmless(&record.door),
-        harmless(&record.action),
-        text(&record.user),
-        text(&record.acting_for),
-        text(&record.tenant),
-        text(&record.org),
-        text(&record.connection),
-        text(&record.statement),
-        harmless(&record.tables.join(" ")),
-        text(&record.object),
-        record.rows.map(|rows| rows.to_string()).unwrap_or_default(),
-        record.duration_us.to_string(),
-        harmless(&record.decision),
-        text(&record.code),
-        record.at_ms.to_string(),
-        harmless(&record.bypasses.join(" ")),
-        text(&record.reason),
-    ]
-}
-
-/// Spreadsheets run a cell that begins like a formula, and callers choose these texts.
-fn harmless(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
+    Ok(())
 }
 
 fn shown(at_ms: i64) -> String {
     Timestamp::from_millisecond(at_ms).map(|at| format!("{at:.3}")).unwrap_or_default()
-}
-
-/// A moment in milliseconds: a timestamp, a date (its beginning, UTC), or a length of time before now.
-fn moment(text: &str) -> Result<i64, String> {
-    if let Ok(timestamp) = text.parse::<Timestamp>() {
-        return Ok(timestamp.as_millisecond());
-    }
-    if let Ok(date) = text.parse::<civil::Date>()
-        && let Ok(begin) = date.to_zoned(TimeZone::UTC)
-    {
-        return Ok(begin.timestamp().as_millisecond());
-    }
-    text.parse::<SignedDuration>()
-        .ok()
-        .filter(SignedDuration::is_positive)
-        .and_then(|ago| Timestamp::now().checked_sub(ago).ok())
-        .map(Timestamp::as_millisecond)
-        .ok_or_else(|| "write it like 2026-01-31, 2026-01-31T08:00:00Z or 24h".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_are_read() {
-        assert_eq!(moment("1970-01-02"), Ok(86_400_000));
-        assert_eq!(moment("1970-01-01T00:00:01Z"), Ok(1000));
-        let hour_ago = Timestamp::now().as_millisecond() - 3_600_000;
-        assert!((moment("1h").unwrap() - hour_ago).abs() < 1000);
-        for wrong in ["", "yesterday", "-1h", "2026-13-01"] {
-            assert!(moment(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn cells_are_no_formulas() {
-        assert_eq!(harmless("=1+1"), "'=1+1");
-        assert_eq!(harmless("ada"), "ada");
-    }
 }

@@ -3,6 +3,7 @@
 //! [`Config`] is the whole of it, typed. [`load`](layers::load) reads it, [`keys`] knows every name that may be
 //! written, and [`apply`] turns it into the settings of the floors below.
 
+pub(crate) mod acting;
 pub(crate) mod address;
 pub(crate) mod apply;
 pub(crate) mod hosts;
@@ -11,6 +12,7 @@ pub(crate) mod keys;
 pub(crate) mod layers;
 pub(crate) mod quantity;
 pub(crate) mod secret;
+pub(crate) mod web;
 #[cfg(test)]
 mod tests;
 
@@ -21,10 +23,12 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use acting::Acting;
 use hosts::Host;
 pub(crate) use invalid::ConfigInvalid;
-use quantity::{Size, Span};
+use quantity::{Age, Size, Span};
 use secret::Secret;
+use web::{WebAddress, WebOrigin};
 
 /// Configuration of Ringfence. Every key may be left out; the defaults suit one node with the embedded store.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -35,11 +39,13 @@ pub(crate) struct Config {
     pub(crate) store: Store,
     pub(crate) sealing: Sealing,
     pub(crate) admin: Admin,
+    pub(crate) acting: Acting,
     pub(crate) audit: Audit,
     pub(crate) limits: Limits,
     pub(crate) connections: Connections,
     pub(crate) pools: Pools,
     pub(crate) sqlite: Sqlite,
+    pub(crate) mcp: Mcp,
     pub(crate) log: Log,
     pub(crate) telemetry: Telemetry,
 }
@@ -158,11 +164,13 @@ pub(crate) struct Audit {
     pub(crate) mode: AuditMode,
     /// Records that may wait to be written; when it is full, calls wait, then are refused.
     pub(crate) queue: NonZeroUsize,
+    /// How long records are kept, such as `400d`. Without it, for ever. What is left goes on proving that nothing else is gone.
+    pub(crate) retention: Option<Age>,
 }
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { mode: AuditMode::WriteBehind, queue: count(8192) }
+        Self { mode: AuditMode::WriteBehind, queue: count(8192), retention: None }
     }
 }
 
@@ -286,6 +294,41 @@ pub(crate) struct Sqlite {
 impl Default for Sqlite {
     fn default() -> Self {
         Self { directories: Vec::new(), max_value: Size::mebibytes(1) }
+    }
+}
+
+/// The door for agents: the Model Context Protocol at /mcp.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Mcp {
+    /// Whether it is served. What agents may do on a connection is a setting of the connection.
+    pub(crate) enabled: bool,
+    /// How agents reach this server, such as `https://data.example.com`: needed where they use a name. Without it, /mcp
+    /// answers on addresses and `localhost` only, and tells the address that it was asked at.
+    pub(crate) public_url: Option<WebOrigin>,
+    /// Further names that agents may reach this server by.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// Web pages whose scripts may use /mcp, such as `https://app.example.com`. All others are refused.
+    pub(crate) allowed_origins: Vec<WebOrigin>,
+    /// Issuers of access tokens, which clients are told to sign in at (RFC 9728).
+    pub(crate) authorization_servers: Vec<WebAddress>,
+    /// The most rows of one answer.
+    pub(crate) max_rows: NonZeroU64,
+    /// The largest answer.
+    pub(crate) max_result: Size,
+}
+
+impl Default for Mcp {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            public_url: None,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            authorization_servers: Vec::new(),
+            max_rows: rows(200),
+            max_result: Size::kibibytes(64),
+        }
     }
 }
 

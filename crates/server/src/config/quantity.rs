@@ -53,6 +53,56 @@ impl JsonSchema for Span {
     }
 }
 
+/// How old something may become: a number of days, such as `400d`, or a length of time in hours and less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Age(Duration);
+
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+/// A number of days that no clock will ever have seen go by; beyond it nothing is meant.
+const MOST_DAYS: u64 = 100_000;
+
+impl Age {
+    pub(crate) const fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl FromStr for Age {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no age: write it like 400d or 36h");
+        let Some(days) = text.trim().strip_suffix('d') else {
+            return text.parse::<Span>().map(|span| Self(span.duration())).map_err(|_| wrong());
+        };
+        match days.trim_end().parse() {
+            Ok(days @ 1..=MOST_DAYS) => Ok(Self(Duration::from_secs(days * DAY_SECONDS))),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        if self.0.subsec_nanos() == 0 && seconds.is_multiple_of(DAY_SECONDS) {
+            write!(f, "{}d", seconds / DAY_SECONDS)
+        } else {
+            Span(self.0).fmt(f)
+        }
+    }
+}
+
+impl JsonSchema for Age {
+    fn schema_name() -> Cow<'static, str> {
+        "Age".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9].*[a-z]$", "examples": ["400d", "36h"] })
+    }
+}
+
 /// A number of bytes, such as `16MiB`, `64kB` or `1000`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(u64);
@@ -69,6 +119,10 @@ const UNITS: [(&str, u64); 7] = [
 ];
 
 impl Size {
+    pub(crate) const fn kibibytes(kibibytes: u64) -> Self {
+        Self(kibibytes << 10)
+    }
+
     pub(crate) const fn mebibytes(mebibytes: u64) -> Self {
         Self(mebibytes << 20)
     }
@@ -140,6 +194,7 @@ macro_rules! as_text {
 }
 
 as_text!(Span);
+as_text!(Age);
 as_text!(Size);
 
 #[cfg(test)]
@@ -157,6 +212,23 @@ mod tests {
         }
         for wrong in ["", "5", "0s", "-5s", "5 parsecs", "five seconds"] {
             assert!(wrong.parse::<Span>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ages_are_days_or_spans() {
+        for (text, hours, shown) in
+            [("400d", 9_600, "400d"), ("1 d", 24, "1d"), ("36h", 36, "36h"), ("48h", 48, "2d")]
+        {
+            let age: Age = text.parse().unwrap();
+            assert_eq!(
+                (age.duration(), age.to_string().as_str()),
+                (Duration::from_hours(hours), shown),
+                "{text}"
+            );
+        }
+        for wrong in ["", "0d", "-1d", "d", "4000000d", "400", "a year"] {
+            assert!(wrong.parse::<Age>().is_err(), "{wrong}");
         }
     }
 

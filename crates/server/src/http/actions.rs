@@ -39,6 +39,9 @@ const V1: &[(&str, &str)] = &[
     ("GET /v1/keys", "list-access-keys"),
     ("POST /v1/keys", "create-key"),
     ("DELETE /v1/keys/{name}", "delete-access-keys"),
+    ("GET /v1/signing-keys", "list-signing-keys"),
+    ("POST /v1/signing-keys", "register-signing-key"),
+    ("DELETE /v1/signing-keys/{kid}", "revoke-signing-key"),
     ("GET /v1/config", "get-config"),
     ("PATCH /v1/config", "update-config"),
     ("GET /v1/orgs", "list-orgs"),
@@ -98,6 +101,8 @@ pub(super) fn action_of<'a>(front_end: FrontEnd, method: &str, route: &'a str) -
     };
     match (front_end, route.strip_prefix("/api/")) {
         (FrontEnd::Api, Some(endpoint)) if !endpoint.is_empty() => named(&API, endpoint).unwrap_or(endpoint),
+        // The front end knows more once it has read the message.
+        (FrontEnd::Mcp, _) => "mcp-message",
         (FrontEnd::V1, _) => named(V1, &format!("{method} {route}")).unwrap_or(UNMATCHED),
         _ => UNMATCHED,
     }

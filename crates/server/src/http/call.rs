@@ -12,12 +12,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
-use ringfence_gateway::{Call, CallLog, Code, Decision, Door, Refused};
+use ringfence_gateway::{Call, CallLog, Code, Credentials, Decision, Door, Refused};
 use ringfence_policy::TraceId;
 use tracing::{Instrument, Span, field};
 
 use super::actions::{UNMATCHED, action_of};
-use super::credentials::{impersonated_user, presented_key};
+use super::credentials::{acting, impersonated_user, named_agent, presented_key};
 use super::held::hold_until_sent;
 use super::limits::{Lateness, set_deadline};
 use super::places::Place;
@@ -56,6 +56,8 @@ impl<E: From<Refused> + IntoResponse> FromRequestParts<AppState> for Caller<E> {
 pub(crate) enum FrontEnd {
     Api,
     V1,
+    /// The door for agents.
+    Mcp,
     /// The documents about the interface. They need no key and leave no audit record.
     Documents,
 }
@@ -68,6 +70,8 @@ impl FrontEnd {
             Self::Api
         } else if belongs_to("/v1") {
             Self::V1
+        } else if path == "/mcp" {
+            Self::Mcp
         } else {
             Self::Documents
         }
@@ -77,7 +81,9 @@ impl FrontEnd {
     pub(crate) fn refuse(self, refused: Refused, trace_id: &TraceId) -> Response {
         match self {
             Self::Api => api::ApiRefused::from(refused).into_response(),
-            Self::V1 | Self::Documents => Problem::from(refused).traced(trace_id.as_str()).into_response(),
+            Self::V1 | Self::Mcp | Self::Documents => {
+                Problem::from(refused).traced(trace_id.as_str()).into_response()
+            }
         }
     }
 
@@ -85,21 +91,27 @@ impl FrontEnd {
         match self {
             Self::Api => Some(Door::Api),
             Self::V1 => Some(Door::V1),
+            Self::Mcp => Some(Door::Mcp),
             Self::Documents => None,
         }
     }
 }
 
-/// Authenticates the request by its headers (`Authorization: Bearer`, `x-waii-impersonate-user`). The call's log was
-/// put into the request's extensions by the middleware.
+/// Authenticates the request by its headers (`Authorization: Bearer`, `x-waii-impersonate-user`, and those of
+/// an application that acts for a user of its own). The call's log was put into the request's extensions by the middleware.
 pub(crate) async fn identify(parts: &mut Parts, state: &AppState) -> Result<Call, Refused> {
     let Some(log) = parts.extensions.get::<Arc<CallLog>>().cloned() else {
-        return Err(Refused::internal(&"a handler outside /api/ and /v1/ asked who the caller is"));
+        return Err(Refused::internal(&"a handler outside /api/, /v1/ and /mcp asked who the caller is"));
     };
     let key = presented_key(&parts.headers)?;
-    let impersonated = impersonated_user(&parts.headers)?;
+    let credentials = Credentials {
+        access_key: key,
+        impersonate: impersonated_user(&parts.headers)?,
+        acting: acting(&parts.headers, &state.settings.plain_headers)?,
+        agent: named_agent(&parts.headers)?,
+    };
     // Boxed: reading an unknown caller from the store makes it too large to be moved around on the stack.
-    let identified = Box::pin(state.gateway.authenticate(&log, key, impersonated)).await;
+    let identified = Box::pin(state.gateway.identify(&log, credentials)).await;
     if let (Some(limits), Some(key)) = (&state.rate_limits, key) {
         match &identified {
             Ok(_) => limits.learn(key.as_bytes(), true),
@@ -281,6 +293,8 @@ mod tests {
             ("/apian", FrontEnd::Documents),
             ("/v1/me", FrontEnd::V1),
             ("/v11", FrontEnd::Documents),
+            ("/mcp", FrontEnd::Mcp),
+            ("/mcp/", FrontEnd::Documents),
             ("/openapi.json", FrontEnd::Documents),
         ];
         for (path, front_end) in cases {

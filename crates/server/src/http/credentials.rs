@@ -1,9 +1,11 @@
 //! What a request's headers say about who asks.
 
 use axum::http::{HeaderMap, HeaderName, header};
-use ringfence_gateway::{Code, Refused};
+use ringfence_gateway::{Acting, Code, PlainPrincipal, Refused};
 
 const IMPERSONATE: HeaderName = HeaderName::from_static("x-waii-impersonate-user");
+const PRINCIPAL: HeaderName = HeaderName::from_static("x-ringfence-principal");
+const AGENT: HeaderName = HeaderName::from_static("x-ringfence-agent");
 
 /// The presented key; `None` when there is no `Authorization`. Anything else that is no Bearer credential is refused.
 pub(super) fn presented_key(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
@@ -25,16 +27,89 @@ pub(super) fn presented_key(headers: &HeaderMap) -> Result<Option<&str>, Refused
 /// INVARIANT: a header that is present is never ignored, or the request would run as somebody else than it asked for.
 /// The test `an_impersonation_header_is_never_ignored` holds it.
 pub(super) fn impersonated_user(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
-    let mut values = headers.get_all(IMPERSONATE).iter();
+    one_text(headers, &IMPERSONATE, |_| {
+        Refused::invalid("x-waii-impersonate-user must be one non-empty user id in UTF-8")
+    })
+}
+
+/// Names of headers in which applications name their users in plain text.
+#[derive(Debug, Clone)]
+pub(crate) struct PlainHeaders {
+    pub(crate) tenant: HeaderName,
+    pub(crate) user: HeaderName,
+    pub(crate) roles: HeaderName,
+    pub(crate) attributes: HeaderName,
+}
+
+impl Default for PlainHeaders {
+    fn default() -> Self {
+        Self {
+            tenant: HeaderName::from_static("x-ringfence-tenant"),
+            user: HeaderName::from_static("x-ringfence-user"),
+            roles: HeaderName::from_static("x-ringfence-roles"),
+            attributes: HeaderName::from_static("x-ringfence-attributes"),
+        }
+    }
+}
+
+/// The user whom an application acts for, by a token or by plain headers; whether the latter are trusted is the gateway's
+/// to say.
+///
+/// INVARIANT: no header of these that is present is ever ignored, for the reason above. The test
+/// `what_names_a_user_is_never_ignored` holds it.
+pub(super) fn acting<'a>(
+    headers: &'a HeaderMap,
+    plain: &PlainHeaders,
+) -> Result<Option<Acting<'a>>, Refused> {
+    let token = one_text(headers, &PRINCIPAL, |_| {
+        Refused::new(Code::InvalidPrincipalToken, "send one header X-Ringfence-Principal: <JWT>")
+    })?;
+    let PlainHeaders { tenant, user, roles, attributes } = plain;
+    let text = |name: &HeaderName| {
+        one_text(headers, name, |name| {
+            Refused::new(Code::InvalidPrincipalToken, format!("send one header {name} with a text in UTF-8"))
+        })
+    };
+    let (tenant, user, roles, attributes) = (text(tenant)?, text(user)?, text(roles)?, text(attributes)?);
+    match (token, tenant, user) {
+        (None, None, None) if roles.is_none() && attributes.is_none() => Ok(None),
+        (Some(token), None, None) if roles.is_none() && attributes.is_none() => {
+            Ok(Some(Acting::Token(token)))
+        }
+        (None, Some(tenant), Some(user)) => {
+            Ok(Some(Acting::Headers(PlainPrincipal { tenant, user, roles, attributes })))
+        }
+        (Some(_), _, _) => Err(Refused::new(
+            Code::InvalidPrincipalToken,
+            "name the user either in a token or in plain headers, not in both",
+        )),
+        (None, _, _) => Err(Refused::new(
+            Code::InvalidPrincipalToken,
+            "plain headers that name a user name tenant and user at least: send both, or none of the headers",
+        )),
+    }
+}
+
+/// The agent that the caller says it is.
+pub(super) fn named_agent(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
+    one_text(headers, &AGENT, |_| Refused::invalid("X-Ringfence-Agent must be one non-empty name in UTF-8"))
+}
+
+/// The text of a header that may be left out; one that is there must be one text, and not empty.
+fn one_text<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    refuse: impl Fn(&HeaderName) -> Refused,
+) -> Result<Option<&'a str>, Refused> {
+    let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
-    let refuse = || Refused::invalid("x-waii-impersonate-user must be one non-empty user id in UTF-8");
     if values.next().is_some() {
-        return Err(refuse());
+        return Err(refuse(name));
     }
-    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| refuse())?.trim();
-    if text.is_empty() { Err(refuse()) } else { Ok(Some(text)) }
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| refuse(name))?.trim();
+    if text.is_empty() { Err(refuse(name)) } else { Ok(Some(text)) }
 }
 
 #[cfg(test)]
@@ -83,5 +158,41 @@ mod tests {
         ] {
             assert_eq!(read(bad).unwrap_err().code, Code::AuthenticationRequired, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_names_a_user_is_never_ignored() {
+        let read = |pairs: &[(&'static str, &[u8])]| {
+            let headers = headers(pairs);
+            acting(&headers, &PlainHeaders::default())
+                .map(|acting| acting.map(|acting| format!("{acting:?}")))
+        };
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&[("x-ringfence-principal", b"a.b.c")]), Ok(Some(r#"Token("a.b.c")"#.to_owned())));
+        let plain =
+            read(&[("x-ringfence-tenant", b"t"), ("x-ringfence-user", b"u"), ("x-ringfence-roles", b"r")]);
+        assert!(plain.clone().unwrap().unwrap().starts_with("Headers"), "{plain:?}");
+        let refused: [&[(&'static str, &[u8])]; 9] = [
+            &[("x-ringfence-principal", b"")],
+            &[("x-ringfence-principal", b"a"), ("x-ringfence-principal", b"a")],
+            &[("x-ringfence-principal", b"\xff")],
+            &[("x-ringfence-tenant", b"t")],
+            &[("x-ringfence-user", b"u")],
+            &[("x-ringfence-roles", b"r")],
+            &[("x-ringfence-attributes", b"{}")],
+            &[("x-ringfence-tenant", b"t"), ("x-ringfence-user", b"u"), ("x-ringfence-user", b"v")],
+            &[("x-ringfence-principal", b"a"), ("x-ringfence-roles", b"r")],
+        ];
+        for pairs in refused {
+            assert_eq!(read(pairs).unwrap_err().code, Code::InvalidPrincipalToken, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn an_agent_has_one_name() {
+        assert_eq!(named_agent(&headers(&[])), Ok(None));
+        assert_eq!(named_agent(&headers(&[("x-ringfence-agent", b"copilot")])), Ok(Some("copilot")));
+        let twice: &[(&'static str, &[u8])] = &[("x-ringfence-agent", b"a"), ("x-ringfence-agent", b"b")];
+        assert_eq!(named_agent(&headers(twice)).unwrap_err().code, Code::InvalidRequest);
     }
 }

@@ -35,6 +35,7 @@ use super::problem::{ProblemBody, standing_hint};
         (name = "Policies", description = "What each person may see and change of a connection: documents with versions."),
         (name = "Models", description = "Structured reads and changes of what a policy names, for applications and agents."),
         (name = "Queries", description = "Run SQL, wait for it or fetch it later, and read what you ran before."),
+        (name = "Audit", description = "What was asked, by whom, and what was enforced."),
         (name = "Settings", description = "Settings with a scope."),
     ),
 )]
@@ -55,13 +56,21 @@ impl Modify for Identification {
             "Besides the access key: the id of the user as whom the whole request runs. Needs `usage:impersonation`; \
              within the own organization (super administrators: any), and never somebody with more permissions.",
         );
+        let principal = ApiKeyValue::with_description(
+            "X-Ringfence-Principal",
+            "Besides an application's own access key: a JWT that it signed for a user of its own, as whom the whole request runs. \
+             Needs `act:principals` and a registered signing key; within the own organization, and nowhere more than the \
+             application itself.",
+        );
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("accessKey", SecurityScheme::Http(bearer));
         components.add_security_scheme("impersonation", SecurityScheme::ApiKey(ApiKey::Header(impersonate)));
+        components.add_security_scheme("principal", SecurityScheme::ApiKey(ApiKey::Header(principal)));
         let nothing: [String; 0] = [];
         document.security = Some(vec![
             SecurityRequirement::new("accessKey", nothing.clone()),
-            SecurityRequirement::new("accessKey", nothing.clone()).add("impersonation", nothing),
+            SecurityRequirement::new("accessKey", nothing.clone()).add("impersonation", nothing.clone()),
+            SecurityRequirement::new("accessKey", nothing.clone()).add("principal", nothing),
         ]);
     }
 }
@@ -77,6 +86,8 @@ const CONVENTIONS: &str = "\n\n\
 it knows.
 - A connection is named by its key, percent-encoded: `postgresql://u@h/d` is \
 `/v1/connections/postgresql%3A%2F%2Fu%40h%2Fd`.
+- The header `X-Ringfence-Agent` names the program that asks for you, such as a language model's agent: it is recorded, \
+and policies can hold agents back.
 - What belongs to somebody else is answered exactly like what does not exist.
 - Lists answer `{\"items\": [...]}`, in order of creation.
 - Refusals are problem details (RFC 9457): decide by `code`, which is stable. `trace_id` names the call in the \

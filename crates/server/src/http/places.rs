@@ -207,6 +207,8 @@ mod tests {
             permissions: Permissions::default(),
             attributes: Arc::default(),
             acted_by: None,
+            application: None,
+            agent: None,
             standing: None,
         }
     }

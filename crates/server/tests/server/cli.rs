@@ -171,7 +171,7 @@ fn help_says_what_there_is() {
         commands,
         [
             "serve", "demo", "config", "admin", "policy", "prove", "doctor", "explain", "why", "audit",
-            "completions"
+            "mcp", "completions"
         ]
     );
     insta::assert_snapshot!(help.lines().next().unwrap(), @"One door to your databases, where every person, application and agent sees only their own data");

@@ -1,5 +1,6 @@
 //! The real binary, over real sockets, in front of real databases.
 
+mod acting;
 mod actions;
 mod api_connections;
 mod api_people;
@@ -13,11 +14,13 @@ mod cli_policy;
 mod cli_prove;
 mod demo;
 mod limits;
+mod mcp;
 mod notebook;
 mod operations;
 mod process;
 mod transcript;
 mod v1;
+mod v1_audit;
 mod v1_client;
 mod v1_explain;
 mod v1_policies;

@@ -57,6 +57,34 @@ async fn admin_verbs_take_effect_while_the_server_runs() {
     );
 }
 
+/// What is left after retention still verifies, and says from where on.
+#[tokio::test]
+async fn retention_moves_the_beginning_of_the_log() {
+    let home = Home::new();
+    let server = home.serve();
+    assert_eq!(server.whoami(ADMIN_KEY).await, 200);
+    server.signal("TERM");
+    server.end();
+    // An age that everything has by now.
+    fs::write(home.path("ringfence.toml"), "[audit]\nretention = '1ms'\n").unwrap();
+    let server = home.serve();
+    let begun = Instant::now();
+    while home.done(&["audit", "list", "--action", "prune-audit", "--data-dir", "data"]).lines().count() < 2 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "{}",
+            home.done(&["audit", "list", "--data-dir", "data"])
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await; // poll: until the deadline above
+    }
+    server.signal("TERM");
+    server.end();
+    assert_eq!(
+        home.done(&["audit", "verify", "--data-dir", "data"]),
+        "ok: all 1 records are as they were written\n    from record 2 on: retention removed the 1 before it\n"
+    );
+}
+
 #[tokio::test]
 async fn audit_verify_finds_a_record_that_was_changed() {
     let home = Home::new();
@@ -76,6 +104,9 @@ async fn audit_verify_finds_a_record_that_was_changed() {
         home.done(&["audit", "export", "--format", "csv", "--decision", "refused", "--data-dir", "data"]);
     assert_eq!(sheet.lines().count(), 2, "{sheet}");
     assert!(sheet.contains("KEY_UNKNOWN") && sheet.starts_with("sequence,time,"), "{sheet}");
+
+    let found = home.done(&["audit", "search", "--code", "KEY_UNKNOWN", "--data-dir", "data"]);
+    assert_eq!(found.lines().count(), 2, "{found}");
 
     let store = rusqlite::Connection::open(home.path("data/ringfence.db")).unwrap();
     let mut triggers = store.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").unwrap();

@@ -16,7 +16,7 @@ pub struct AuditRecord {
     pub action: String,
     /// Who presented the credentials; absent when nobody could be identified.
     pub user: Option<String>,
-    /// As whom the call ran, when impersonating.
+    /// As whom the call ran, when impersonating, or when an application acted for one of its own users.
     pub acting_for: Option<String>,
     pub tenant: Option<String>,
     pub org: Option<String>,
@@ -39,6 +39,9 @@ pub struct AuditRecord {
     /// Why the caller did it, in the caller's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The agent that the caller named, as it was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
     /// The model of a models request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

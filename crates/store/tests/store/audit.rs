@@ -19,14 +19,16 @@ fn record(n: i64) -> AuditRecord {
         org: Some(if n == 5 { "rival" } else { "acme" }.to_owned()),
         connection: (n == 2).then(|| "c".to_owned()),
         statement: Some("hash".to_owned()),
-        tables: vec!["public.t é".to_owned(), "\0".to_owned()],
+        tables: vec!["public.t_é".to_owned(), "\0".to_owned()],
         object: None,
         rows: Some(n),
         duration_us: 3,
         decision: if n == 3 { "refused" } else { "allowed" }.to_owned(),
-        code: None,
+        code: (n == 3).then(|| "NOT_FOUND".to_owned()),
+        approval: (n == 6).then(|| "t-1".to_owned()),
         bypasses: if n == 2 { vec!["public.t: all".to_owned()] } else { Vec::new() },
         reason: (n == 2).then(|| "why not".to_owned()),
+        agent: (n == 2).then(|| "copilot".to_owned()),
         model: (n == 2).then(|| "Order".to_owned()),
         scopes: if n == 2 { vec!["public.t: tenant_id = 'acme-1'".to_owned()] } else { Vec::new() },
         ..AuditRecord::default()
@@ -75,6 +77,13 @@ fn filter(text: &str) -> AuditFilter {
             "since" => filter.since_ms = number,
             "until" => filter.until_ms = number,
             "after" => filter.after = number,
+            "model" => filter.model = words,
+            "relation" => filter.relation = words,
+            "code" => filter.code = words,
+            "approval" => filter.approval = words,
+            "agent" => filter.agent = words,
+            "for" => filter.acting_for = words,
+            "newest" => filter.newest_first = value == "1",
             _ => panic!("no such field: {name}"),
         }
     }
@@ -84,7 +93,7 @@ fn filter(text: &str) -> AuditFilter {
 pub(crate) async fn records_are_filtered(world: World) {
     let store = world.open().await;
     append(&store, 1, 6).await;
-    let cases: [(&str, u32, &[i64]); 15] = [
+    let cases: [(&str, u32, &[i64]); 28] = [
         ("", 2, &[1, 2]),
         ("after=2", 2, &[3, 4]),
         ("org=rival", 9, &[5]),
@@ -100,6 +109,19 @@ pub(crate) async fn records_are_filtered(world: World) {
         ("since=1003 until=1005", 9, &[3, 4, 5]),
         ("user=ann action=run-query after=2", 9, &[4]),
         ("org='/**/OR/**/1<2--", 9, &[]),
+        ("model=Order", 9, &[2]),
+        ("model=order", 9, &[]),
+        ("relation=public.t_é", 9, &[1, 2, 3, 4, 5, 6]),
+        ("relation=public.t", 9, &[]),
+        ("code=NOT_FOUND", 9, &[3]),
+        ("approval=t-1", 9, &[6]),
+        ("agent=a", 9, &[]),
+        ("for=abe", 9, &[4]),
+        ("model='/**/OR/**/1<2--", 9, &[]),
+        ("relation=\"')/**/OR/**/('1'='1", 9, &[]),
+        ("newest=1", 2, &[6, 5]),
+        ("newest=1 after=5", 9, &[4, 3, 2, 1]),
+        ("newest=1 user=ann after=4", 9, &[2, 1]),
     ];
     for (text, limit, expected) in cases {
         let found = store.audit().list(&filter(text), limit).await.unwrap();
@@ -237,4 +259,114 @@ pub(crate) async fn long_chains_are_walked_in_pages(world: World) {
     let progress = |done: i64, of: i64| told.lock().unwrap().push((done, of));
     assert_eq!(store.audit().verify(&progress).await.unwrap(), ChainVerdict::Intact { records: 2_500 });
     assert_eq!(*told.lock().unwrap(), [(1_000, 2_500), (2_000, 2_500), (2_500, 2_500)]);
+}
+
+pub(crate) async fn old_records_are_pruned(world: World) {
+    let store = world.open().await;
+    assert_eq!(store.audit().prune(i64::MAX).await.unwrap(), 0);
+    assert_eq!(verdict(&store).await, ChainVerdict::Intact { records: 0 });
+    append(&store, 1, 6).await;
+    assert_eq!(store.audit().cut().await.unwrap(), None);
+    // Record n is of the time 1,000 + n.
+    assert_eq!(store.audit().prune(1_003).await.unwrap(), 2);
+    assert_eq!(store.audit().cut().await.unwrap().unwrap().records, 2);
+    assert_eq!(verdict(&store).await, ChainVerdict::Intact { records: 4 });
+    let left = store.audit().list(&AuditFilter::default(), 9).await.unwrap();
+    assert_eq!(left.iter().map(|found| found.sequence).collect::<Vec<_>>(), [3, 4, 5, 6]);
+    assert_eq!(store.audit().prune(1_003).await.unwrap(), 0);
+    append(&store, 7, 8).await;
+    // An old one behind a young one stays as long as that one does.
+    append(&store, 1, 1).await;
+    assert_eq!(store.audit().prune(1_006).await.unwrap(), 3);
+    assert_eq!(verdict(&world.open().await).await, ChainVerdict::Intact { records: 4 });
+    assert_eq!(store.audit().prune(i64::MAX).await.unwrap(), 4);
+    assert_eq!(verdict(&store).await, ChainVerdict::Intact { records: 0 });
+    append(&store, 1, 1).await;
+    assert_eq!(verdict(&store).await, ChainVerdict::Intact { records: 1 });
+    // What is left can still not be removed by itself.
+    assert!(world.try_raw("DELETE FROM audit").await.is_err());
+}
+
+pub(crate) async fn pruning_goes_in_batches_beside_others(world: World) {
+    let nodes = [world.open().await, world.open().await];
+    append(&nodes[0], 1, 2_500).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for node in nodes.clone() {
+        tasks.spawn(async move {
+            let mut removed = 0;
+            loop {
+                let batch = node.audit().prune(3_001).await.unwrap();
+                assert!(batch <= 1_000, "{batch} at once");
+                removed += batch;
+                append(&node, 5_000, 5_001).await;
+                if batch < 1_000 {
+                    break removed;
+                }
+            }
+        });
+    }
+    let mut removed = 0;
+    while let Some(done) = tasks.join_next().await {
+        removed += done.unwrap();
+    }
+    assert_eq!(removed, 2_000);
+    assert!(matches!(verdict(&nodes[0]).await, ChainVerdict::Intact { .. }));
+    assert_eq!(nodes[1].audit().cut().await.unwrap().unwrap().records, 2_000);
+}
+
+/// Evidence is not removed by the one who looks after the log.
+pub(crate) async fn what_was_tampered_with_is_not_pruned(world: World) {
+    let store = world.open().await;
+    append(&store, 1, 6).await;
+    disarm(&world).await;
+    let save = format!("CREATE TABLE saved AS SELECT sequence, {COLUMNS} FROM audit");
+    world.raw(&save).await;
+    let insert =
+        format!("INSERT INTO audit (sequence, {COLUMNS}) SELECT 0, {COLUMNS} FROM audit WHERE sequence = 2");
+    for tampering in [
+        "UPDATE audit SET record = REPLACE(record, 'trace-1', 'trace-9') WHERE sequence = 1",
+        "UPDATE audit SET at_ms = 1 WHERE sequence = 6",
+        "DELETE FROM audit WHERE sequence = 1",
+        "DELETE FROM audit WHERE sequence = 3",
+        &insert,
+    ] {
+        world.raw(tampering).await;
+        let pruned = store.audit().prune(i64::MAX).await;
+        assert!(matches!(pruned, Err(StoreError::Corrupt(_))), "{tampering}: {pruned:?}");
+        world.raw(&format!("DELETE FROM audit; INSERT INTO audit (sequence, {COLUMNS}) SELECT sequence, {COLUMNS} FROM saved")).await;
+        assert_eq!(verdict(&store).await, ChainVerdict::Intact { records: 6 }, "restored after {tampering}");
+    }
+    assert_eq!(store.audit().prune(1_004).await.unwrap(), 3);
+    // What retention removed can't be made to be more, or less, than it was.
+    world.raw("CREATE TABLE saved_cut AS SELECT * FROM audit_cut").await;
+    for tampering in [
+        "UPDATE audit_cut SET records = 4; DELETE FROM audit WHERE sequence = 4",
+        "DELETE FROM audit WHERE sequence = 4",
+        "UPDATE audit_cut SET records = 0",
+        "UPDATE audit_cut SET last_mac = mac",
+        "DELETE FROM audit_cut",
+        "DELETE FROM audit",
+    ] {
+        world.raw(tampering).await;
+        assert!(matches!(verdict(&store).await, ChainVerdict::Broken { .. }), "it went unseen: {tampering}");
+        world.raw(&format!(
+            "DELETE FROM audit; INSERT INTO audit (sequence, {COLUMNS}) SELECT sequence, {COLUMNS} FROM saved WHERE sequence > 3; \
+             DELETE FROM audit_cut; INSERT INTO audit_cut SELECT * FROM saved_cut"
+        )).await;
+        assert_eq!(verdict(&store).await, ChainVerdict::Intact { records: 3 }, "restored after {tampering}");
+    }
+}
+
+pub(crate) async fn cursors_are_for_one_reader(world: World) {
+    let store = world.open().await;
+    let log = store.audit();
+    let cursor = log.seal_cursor("acme", 7).unwrap();
+    assert_eq!(log.open_cursor("acme", &cursor), Some(7));
+    assert_eq!(world.open().await.audit().open_cursor("acme", &cursor), Some(7));
+    assert_ne!(log.seal_cursor("acme", 7).unwrap(), cursor, "two of one place don't look alike");
+    let changed = format!("{}A", &cursor[..cursor.len() - 1]);
+    for wrong in ["", "7", "AAAA", &changed, &cursor[1..]] {
+        assert!(wrong == cursor || log.open_cursor("acme", wrong).is_none(), "{wrong}");
+    }
+    assert_eq!(log.open_cursor("rival", &cursor), None);
 }

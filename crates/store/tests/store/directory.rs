@@ -1,6 +1,6 @@
 //! Organizations, tenants and users.
 
-use ringfence_policy::Role;
+use ringfence_policy::{Identity, Role};
 use ringfence_store::StoreError;
 use ringfence_store::history::{HistoryEntry, HistoryPage};
 use ringfence_store::organizations::Organization;
@@ -179,9 +179,10 @@ pub(crate) async fn a_new_user_of_an_old_name_inherits_nothing(world: World) {
     store.access_keys().create(&ann, &name, &"secret of ann".into(), 1).await.unwrap();
     store.user_config().update(&ann, &attributes(r#"{"k":1}"#), &[]).await.unwrap();
     connect(&store, "ann", "acme", &["c"]).await;
+    let owner = Identity { account: ann.clone(), on_behalf_of: None };
     let entry = HistoryEntry {
         id: "q".parse().unwrap(),
-        user: ann.clone(),
+        owner: owner.clone(),
         connection: key("c"),
         query: "SELECT 1".to_owned(),
         ran_at: 1,
@@ -201,7 +202,7 @@ pub(crate) async fn a_new_user_of_an_old_name_inherits_nothing(world: World) {
     assert!(store.connections().list(&ann).await.unwrap().is_empty());
     assert_eq!(store.connections().default_key(&ann).await.unwrap(), None);
     let page = HistoryPage { limit: 10, offset: 0, newest_first: true, id: None };
-    assert!(store.history().list(&ann, &key("c"), &page).await.unwrap().is_empty());
+    assert!(store.history().list(&owner, &key("c"), &page).await.unwrap().is_empty());
     let found =
         store.parameters().applicable(&org("rival"), &tenant_id("rival-1"), &ann, None).await.unwrap();
     assert!(found.is_empty());

@@ -36,6 +36,8 @@ fn principal(user: &str, tenant: &str, in_org: &str) -> Principal {
         permissions: Permissions::default(),
         attributes: Arc::default(),
         acted_by: None,
+        application: None,
+        agent: None,
         standing: None,
     }
 }

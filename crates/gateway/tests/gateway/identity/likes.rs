@@ -4,7 +4,7 @@ use ringfence_gateway::Code;
 use ringfence_gateway::history::HistoryLookup;
 use ringfence_gateway::likes::LikeRequest;
 use ringfence_gateway::parameters::Target;
-use ringfence_policy::{ConnectionKey, QueryId, UserId};
+use ringfence_policy::{ConnectionKey, Identity, QueryId, UserId};
 use ringfence_store::history::HistoryEntry;
 use serde_json::json;
 
@@ -203,8 +203,9 @@ async fn a_publication_is_its_owner_s() {
 
 /// An entry of the user's history on that connection.
 fn ran(id: &str, user: &str, key: &ConnectionKey, ran_at: i64) -> HistoryEntry {
-    let (id, user) = (QueryId::new(id).unwrap(), UserId::new(user).unwrap());
-    HistoryEntry { query: format!("SELECT '{id}'"), id, user, connection: key.clone(), ran_at }
+    let (id, account) = (QueryId::new(id).unwrap(), UserId::new(user).unwrap());
+    let owner = Identity { account, on_behalf_of: None };
+    HistoryEntry { query: format!("SELECT '{id}'"), id, owner, connection: key.clone(), ran_at }
 }
 
 fn liking(id: &str) -> LikeRequest {

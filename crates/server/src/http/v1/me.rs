@@ -28,6 +28,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     "data_roles": [],
     "permissions": ["read:databases", "write:databases", "usage:api", "write:access_key"],
     "acted_by": null,
+    "agent": null,
 }))]
 struct Me {
     id: String,
@@ -41,8 +42,10 @@ struct Me {
     data_roles: Vec<String>,
     /// What the roles permit together.
     permissions: Vec<&'static str>,
-    /// The administrator who acts for this user, when impersonating.
+    /// Who acts for this user: the administrator who impersonates them, or the application whose user it is.
     acted_by: Option<String>,
+    /// The agent that the request is made with.
+    agent: Option<String>,
 }
 
 impl From<&Principal> for Me {
@@ -56,14 +59,15 @@ impl From<&Principal> for Me {
             data_roles: principal.data_roles.to_vec(),
             permissions: principal.permissions.iter().map(Permission::name).collect(),
             acted_by: principal.acted_by.as_ref().map(ToString::to_string),
+            agent: principal.agent.as_ref().map(|agent| agent.label().to_owned()),
         }
     }
 }
 
 /// Show who you are
 ///
-/// Answers the acting user with roles and permissions. Under impersonation that is the other user, and `acted_by`
-/// names you.
+/// Answers the acting user with roles and permissions. Under impersonation that is the other user, for an application the
+/// user that its token names, and `acted_by` names you.
 #[utoipa::path(
     get, path = "/me", tag = "Identity",
     responses((status = 200, description = "The acting user.", body = Me), Asking),

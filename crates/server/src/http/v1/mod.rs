@@ -1,5 +1,6 @@
 //! Our own REST API: `/v1/`, described by `/openapi.json` and shown at `/docs`.
 
+pub(crate) mod audit;
 pub(crate) mod catalog;
 pub(crate) mod config;
 pub(crate) mod connection_body;
@@ -19,6 +20,7 @@ pub(crate) mod policies;
 pub(crate) mod queries;
 pub(crate) mod refusals;
 pub(crate) mod rows;
+pub(crate) mod signing_keys;
 pub(crate) mod submitted;
 pub(crate) mod tenants;
 pub(crate) mod users;
@@ -63,6 +65,7 @@ fn operations() -> (Router<AppState>, Document) {
     let operations = OpenApiRouter::new()
         .merge(me::router())
         .merge(keys::router())
+        .merge(signing_keys::router())
         .merge(config::router())
         .merge(orgs::router())
         .merge(tenants::router())
@@ -72,6 +75,7 @@ fn operations() -> (Router<AppState>, Document) {
         .merge(descriptions::router())
         .merge(policies::router())
         .merge(explain::router())
+        .merge(audit::router())
         .merge(models::router())
         .merge(queries::router())
         .merge(submitted::router())

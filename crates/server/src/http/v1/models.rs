@@ -2,19 +2,23 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use ringfence_gateway::models::{
     Aggregate, AggregateAnswer, Change, Changed, ModelDescription, Operation, Page, Query, Row,
 };
+use ringfence_gateway::{Code, Refused};
 use ringfence_policy::ConnectionKey;
+use ringfence_store::approvals::Approval;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::List;
 use super::extract::{Body, Named, NoParams};
 use super::refusals::{ChangingModels, Modelling, ReadingModels};
+use super::{List, timestamp};
 use crate::http::AppState;
 use crate::http::call::Caller;
 use crate::http::problem::Problem;
@@ -320,18 +324,23 @@ async fn aggregate_model(
         ("model" = String, Path, description = "The model's name."),
     ),
     request_body = CreateBody,
-    responses((status = 200, description = "The new row.", body = ModelChange), ChangingModels),
+    responses(
+        (status = 200, description = "The new row.", body = ModelChange),
+        (status = 202, description = "It waits for an approval.", body = Ticket),
+        ChangingModels,
+    ),
 )]
 async fn create_model(
     State(app): State<AppState>,
     Caller { call, .. }: Caller<Problem>,
     Named((key, model)): Named<(ConnectionKey, String)>,
     _: NoParams,
+    headers: HeaderMap,
     Body(body): Body<CreateBody>,
-) -> Result<Json<ModelChange>, Problem> {
+) -> Result<Response, Problem> {
     let CreateBody { data, return_fields, reason } = body;
     let operation = Operation::Create { model, data, return_fields };
-    one(&app, &call, &key, operation, reason).await
+    one(&app, &call, &key, &headers, operation, reason).await
 }
 
 /// Create rows
@@ -344,18 +353,23 @@ async fn create_model(
         ("model" = String, Path, description = "The model's name."),
     ),
     request_body = BulkCreateBody,
-    responses((status = 200, description = "The new rows, in their order.", body = ModelChange), ChangingModels),
+    responses(
+        (status = 200, description = "The new rows, in their order.", body = ModelChange),
+        (status = 202, description = "It waits for an approval.", body = Ticket),
+        ChangingModels,
+    ),
 )]
 async fn bulk_create_model(
     State(app): State<AppState>,
     Caller { call, .. }: Caller<Problem>,
     Named((key, model)): Named<(ConnectionKey, String)>,
     _: NoParams,
+    headers: HeaderMap,
     Body(body): Body<BulkCreateBody>,
-) -> Result<Json<ModelChange>, Problem> {
+) -> Result<Response, Problem> {
     let BulkCreateBody { data, return_fields, reason } = body;
     let operation = Operation::BulkCreate { model, data, return_fields };
-    one(&app, &call, &key, operation, reason).await
+    one(&app, &call, &key, &headers, operation, reason).await
 }
 
 /// Change a row
@@ -369,18 +383,23 @@ async fn bulk_create_model(
         ("model" = String, Path, description = "The model's name."),
     ),
     request_body = UpdateBody,
-    responses((status = 200, description = "The row as it is now.", body = ModelChange), ChangingModels),
+    responses(
+        (status = 200, description = "The row as it is now.", body = ModelChange),
+        (status = 202, description = "It waits for an approval.", body = Ticket),
+        ChangingModels,
+    ),
 )]
 async fn update_model(
     State(app): State<AppState>,
     Caller { call, .. }: Caller<Problem>,
     Named((key, model)): Named<(ConnectionKey, String)>,
     _: NoParams,
+    headers: HeaderMap,
     Body(body): Body<UpdateBody>,
-) -> Result<Json<ModelChange>, Problem> {
+) -> Result<Response, Problem> {
     let UpdateBody { id, data, if_version, return_fields, reason } = body;
     let operation = Operation::Update { model, id, data, if_version, return_fields };
-    one(&app, &call, &key, operation, reason).await
+    one(&app, &call, &key, &headers, operation, reason).await
 }
 
 /// Change rows
@@ -393,18 +412,23 @@ async fn update_model(
         ("model" = String, Path, description = "The model's name."),
     ),
     request_body = BulkUpdateBody,
-    responses((status = 200, description = "The rows as they are now.", body = ModelChange), ChangingModels),
+    responses(
+        (status = 200, description = "The rows as they are now.", body = ModelChange),
+        (status = 202, description = "It waits for an approval.", body = Ticket),
+        ChangingModels,
+    ),
 )]
 async fn bulk_update_model(
     State(app): State<AppState>,
     Caller { call, .. }: Caller<Problem>,
     Named((key, model)): Named<(ConnectionKey, String)>,
     _: NoParams,
+    headers: HeaderMap,
     Body(body): Body<BulkUpdateBody>,
-) -> Result<Json<ModelChange>, Problem> {
+) -> Result<Response, Problem> {
     let BulkUpdateBody { ids, data, return_fields, reason } = body;
     let operation = Operation::BulkUpdate { model, ids, data, return_fields };
-    one(&app, &call, &key, operation, reason).await
+    one(&app, &call, &key, &headers, operation, reason).await
 }
 
 /// Delete a row
@@ -417,17 +441,22 @@ async fn bulk_update_model(
         ("model" = String, Path, description = "The model's name."),
     ),
     request_body = DeleteBody,
-    responses((status = 200, description = "It is gone.", body = ModelChange), ChangingModels),
+    responses(
+        (status = 200, description = "It is gone.", body = ModelChange),
+        (status = 202, description = "It waits for an approval.", body = Ticket),
+        ChangingModels,
+    ),
 )]
 async fn delete_model(
     State(app): State<AppState>,
     Caller { call, .. }: Caller<Problem>,
     Named((key, model)): Named<(ConnectionKey, String)>,
     _: NoParams,
+    headers: HeaderMap,
     Body(body): Body<DeleteBody>,
-) -> Result<Json<ModelChange>, Problem> {
+) -> Result<Response, Problem> {
     let DeleteBody { id, if_version, reason } = body;
-    one(&app, &call, &key, Operation::Delete { model, id, if_version }, reason).await
+    one(&app, &call, &key, &headers, Operation::Delete { model, id, if_version }, reason).await
 }
 
 /// Make several changes
@@ -437,38 +466,85 @@ async fn delete_model(
     post, path = "/transactions/{key}", tag = "Models",
     params(("key" = String, Path, description = "The connection's key, percent-encoded.")),
     request_body = TransactionBody,
-    responses((status = 200, description = "What came of each.", body = TransactionAnswer), ChangingModels),
+    responses(
+        (status = 200, description = "What came of each.", body = TransactionAnswer),
+        (status = 202, description = "It waits for an approval.", body = Ticket),
+        ChangingModels,
+    ),
 )]
 async fn change_models(
     State(app): State<AppState>,
     Caller { call, .. }: Caller<Problem>,
     Named(key): Named<ConnectionKey>,
     _: NoParams,
+    headers: HeaderMap,
     Body(body): Body<TransactionBody>,
-) -> Result<Json<TransactionAnswer>, Problem> {
-    let change = Change { operations: body.operations, reason: body.reason };
-    let Changed::Done(results) = app.gateway.change_models(&call, key.as_str(), &change).await?;
-    Ok(Json(TransactionAnswer { results: results.into_iter().map(ModelChange::from).collect() }))
+) -> Result<Response, Problem> {
+    let idempotency_key = idempotency_key(&headers)?;
+    let change = Change { operations: body.operations, idempotency_key, reason: body.reason };
+    match app.gateway.change_models(&call, key.as_str(), &change).await? {
+        Changed::Pending(ticket) => Ok(waiting(&ticket)),
+        Changed::Done(results) => {
+            let results = results.into_iter().map(ModelChange::from).collect();
+            Ok(Json(TransactionAnswer { results }).into_response())
+        }
+    }
+}
+
+/// The header `Idempotency-Key`.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value
+        .to_str()
+        .map_err(|_| Problem::new(Code::InvalidRequest, "`Idempotency-Key` is no printable text"))?;
+    Ok(Some(text.to_owned()))
+}
+
+/// A change that waits for somebody's consent.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ModelTicket, example = json!({
+    "approval": "5f2b9c0e4d1a", "state": "pending", "expires_at": "2026-11-21T08:00:00Z",
+}))]
+struct Ticket {
+    /// The ticket: see `/v1/approvals`.
+    approval: String,
+    state: &'static str,
+    /// Until when it can be approved.
+    expires_at: String,
+}
+
+fn waiting(ticket: &Approval) -> Response {
+    let body = Ticket {
+        approval: ticket.id.to_string(),
+        state: ticket.state.name(),
+        expires_at: timestamp(ticket.request.expires_at),
+    };
+    (StatusCode::ACCEPTED, Json(body)).into_response()
 }
 
 async fn one(
     app: &AppState,
     call: &ringfence_gateway::Call,
     key: &ConnectionKey,
+    headers: &HeaderMap,
     operation: Operation,
     reason: Option<String>,
-) -> Result<Json<ModelChange>, Problem> {
-    let change = Change { operations: vec![operation], reason };
-    let Changed::Done(results) = app.gateway.change_models(call, key.as_str(), &change).await?;
-    let result = results.into_iter().next().map(ModelChange::from);
-    result
-        .map(Json)
-        .ok_or_else(|| ringfence_gateway::Refused::internal(&"an operation without a result").into())
+) -> Result<Response, Problem> {
+    let idempotency_key = idempotency_key(headers)?;
+    let change = Change { operations: vec![operation], idempotency_key, reason };
+    match app.gateway.change_models(call, key.as_str(), &change).await? {
+        Changed::Pending(ticket) => Ok(waiting(&ticket)),
+        Changed::Done(results) => {
+            let result = results.into_iter().next().map(ModelChange::from);
+            let result = result.ok_or_else(|| Refused::internal(&"an operation without a result"))?;
+            Ok(Json(result).into_response())
+        }
+    }
 }
 
 impl From<ringfence_gateway::models::OperationResult> for ModelChange {
     fn from(result: ringfence_gateway::models::OperationResult) -> Self {
-        let ringfence_gateway::models::OperationResult { action, model, affected, rows } = result;
+        let ringfence_gateway::models::OperationResult { action, model, affected, rows, .. } = result;
         Self { action, model, affected, rows }
     }
 }

@@ -25,17 +25,22 @@ impl Representation {
 
 /// What the client likes best of what is offered; `None` when it accepts none of it. Without the header: JSON.
 pub(crate) fn choose_representation(headers: &HeaderMap) -> Option<Representation> {
+    choose(headers, &Representation::OFFERED.map(|form| (form, form.media_type())))
+}
+
+/// What the client likes best of forms with their media types, in the order of preference for one that has none.
+pub(crate) fn choose<T: Copy>(headers: &HeaderMap, offered: &[(T, &str)]) -> Option<T> {
     let values: Vec<&str> =
         headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let ranges: Vec<Range> =
         values.iter().flat_map(|value| value.split(',')).filter_map(Range::parse).collect();
     if ranges.is_empty() {
-        return Some(Representation::Json);
+        return offered.first().map(|(form, _)| *form);
     }
-    Representation::OFFERED
-        .into_iter()
+    offered
+        .iter()
         .rev() // `max_by` takes the last of equals
-        .filter_map(|offered| Some((offered, Range::most_specific(&ranges, offered.media_type())?)))
+        .filter_map(|(form, media_type)| Some((*form, Range::most_specific(&ranges, media_type)?)))
         .filter(|(_, range)| range.weight > 0.0)
         .max_by(|(_, a), (_, b)| a.weight.total_cmp(&b.weight).then(a.specificity().cmp(&b.specificity())))
         .map(|(offered, _)| offered)

@@ -11,10 +11,11 @@ use utoipa::openapi::{ContentBuilder, Object, Ref, RefOr, Response, ResponseBuil
 use crate::http::problem::{self, Problem};
 
 /// What any call may be refused with.
-const ANY_CALL: [Code; 12] = [
+const ANY_CALL: [Code; 13] = [
     Code::InvalidRequest,
     Code::AuthenticationRequired,
     Code::KeyUnknown,
+    Code::InvalidPrincipalToken,
     Code::NotPermitted,
     Code::ImpersonationDenied,
     Code::RequestTimeout,
@@ -45,6 +46,8 @@ refusals! {
     Asking = [];
     /// One thing is named.
     Naming = [NotFound];
+    /// The audit log is read.
+    ReadingAudit = [NotAcceptable];
     /// Something is made from a body.
     Making = [NotFound, BodyTooLarge, UnsupportedMediaType, AlreadyExists];
     /// One thing is named and changed by a body.
@@ -112,7 +115,7 @@ refusals! {
     ChangingModels = [
         NotFound, BodyTooLarge, UnsupportedMediaType, ModelNotAllowed, FieldNotAllowed, TenantScopeRequired, WriteDenied,
         WriteDisabled, ColumnNotWritable, ImmutableField, RequiredField, ReasonRequired, ApprovalRequired, RowRefused,
-        TooManyRows, ConstraintViolated, PreconditionFailed, WriteConflict, CostExceeded, QueryTooBroad, TenantBusy,
+        TooManyRows, ConstraintViolated, PreconditionFailed, WriteConflict, Conflict, IdempotencyKeyReused, CostExceeded, QueryTooBroad, TenantBusy,
         TenantRateLimited, CatalogNotReady, PolicyUnusable, RelationSuspended, AttributeUnavailable, QueryFailed,
         QueryTimedOut, QueryCancelled, ResultTooLarge, TooManyQueries, SourceUnreachable, SourceCredentials,
         SourceNotAllowed, SourceBusy, SourceLost

@@ -1,0 +1,215 @@
+//! Changes that wait for somebody's consent: what a ticket keeps of them, shows of them, and runs.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use ringfence_policy::{Permit, Role};
+use ringfence_semantic::write::{self, Key};
+use ringfence_semantic::{ModelView, Models};
+use ringfence_store::approvals::Approval;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::change::{Consent, permit};
+use super::read::no_such_row;
+use super::road::Road;
+use super::rows::{self, Row};
+use super::{Change, Operation};
+use crate::approvals::{NewApproval, Operation as Ticket, Operations};
+use crate::{Call, Code, Gateway, Refused};
+
+/// How long a ticket waits when the policy does not say.
+const WAITS: Duration = Duration::from_hours(24);
+
+/// Changes of models, for those who approve.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ModelOperations;
+
+/// What a ticket keeps.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    operations: Vec<Operation>,
+    reason: Option<String>,
+}
+
+/// Who may consent, and for how long it is waited.
+struct Terms {
+    approvers: Vec<String>,
+    expires: Duration,
+}
+
+impl Road<'_> {
+    /// Makes a ticket of the changes, if one of them needs consent. They are looked at first: what could not be done is
+    /// refused now.
+    pub(super) async fn ask_for_consent(&self, change: &Change) -> Result<Option<Approval>, Refused> {
+        let Some(terms) = self.terms(change)? else { return Ok(None) };
+        let seat = self.standing(change, Consent::Approved)?.seat;
+        let models = Models::of(&self.snapshot.policy.policy, &seat.shape.view);
+        for operation in &change.operations {
+            let model = models.named(operation.model())?;
+            check(model, operation)?;
+            self.touched(model, operation).await?;
+        }
+        let kept = Kept { operations: change.operations.clone(), reason: change.reason.clone() };
+        let words = |word: fn(&Operation) -> &str| {
+            let words: BTreeSet<&str> = change.operations.iter().map(word).collect();
+            words.into_iter().collect::<Vec<_>>().join(", ")
+        };
+        let new = NewApproval {
+            connection: self.connection.key.as_str(),
+            model: &words(Operation::model),
+            action: &words(|operation| operation.action()),
+            operation: serde_json::to_value(&kept).map_err(|error| Refused::internal(&error))?,
+            approvers: &terms.approvers,
+            expires: terms.expires,
+            reason: change.reason.as_deref(),
+        };
+        let ticket = self.gateway.request_approval(self.call, new).await?;
+        self.call.log().set_approval(ticket.id.as_str());
+        Ok(Some(ticket))
+    }
+
+    /// Of several changes that need consent, who may consent to all, for the shortest of their times.
+    fn terms(&self, change: &Change) -> Result<Option<Terms>, Refused> {
+        let mut terms: Option<Terms> = None;
+        for operation in &change.operations {
+            let model = self.models().named(operation.model())?;
+            if permit(model, operation) != Permit::Approval {
+                continue;
+            }
+            let writes = &model.entitlement.writes;
+            let approvers = if writes.approvers.is_empty() {
+                [Role::OrgAdminUser, Role::SuperAdminUser].map(|role| role.name().to_owned()).to_vec()
+            } else {
+                writes.approvers.clone()
+            };
+            let expires = writes.approval_expires.unwrap_or(WAITS);
+            terms = Some(match terms {
+                None => Terms { approvers, expires },
+                Some(mut terms) => {
+                    terms.approvers.retain(|role| approvers.contains(role));
+                    terms.expires = terms.expires.min(expires);
+                    terms
+                }
+            });
+        }
+        if terms.as_ref().is_some_and(|terms| terms.approvers.is_empty()) {
+            return Err(Refused::invalid("nobody may consent to all of these changes: send them one by one"));
+        }
+        Ok(terms)
+    }
+
+    /// The rows that an operation touches, as the one on this road sees them; none of one that adds rows.
+    async fn touched(&self, model: ModelView<'_>, operation: &Operation) -> Result<Vec<Row>, Refused> {
+        let keys = keys(model, operation)?;
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self.rows_of(model, &keys).await?;
+        if rows.len() < keys.len() { Err(no_such_row()) } else { Ok(rows) }
+    }
+
+    async fn rows_of(&self, model: ModelView<'_>, keys: &[Key<'_>]) -> Result<Vec<Row>, Refused> {
+        let (statement, columns) = write::before(model, keys)?;
+        let ready = self.guard(&self.seat, &statement, None).await?;
+        let result = self.run(&ready).await?;
+        Ok(rows::fetched(result, &columns).into_iter().map(|fetched| fetched.row).collect())
+    }
+}
+
+impl Operations for ModelOperations {
+    fn execute<'a>(
+        &'a self,
+        gateway: &'a Gateway,
+        requester: &'a Call,
+        operation: Ticket<'a>,
+    ) -> BoxFuture<'a, Result<Value, Refused>> {
+        Box::pin(async move {
+            let Kept { operations, reason } = kept(operation.value)?;
+            let change = Change { operations, idempotency_key: None, reason };
+            // The view of now decides, as if it were asked for now; consent alone is new.
+            let road = Road::open(gateway, requester, operation.connection.as_str()).await?;
+            let results = road.change(&change, Consent::Approved).await?;
+            serde_json::to_value(json!({ "results": results })).map_err(|error| Refused::internal(&error))
+        })
+    }
+
+    fn preview<'a>(
+        &'a self,
+        gateway: &'a Gateway,
+        requester: &'a Call,
+        viewer: &'a Call,
+        operation: Ticket<'a>,
+    ) -> BoxFuture<'a, Result<Value, Refused>> {
+        Box::pin(async move {
+            let Kept { operations, .. } = kept(operation.value)?;
+            let key = operation.connection.as_str();
+            let road = Road::open(gateway, requester, key).await?;
+            // INVARIANT: who decides sees rows through their own view. Held by the test
+            // `test_an_approver_sees_rows_through_their_own_view`.
+            let own = Road::open(gateway, viewer, key).await;
+            let mut shown = Vec::new();
+            for operation in &operations {
+                let touched = road.touched(road.models().named(operation.model())?, operation).await?.len();
+                let rows = match &own {
+                    Ok(own) => own.seen(operation).await?,
+                    Err(_) => Vec::new(),
+                };
+                let hidden = touched.saturating_sub(rows.len());
+                shown.push(json!({ "operation": operation, "rows": rows, "hidden_rows": hidden }));
+            }
+            Ok(json!({ "operations": shown }))
+        })
+    }
+}
+
+impl Road<'_> {
+    /// Those of the rows that an operation touches which the one on this road sees.
+    async fn seen(&self, operation: &Operation) -> Result<Vec<Row>, Refused> {
+        let Ok(model) = self.models().named(operation.model()) else { return Ok(Vec::new()) };
+        match keys(model, operation) {
+            Ok(keys) if !keys.is_empty() => self.rows_of(model, &keys).await,
+            // Nothing is touched, or its key is hidden.
+            Ok(_) | Err(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+fn kept(value: &Value) -> Result<Kept, Refused> {
+    serde_json::from_value(value.clone()).map_err(|_| {
+        Refused::new(
+            Code::NotImplemented,
+            "the operation was asked for under another version: ask for it again",
+        )
+    })
+}
+
+fn keys<'m>(model: ModelView<'m>, operation: &Operation) -> Result<Vec<Key<'m>>, Refused> {
+    let ids = match operation {
+        Operation::Create { .. } | Operation::BulkCreate { .. } => &[][..],
+        Operation::Update { id, .. } | Operation::Delete { id, .. } => std::slice::from_ref(id),
+        Operation::BulkUpdate { ids, .. } => ids.as_slice(),
+    };
+    Ok(ids.iter().map(|id| write::key_of(model, id)).collect::<Result<_, _>>()?)
+}
+
+/// Whether the operation makes a statement at all.
+fn check(model: ModelView<'_>, operation: &Operation) -> Result<(), Refused> {
+    let all = write::returned(model, operation.return_fields())?;
+    let keys = keys(model, operation)?;
+    match operation {
+        Operation::Create { data, .. } => write::create(model, std::slice::from_ref(data), &all).map(drop)?,
+        Operation::BulkCreate { data, .. } => write::create(model, data, &all).map(drop)?,
+        Operation::Update { data, if_version, .. } => {
+            write::update(model, &keys, data, if_version.as_ref(), &all).map(drop)?;
+        }
+        Operation::BulkUpdate { data, .. } => write::update(model, &keys, data, None, &all).map(drop)?,
+        Operation::Delete { if_version, .. } => {
+            for key in &keys {
+                write::delete(model, key, if_version.as_ref())?;
+            }
+        }
+    }
+    Ok(())
+}
