@@ -8,7 +8,7 @@ use crate::setup;
 use crate::steps::{Outcome, Steps, passed};
 
 /// Python suites: the name in the table, and the file.
-const PYTHON_SUITES: [(&str, &str); 19] = [
+const PYTHON_SUITES: [(&str, &str); 20] = [
     ("notebook", "test_notebook.py"),
     ("SDK: queries", "test_sdk_queries.py"),
     ("SDK: catalogs", "test_sdk_catalog.py"),
@@ -16,6 +16,7 @@ const PYTHON_SUITES: [(&str, &str); 19] = [
     ("SDK: access rules", "test_sdk_access_rules.py"),
     ("SDK: MySQL", "test_sdk_mysql.py"),
     ("OpenAPI", "test_openapi.py"),
+    ("MCP", "test_mcp.py"),
     ("models: document 001", "models/test_document.py"),
     ("models: requests", "models/test_requests.py"),
     ("models: isolation", "models/test_isolation.py"),

@@ -57,7 +57,7 @@ impl Egress {
     /// Whether a connection that was registered for `host` may be made to `address`.
     // INVARIANT: asked for every address that a connection is made to. Held by the test
     // `nothing_is_connected_to_that_is_not_allowed`.
-    pub(crate) fn permits(&self, host: &str, address: IpAddr) -> bool {
+    pub fn permits(&self, host: &str, address: IpAddr) -> bool {
         let addresses = [Some(address.to_canonical()), embedded(address)];
         let mut addresses = addresses.into_iter().flatten();
         addresses.all(|address| {

@@ -105,8 +105,8 @@ impl Gateway {
         // Their principal is made of a token, which is gone by the time somebody decides.
         if call.principal.application.is_some() {
             return Err(Refused::new(
-                Code::ApprovalRequired,
-                "this needs an approval, which users of an application can't ask for: ask as a user of Ringfence",
+                Code::NotPermitted,
+                "an approval is asked for, and given, by users with an account of their own, not by those of an application",
             ));
         }
         if new.approvers.is_empty() {
@@ -180,7 +180,7 @@ impl Gateway {
         found.truncate(page);
         let next = found.last().filter(|_| has_more).map(|last| last.id.clone());
         call.log.set_rows(found.len() as u64);
-        Ok((found, next))
+        Ok((found.into_iter().map(|approval| shown_to(&call.principal, approval)).collect(), next))
     }
 
     /// A ticket of the caller's, or one that the caller may decide, with what it would do.
@@ -192,7 +192,7 @@ impl Gateway {
             ApprovalState::Pending => Some(self.preview(call, &approval).await),
             _ => None,
         };
-        Ok(ApprovalDetail { approval, preview })
+        Ok(ApprovalDetail { approval: shown_to(&call.principal, approval), preview })
     }
 
     /// Consents, and runs the operation as its requester. Answers the ticket as the run left it; when it failed, the ticket
@@ -207,7 +207,7 @@ impl Gateway {
             // Whether it took effect is not known: the ticket says so when its time is over.
             Err(died) => return Err(Refused::internal(&died)),
         }
-        self.now(&id).await
+        Ok(shown_to(&call.principal, self.now(&id).await?))
     }
 
     /// Refuses consent.
@@ -258,6 +258,7 @@ impl Gateway {
                 "nobody decides about an operation that they asked for themselves: another approver has to",
             ));
         }
+        call.log.set_approval(approval.id.as_str());
         // A decision that could leave no record is not made.
         self.shared.audit.ready().await?;
         let decision = Decision {
@@ -323,7 +324,7 @@ fn deciding_tickets(principal: &Principal) -> ApprovalFilter {
     ApprovalFilter {
         org: Some(principal.org.clone()),
         tenant: (!reaches_all_tenants(principal)).then(|| principal.tenant.clone()),
-        roles: Some(role_names(principal).map(str::to_owned).collect()),
+        roles: Some(deciding_roles(principal)),
         not_by: vec![principal.user.clone(), principal.authenticated_user().clone()],
         ..ApprovalFilter::default()
     }
@@ -336,6 +337,15 @@ fn asked_for(principal: &Principal, approval: &Approval) -> bool {
         && request.account == *principal.account()
 }
 
+// INVARIANT: what came of an operation has rows in it as its requester sees them, and who decides may see less. Held by the test
+// `what_is_approved_runs_as_its_requester`.
+fn shown_to(principal: &Principal, mut approval: Approval) -> Approval {
+    if !asked_for(principal, &approval) {
+        approval.outcome = None;
+    }
+    approval
+}
+
 /// Whether the principal has a role for it, in its reach, and had no part in asking for it: not under its own name, and not
 /// under another's that the same person or application came with.
 fn may_decide(principal: &Principal, approval: &Approval) -> bool {
@@ -343,14 +353,24 @@ fn may_decide(principal: &Principal, approval: &Approval) -> bool {
     let in_reach = request.org == principal.org
         && (request.tenant == principal.tenant || reaches_all_tenants(principal));
     let has_role = role_names(principal).any(|role| request.approvers.iter().any(|needed| needed == role));
+    // The application alone says who its users are and what they may.
+    let is_person = principal.application.is_none();
     let deciding = [&principal.user, principal.authenticated_user()];
     let asking = [&request.requester, &request.presenter, &request.account];
-    in_reach && has_role && !deciding.iter().any(|user| asking.contains(user))
+    is_person && in_reach && has_role && !deciding.iter().any(|user| asking.contains(user))
 }
 
 /// Of the organization.
 fn reaches_all_tenants(principal: &Principal) -> bool {
     principal.may(Permission::ReadTenant)
+}
+
+/// As [`may_decide`] has it, none for who decides nothing.
+fn deciding_roles(principal: &Principal) -> Vec<String> {
+    if principal.application.is_some() {
+        return Vec::new();
+    }
+    role_names(principal).map(str::to_owned).collect()
 }
 
 fn role_names(principal: &Principal) -> impl Iterator<Item = &str> {

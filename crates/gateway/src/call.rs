@@ -14,6 +14,7 @@ use ringfence_store::audit::{AuditRecord, RowChange};
 use serde_json::Value;
 
 use crate::guarded::Told;
+use crate::queries::BudgetReport;
 use crate::refused::Code;
 use crate::{Refused, audit};
 
@@ -32,6 +33,8 @@ const MOST_TABLES: usize = 256;
 pub enum Door {
     Api,
     V1,
+    /// The one for agents: what it lets through is narrower, see `agents`.
+    Mcp,
     Cli,
     /// None: the gateway does it by itself, when its time has come.
     Own,
@@ -43,6 +46,7 @@ impl Door {
         match self {
             Self::Api => "api",
             Self::V1 => "v1",
+            Self::Mcp => "mcp",
             Self::Cli => "cli",
             Self::Own => "gateway",
         }
@@ -116,6 +120,7 @@ struct Draft {
     changes: Changes,
     inputs: Option<Value>,
     approval: Option<String>,
+    budget: Option<BudgetReport>,
 }
 
 /// An identified call: what every function of the gateway takes.
@@ -156,6 +161,14 @@ impl CallLog {
         let mut draft = self.draft.lock();
         if !draft.named {
             (draft.action, draft.named) = (action.into(), true);
+        }
+    }
+
+    /// Names what is being asked for, until the gateway knows better.
+    pub fn expect_action(&self, action: &'static str) {
+        let mut draft = self.draft.lock();
+        if !draft.named {
+            draft.action = action.into();
         }
     }
 
@@ -229,6 +242,16 @@ impl CallLog {
     /// Names the ticket of an approval.
     pub fn set_approval(&self, ticket: &str) {
         self.draft.lock().approval = Some(plain(ticket));
+    }
+
+    /// Which budgets the statement runs under, for the caller.
+    pub(crate) fn set_budget(&self, report: BudgetReport) {
+        self.draft.lock().budget = Some(report);
+    }
+
+    /// Which budgets the statement runs under; `None` where no policy's counts. Asked for before the record is written.
+    pub fn budget(&self) -> Option<BudgetReport> {
+        self.draft.lock().budget
     }
 
     /// Rows that went to the caller.

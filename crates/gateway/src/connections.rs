@@ -20,6 +20,7 @@ pub(crate) use cache::ConnectionCache;
 pub(crate) use checks::has_nul;
 pub(crate) use probes::Probes;
 
+use crate::agents;
 use crate::catalog::fold_name;
 use crate::indexing::Wish;
 use crate::{Call, Code, Gateway, Refused};
@@ -164,7 +165,9 @@ impl Gateway {
     pub(crate) async fn connection_of(&self, call: &Call, key: &str) -> Result<Connection, Refused> {
         let key = scope(call, key)?;
         let found = self.shared.store.connections().get(call.principal().account(), &key).await?;
-        found.ok_or_else(|| Refused::not_found("connection"))
+        let found = found.filter(|connection| agents::may_see(call, connection));
+        let found = found.ok_or_else(|| Refused::not_found("connection"))?;
+        Ok(agents::narrowed(call, &found).unwrap_or(found))
     }
 
     /// The same from a copy, for running queries: whether the credentials are proven is not to be read from it.
@@ -176,7 +179,9 @@ impl Gateway {
         let key = scope(call, key)?;
         let user = call.principal().account();
         let found = self.shared.connections.get(&self.shared.store, user, &key).await?;
-        found.ok_or_else(|| Refused::not_found("connection"))
+        let found = found.filter(|connection| agents::may_see(call, connection));
+        let found = found.ok_or_else(|| Refused::not_found("connection"))?;
+        Ok(agents::narrowed(call, &found).map_or(found, Arc::new))
     }
 
     async fn view_connection(

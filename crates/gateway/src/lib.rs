@@ -6,6 +6,7 @@
 pub mod access_keys;
 pub mod access_rules;
 pub mod acting;
+pub mod agents;
 pub mod annotations;
 pub mod approvals;
 pub mod audit;

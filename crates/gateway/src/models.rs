@@ -17,8 +17,9 @@ mod rows;
 pub use approval::ModelOperations;
 pub use change::{Change, Changed, OperationResult};
 pub use read::{AggregateAnswer, Page};
-pub use ringfence_semantic::description::ModelDescription;
+pub use ringfence_semantic::description::{FieldDescription, ModelDescription};
 pub use ringfence_semantic::request::{Aggregate, Include, Operation, Query};
+pub use ringfence_semantic::value::FieldType;
 pub use rows::{Cell, Row};
 
 use ringfence_policy::Denial;

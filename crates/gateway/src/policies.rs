@@ -9,6 +9,8 @@ mod native;
 mod people;
 mod trials;
 
+use std::collections::BTreeSet;
+
 use ringfence_policy::document::Budget;
 use ringfence_policy::{
     Catalog, ConnectionKind, Footprint, Permission, Policy, Problem, RelationName, Role, Warning, WarningCode,
@@ -294,14 +296,14 @@ pub(crate) fn may_govern(call: &Call) -> Result<(), Refused> {
 
 /// Budgets that nothing holds statements of this connection to.
 fn unheeded(policy: &Policy) -> Vec<Problem> {
-    let of_models = policy.models.values().map(|model| (model.place.line, model.budget.as_ref()));
-    let all = of_models.chain([(0, policy.budget.as_ref())]);
+    let of_models = policy.models.values().map(|model| (model.place.line, &model.budgets));
+    let all = of_models.chain([(0, &policy.budgets)]);
     let mut problems: Vec<Problem> = all
-        .flat_map(|(line, budget)| {
-            budget
-                .into_iter()
-                .flat_map(|budget| unheeded_keys(budget, policy.kind))
-                .map(move |why| (line, why))
+        .flat_map(|(line, budgets)| {
+            let keys = budgets.iter().flat_map(|rule| unheeded_keys(&rule.budget, policy.kind));
+            // One of several is as good as all.
+            let keys: BTreeSet<_> = keys.collect();
+            keys.into_iter().map(move |why| (line, why))
         })
         .map(|(line, message)| Problem {
             file: DOCUMENT.to_owned(),
@@ -319,7 +321,11 @@ fn unheeded_keys(budget: &Budget, kind: ConnectionKind) -> Vec<&'static str> {
     let Budget {
         max_rows: _,
         statement_timeout: _,
+        roles: _,
+        except_roles: _,
+        tenants: _,
         max_include_depth,
+        max_complexity,
         max_fields: _,
         max_cost,
         refuse_broad_queries: _,
@@ -330,6 +336,10 @@ fn unheeded_keys(budget: &Budget, kind: ConnectionKind) -> Vec<&'static str> {
         (
             "the budget's `max_include_depth` is for includes of the models API: statements have none",
             max_include_depth.is_some(),
+        ),
+        (
+            "the budget's `max_complexity` is for requests of the models API: statements have none",
+            max_complexity.is_some(),
         ),
         (
             "the budget's `max_cost` is not held: this kind of database does not say what a statement will cost",

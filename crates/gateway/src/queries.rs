@@ -12,6 +12,7 @@ mod revoked;
 mod running;
 mod stream;
 mod submitted;
+mod told;
 mod trial;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub(crate) use options::options as run_options;
 pub(crate) use revoked::start;
 pub(crate) use running::{Permit, RunningQueries, stop_all};
 pub use stream::StreamedQuery;
+pub use told::{BudgetReport, Concurrency, Rate};
 pub(crate) use trial::{Trial, Trials};
 
 use crate::{Call, Gateway, Refused};

@@ -14,8 +14,8 @@ use crate::drift::Drift;
 use crate::expression::{Expression, PrincipalPath, RelationName};
 use crate::mask::MaskPattern;
 use crate::parse::{ParseInvalid, Scope, parse_condition, parse_expression};
-use crate::placed::{Place, Placed};
-use crate::policy::{Gate, Policy, schema_of};
+use crate::placed::{OneOrMany, Place, Placed};
+use crate::policy::{BudgetRule, Gate, Policy, schema_of};
 use crate::problem::{PolicyInvalid, Problem};
 
 /// Makes a policy, or says all that is wrong.
@@ -46,7 +46,7 @@ pub(crate) fn compile(
         joins,
         restrictions,
         unrestricted: unrestricted(document),
-        budget: compiler.budget(document.budget.as_ref(), Place::default()),
+        budgets: compiler.budgets(document.budget.as_ref(), Place::default()),
         cubes: document.cubes.clone(),
         drift: Drift::default(),
         open_writes: false,
@@ -155,12 +155,19 @@ impl Compiler<'_> {
         named
     }
 
-    fn budget(&mut self, budget: Option<&Budget>, place: Place) -> Option<Budget> {
-        let timeout = budget.and_then(|budget| budget.statement_timeout.as_deref());
-        if timeout.is_some_and(|timeout| names::duration(timeout).is_none()) {
+    fn budgets(&mut self, budgets: Option<&OneOrMany<Budget>>, place: Place) -> Vec<BudgetRule> {
+        let budgets = budgets.map_or(&[][..], |budgets| &budgets.0);
+        let is_wrong = |budget: &Budget| budget.statement_timeout.is_some() && budget.timeout().is_none();
+        if budgets.iter().any(is_wrong) {
             self.problem(place, "`statement_timeout` is a number and its unit: ms, s, m or h");
         }
-        budget.cloned()
+        let rule = |(number, budget): (usize, &Budget)| BudgetRule {
+            gate: gate(budget.roles.as_ref(), &budget.except_roles),
+            tenants: budget.tenants.clone(),
+            number,
+            budget: budget.clone(),
+        };
+        budgets.iter().enumerate().map(rule).collect()
     }
 }
 

@@ -60,6 +60,22 @@ pub struct ConnectionSpec {
     pub client_email: Option<String>,
     pub content_filters: Option<Vec<SearchContext>>,
     pub sample_filters: Option<Value>,
+    /// Ours: the SDK does not know it. `None` is the default, and on a change what was set before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_tools: Option<AgentTools>,
+}
+
+/// What agents may do on a connection: the tools that they get over MCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AgentTools {
+    /// For agents the connection does not exist.
+    None,
+    /// What reads. The default: an agent acts on texts that anybody may have written, so changing is for those who say so.
+    #[default]
+    ReadOnly,
+    /// What the connection's user may do.
+    ReadWrite,
 }
 
 /// What queries on a connection may do.
@@ -120,6 +136,11 @@ impl ConnectionSpec {
     pub fn database_name(&self) -> Result<&str, KeyInvalid> {
         let fallback = if self.db_type == "sqlite" { given(self.path.as_ref()) } else { None };
         given(self.database.as_ref()).or(fallback).ok_or(KeyInvalid::DatabaseMissing)
+    }
+
+    /// What agents may do on the connection.
+    pub fn agent_tools(&self) -> AgentTools {
+        self.agent_tools.unwrap_or_default()
     }
 
     /// The connection's key. An alias gives the same database a key, and so a catalog and filters, of its own.

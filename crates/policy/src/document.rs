@@ -51,8 +51,8 @@ pub struct Document {
     /// What each data role is restricted to.
     #[serde(default)]
     pub restrictions: Entries<Vec<RestrictionEntry>>,
-    /// Limits of every statement.
-    pub budget: Option<Budget>,
+    /// Limits of every statement: one, or several for different roles and tenants. All that apply count.
+    pub budget: Option<OneOrMany<Budget>>,
     /// Cubes, read by their own floor.
     pub cubes: Option<Value>,
 }
@@ -106,8 +106,8 @@ pub struct ModelEntry {
     /// What may be changed; nothing when left out.
     #[serde(default)]
     pub write_policy: OneOrMany<WriteEntry>,
-    /// Limits of statements on the model.
-    pub budget: Option<Budget>,
+    /// Limits of statements on the model: one, or several for different roles and tenants. All that apply count.
+    pub budget: Option<OneOrMany<Budget>>,
     /// Free data for other floors.
     pub attributes: Option<Value>,
 }
@@ -353,12 +353,21 @@ pub enum AttributeShape {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
+    /// Applies only to principals with one of these roles.
+    pub roles: Option<Vec<String>>,
+    /// Does not apply to principals with one of these roles.
+    #[serde(default)]
+    pub except_roles: Vec<String>,
+    /// Applies only to principals of one of these tenants.
+    pub tenants: Option<Vec<String>>,
     /// Rows of an answer; what is beyond is left out.
     pub max_rows: Option<u64>,
     /// How long a statement may run, such as `5s`.
     pub statement_timeout: Option<String>,
     /// How deep includes of the models API may go. Statements have none.
     pub max_include_depth: Option<u32>,
+    /// The score of a request of the models API. Statements have none.
+    pub max_complexity: Option<u32>,
     /// Columns of an answer.
     pub max_fields: Option<u32>,
     /// What the database itself expects a statement to cost, in its own unit (PostgreSQL).
@@ -370,6 +379,15 @@ pub struct Budget {
     pub max_concurrent: Option<u32>,
     /// Statements of one tenant in a minute.
     pub requests_per_minute: Option<u32>,
+}
+
+impl FromWord for Budget {
+    /// There is no word for one.
+    fn from_word(_: &str) -> Option<Self> {
+        None
+    }
+
+    const EXPECTED: &'static str = "a budget, or a list of budgets";
 }
 
 impl Document {

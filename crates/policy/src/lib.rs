@@ -51,7 +51,7 @@ mod walk;
 pub use access::{OpenAccess, RunMode};
 pub use applied::{Applied, applied};
 pub use catalog::{Catalog, Column, Constraint, Relation, RelationKind, Schema};
-pub use connection::{ConnectionKind, ConnectionSpec, KeyInvalid};
+pub use connection::{AgentTools, ConnectionKind, ConnectionSpec, KeyInvalid};
 pub use decide::{Question, decide, decide_with_reasons, view, view_like};
 pub use document::{Document, json_schema};
 pub use drift::{Drift, Footprint};

@@ -49,7 +49,7 @@ pub struct Policy {
     /// Data roles whose list of restrictions is empty, and where they stand.
     pub unrestricted: Vec<(String, Place)>,
     /// Limits of every statement.
-    pub budget: Option<Budget>,
+    pub budgets: Vec<BudgetRule>,
     /// Cubes, as written.
     pub cubes: Option<Value>,
     /// What can't be held on the catalog that it is decided with: nothing until somebody looked.
@@ -101,7 +101,7 @@ pub struct Model {
     /// By roles; the first that applies counts.
     pub writes: Vec<WriteRule>,
     /// Limits of statements on it.
-    pub budget: Option<Budget>,
+    pub budgets: Vec<BudgetRule>,
     /// Free data for other floors.
     pub attributes: Option<Value>,
     /// Where it stands in the document.
@@ -115,6 +115,19 @@ pub struct Gate {
     pub roles: Option<Vec<String>>,
     /// None of these.
     pub except: Vec<String>,
+}
+
+/// Limits, and whose statements they hold.
+#[derive(Debug, Clone)]
+pub struct BudgetRule {
+    /// For which roles.
+    pub gate: Gate,
+    /// For which tenants; all of them when `None`.
+    pub tenants: Option<Vec<String>>,
+    /// Its place among the budgets of the policy or the model, from 0: each counts for itself.
+    pub number: usize,
+    /// The limits.
+    pub budget: Budget,
 }
 
 /// A condition on rows.
@@ -268,7 +281,7 @@ impl Policy {
             joins: HashMap::new(),
             restrictions: HashMap::new(),
             unrestricted: Vec::new(),
-            budget: None,
+            budgets: Vec::new(),
             cubes: None,
             drift: Drift::default(),
             open_writes: true,

@@ -7,8 +7,10 @@ mod cli;
 mod config;
 mod explanation;
 mod http;
+mod mcp;
 mod reports;
 mod telemetry;
+mod webhook;
 
 /// A request is made of hundreds of small pieces, taken on one thread and often given back on another: a seventh of what a
 /// query cost the gateway was the system's allocator.

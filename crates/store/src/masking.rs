@@ -1,5 +1,5 @@
 //! What follows from the store's own secret: the key that a tenant's hashed columns are hashed with, and the tags of
-//! cursors.
+//! cursors and of sessions.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use ringfence_policy::{OrgId, TenantId};
@@ -22,6 +22,16 @@ impl Store {
     /// Whether the tag is that of these parts. Takes the same time wherever they differ.
     pub fn is_cursor_tag(&self, parts: &[&str], tag: &[u8]) -> bool {
         self.keyed(b"cursor\0", parts).verify_slice(tag).is_ok()
+    }
+
+    /// What signs the name of a session: nobody else can make it, and it counts for these parts alone.
+    pub fn session_tag(&self, parts: &[&str]) -> [u8; 32] {
+        self.keyed(b"session\0", parts).finalize().into_bytes().into()
+    }
+
+    /// Whether the tag is that of these parts. Takes the same time wherever they differ.
+    pub fn is_session_tag(&self, parts: &[&str], tag: &[u8]) -> bool {
+        self.keyed(b"session\0", parts).verify_slice(tag).is_ok()
     }
 
     /// Nothing else is keyed with this secret under this first word.

@@ -28,6 +28,10 @@ const OUTCOME_UNKNOWN: &str = "OUTCOME_UNKNOWN";
 
 /// Looks after tickets until the gateway stops.
 pub(crate) fn start(gateway: &Gateway) {
+    if gateway.shared.config.indexing_at_once == 0 {
+        // One of the command line, which ends in a moment: what is left behind is the server's to run.
+        return;
+    }
     let stopped = gateway.shared.stopped.clone();
     // A weak hold: a gateway that nobody has any more looks after nothing.
     tokio::spawn(stopped.run_until_cancelled_owned(look_after(Arc::downgrade(&gateway.shared))));
@@ -177,6 +181,7 @@ impl Gateway {
         let log = self.begin(Door::Own, action, trace);
         log.set_action(action);
         log.set_object(approval.id.as_str());
+        log.set_approval(approval.id.as_str());
         log.set_connection(approval.request.connection.as_str());
         log.set_reason(approval.request.reason.as_deref());
         Ok(log)

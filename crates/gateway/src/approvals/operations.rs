@@ -21,8 +21,7 @@ pub struct Operation<'a> {
 /// Knows operations that need consent.
 pub trait Operations: Send + Sync {
     /// Does it, all or nothing, as the one whose call it is: the requester as the store has them now. It is called once for a
-    /// ticket, and not again whatever it answers. What it answers is kept, sealed, and shown to the requester and the
-    /// approvers.
+    /// ticket, and not again whatever it answers. What it answers is kept, sealed, and shown to the requester alone.
     fn execute<'a>(
         &'a self,
         gateway: &'a Gateway,

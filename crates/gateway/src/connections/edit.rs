@@ -174,7 +174,10 @@ fn plan(
     org: &OrgId,
 ) -> Result<Planned, Refused> {
     let pushed = checks::is_pushed(&new.spec);
-    let target = target_of(&new.spec)?;
+    let mut spec = new.spec;
+    // A client that does not know the setting, such as the SDK, does not change it either.
+    spec.agent_tools = spec.agent_tools.or_else(|| known.and_then(|known| known.spec.agent_tools));
+    let target = target_of(&spec)?;
     // A stored password is kept for the place it was given for, and sent nowhere else: an alias can keep its key and
     // point at another server.
     let same_target = known.filter(|known| target_of(&known.spec).is_ok_and(|stored| stored == target));
@@ -183,10 +186,10 @@ fn plan(
     // INVARIANT: credentials that were not seen to work touch nothing that others share. Held by the tests
     // `a_wrong_password_sees_and_changes_nothing` and `a_changed_password_is_proven_again`.
     let proven = pushed || unchanged.is_some_and(|known| known.proof == Proof::Proven);
-    let only_filters = unchanged.is_some_and(|known| differs_in_filters_only(&known.spec, &new.spec));
+    let only_filters = unchanged.is_some_and(|known| differs_in_filters_only(&known.spec, &spec));
     let upsert = ConnectionUpsert {
         key: key.clone(),
-        spec: new.spec,
+        spec,
         password,
         proof: if proven { Proof::Proven } else { Proof::Pending },
         org: org.clone(),
@@ -211,6 +214,8 @@ fn differs_in_filters_only(old: &ConnectionSpec, new: &ConnectionSpec) -> bool {
     let filtered_as_old = ConnectionSpec {
         content_filters: old.content_filters.clone(),
         db_content_filters: old.db_content_filters.clone(),
+        // Of no consequence for what is indexed.
+        agent_tools: old.agent_tools,
         ..new.clone()
     };
     old != new && *old == filtered_as_old

@@ -190,7 +190,7 @@ impl Gateway {
             attribute: name.to_owned(),
             asked: format!("{}\0{:?}", query.sql(), query.parameters()),
         };
-        let timeout = policy.limits(&[]).timeout().map_or(TIMEOUT, |limit| limit.value);
+        let timeout = policy.limits(&[], principal).timeout().map_or(TIMEOUT, |limit| limit.value);
         let timeout = timeout.min(self.shared.config.max_query_timeout);
         // Whoever asks for the same meanwhile waits for this one answer. An error is kept for nobody.
         let asking = Box::pin(self.ask(address, &query, name, attribute, timeout));

@@ -6,7 +6,7 @@ use ringfence_engine::{Isolation, SourceTransaction, Value as SourceValue};
 use ringfence_semantic::include::Included;
 use ringfence_semantic::query::{self, Bounds};
 use ringfence_semantic::request::{Aggregate, Query};
-use ringfence_semantic::{Statement, aggregate};
+use ringfence_semantic::{Statement, aggregate, complexity};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -62,6 +62,7 @@ impl Gateway {
         call.log().set_model(model.name());
         inputs::note(call.log(), request);
         let bounds = road.bounds(model);
+        road.within_complexity(model, complexity::of_query(model, request))?;
         let behind = cursor::read(&road, model.name(), request)?;
         let planned = query::page(model, request, bounds, behind.as_deref())?;
         let first = road.guard(&road.seat, &planned.statement, None).await?;
@@ -134,6 +135,7 @@ impl Gateway {
         let model = road.models().named(model)?;
         call.log().set_model(model.name());
         inputs::note(call.log(), request);
+        road.within_complexity(model, complexity::of_aggregate(request))?;
         let figures = aggregate::figures(model, request, road.bounds(model))?;
         let ready = road.guard(&road.seat, &figures.statement, None).await?;
         let mut rows = rows::named(road.run(&ready).await?, &figures.names);

@@ -80,16 +80,31 @@ impl<'a> Road<'a> {
     pub(super) fn bounds(&self, model: ModelView<'_>) -> Bounds {
         let policy = &self.snapshot.policy.policy;
         let config = &self.gateway.shared.config;
-        let limits = policy.limits(std::slice::from_ref(&model.model.relation));
+        let limits = policy.limits(std::slice::from_ref(&model.model.relation), self.call.principal());
         let max_take = limits.max_rows().map_or(config.max_rows, |limit| limit.value.min(config.max_rows));
-        let depths = [policy.budget.as_ref(), model.model.budget.as_ref()].into_iter().flatten();
-        let depth = depths.filter_map(|budget| budget.max_include_depth).min();
+        let depth = limits.max_include_depth().map(|limit| limit.value);
         Bounds {
             default_take: DEFAULT_TAKE.min(max_take),
             max_take,
             max_depth: depth.map_or(DEEPEST, |depth| depth.min(DEEPEST)),
             max_fields: limits.max_fields().map(|limit| limit.value),
         }
+    }
+
+    /// Refuses a request that asks for more at once than a budget allows.
+    pub(super) fn within_complexity(&self, model: ModelView<'_>, score: u64) -> Result<(), Refused> {
+        let policy = &self.snapshot.policy.policy;
+        let limits = policy.limits(std::slice::from_ref(&model.model.relation), self.call.principal());
+        let Some(limit) = limits.max_complexity().filter(|limit| score > u64::from(limit.value)) else {
+            return Ok(());
+        };
+        Err(Refused::new(
+            Code::BudgetExceeded,
+            format!(
+                "the request's score is {score}, and {} are allowed (max_complexity): ask for fewer fields, conditions or relations",
+                limit.value
+            ),
+        ))
     }
 
     /// Puts the statement behind the fences of the seat's view, and has budgets look at it.

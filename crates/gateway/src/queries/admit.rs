@@ -11,6 +11,7 @@ use ringfence_store::history::HistoryEntry;
 use super::budgets::Spending;
 use super::guard::Guarded;
 use super::{QueryRequest, guard, options};
+use crate::agents;
 use crate::connections::address_of;
 use crate::guarded::Through;
 use crate::{Call, Gateway, Refused};
@@ -156,6 +157,7 @@ impl Gateway {
             let guarded = guard::guard(self, call, &connection, lens, (mode, request), &mut options).await?;
             Statement::Fenced(Box::new(Fenced { guarded, written: request.statement.as_str().into() }))
         } else {
+            agents::need_guard(call)?;
             refuse_parameters(request)?;
             let tenant = &call.principal().tenant;
             // What is planned only is taken as it is written.

@@ -10,16 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use ringfence_engine::{RunOptions, SourceAddress, SourceError};
 use ringfence_guard::{GuardedPlan, GuardedQuery};
 use ringfence_policy::budget::Limit;
-use ringfence_policy::{Policy, RelationName, RunMode, TenantId};
+use ringfence_policy::{Policy, Principal, RelationName, RunMode, TenantId};
 use ringfence_store::policies::PolicyPlace;
 
 use super::guard::told;
+use super::told::{BudgetReport, Concurrency, Rate};
 use super::{Admitted, Permit};
 use crate::policies::LoadedPolicy;
 use crate::{Call, Code, Gateway, Refused};
@@ -29,20 +32,25 @@ const RATES: u64 = 65_536;
 /// Unused for so long, a count is full again, and need not be kept.
 const IDLE: Duration = Duration::from_mins(2);
 
+/// The time of `requests_per_minute`.
+const MINUTE: Duration = Duration::from_mins(1);
+
 /// What tenants use now, and have used within the last minute, on this node.
 pub(crate) struct TenantBudgets {
     running: Arc<Running>,
-    rates: Cache<(Counter, u32), Arc<DefaultDirectRateLimiter>>,
+    rates: Cache<(Counter, u32), Arc<Minute>>,
     clock: DefaultClock,
 }
 
 type Running = Mutex<HashMap<Counter, u32>>;
+type Minute = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
 
-/// A tenant's statements under one budget: the policy's as a whole, or a model's.
+/// A tenant's statements under one budget: one of the policy's as a whole, or of a model's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Counter {
     place: PolicyPlace,
     model: Option<RelationName>,
+    number: usize,
     tenant: TenantId,
 }
 
@@ -55,11 +63,14 @@ pub(crate) struct Spending {
     max_cost: Option<(u64, String)>,
     /// Whose limit the statement's time is, when it is a budget's.
     timeout: Option<String>,
+    told: BudgetReport,
 }
 
 /// A place among the statements of a tenant.
 struct Taken {
     counter: Counter,
+    /// Those of the tenant when it was taken, this one among them.
+    used: u32,
     running: Arc<Running>,
 }
 
@@ -73,15 +84,24 @@ impl TenantBudgets {
     }
 
     /// Counts a statement of the last minute.
-    fn count(&self, counter: Counter, per_minute: u32, budget: &str) -> Result<(), Refused> {
+    fn count(&self, counter: Counter, per_minute: u32, budget: &str) -> Result<Rate, (Refused, Rate)> {
+        let left = |remaining: u32, reset: Duration| Rate { limit: per_minute, remaining, reset };
         let Some(quota) = NonZeroU32::new(per_minute) else {
-            return Err(rate_limited(per_minute, budget, None));
+            return Err((rate_limited(per_minute, budget, None), left(0, MINUTE)));
         };
         let key = (counter, per_minute);
-        let limiter = self.rates.get_with(key, || Arc::new(RateLimiter::direct(Quota::per_minute(quota))));
-        limiter
-            .check()
-            .map_err(|until| rate_limited(per_minute, budget, Some(until.wait_time_from(self.clock.now()))))
+        let new = || Arc::new(RateLimiter::direct(Quota::per_minute(quota)).with_middleware());
+        match self.rates.get_with(key, new).check() {
+            Ok(state) => {
+                let remaining = state.remaining_burst_capacity().min(per_minute);
+                let used = per_minute.saturating_sub(remaining);
+                Ok(left(remaining, MINUTE.mul_f64(f64::from(used) / f64::from(per_minute))))
+            }
+            Err(until) => {
+                let wait = until.wait_time_from(self.clock.now());
+                Err((rate_limited(per_minute, budget, Some(wait)), left(0, wait)))
+            }
+        }
     }
 
     /// Takes a place.
@@ -91,7 +111,9 @@ impl TenantBudgets {
     fn take(&self, counter: Counter, most: u32, budget: &str) -> Result<Taken, Refused> {
         let mut running = self.running.lock();
         let count = running.get(&counter).copied().unwrap_or(0);
-        if count >= most {
+        let is_full = count >= most;
+        measure("max_concurrent", is_full);
+        if is_full {
             return Err(Refused::new(
                 Code::TenantBusy,
                 format!(
@@ -99,9 +121,10 @@ impl TenantBudgets {
                 ),
             ));
         }
-        running.insert(counter.clone(), count.saturating_add(1));
+        let used = count.saturating_add(1);
+        running.insert(counter.clone(), used);
         drop(running);
-        Ok(Taken { counter, running: Arc::clone(&self.running) })
+        Ok(Taken { counter, used, running: Arc::clone(&self.running) })
     }
 }
 
@@ -131,27 +154,36 @@ impl Spending {
         mode: RunMode,
         options: &mut RunOptions,
     ) -> Result<(), Refused> {
-        refuse_breadth(&policy.policy, plan).map_err(|(refused, budget)| {
+        let principal = call.principal();
+        refuse_breadth(&policy.policy, principal, plan).map_err(|(refused, budget)| {
+            measure("refuse_broad_queries", true);
             call.log().set_object(&budget);
             refused
         })?;
-        self.timeout = narrow(options, &policy.policy, plan);
+        self.timeout = narrow(options, &policy.policy, principal, plan);
         if mode == RunMode::Explain {
             return Ok(());
         }
-        let limits = policy.policy.limits(plan.named());
+        let limits = policy.policy.limits(plan.named(), principal);
+        let max_rows = limits.max_rows().map(|limit| limit.value);
+        let timeout = limits.timeout().map(|limit| limit.value);
+        self.report(call, BudgetReport { max_rows, timeout, ..BudgetReport::default() });
         self.max_cost = limits.max_cost().map(|limit| (limit.value, named("max_cost", &limit)));
         let budgets = &gateway.shared.budgets;
         let counter = |limit: &Limit<'_, u32>| Counter {
             place: policy.place.clone(),
             model: limit.model.map(|model| model.relation.clone()),
-            tenant: call.principal().tenant.clone(),
+            number: limit.number,
+            tenant: principal.tenant.clone(),
         };
         for limit in limits.requests_per_minute() {
             let counter = counter(&limit);
             if !self.counted.contains(&counter) {
                 let spent = budgets.count(counter.clone(), limit.value, &whose(&limit));
-                noted(call, spent, || named("requests_per_minute", &limit))?;
+                measure("requests_per_minute", spent.is_err());
+                let (Ok(rate) | Err((_, rate))) = &spent;
+                self.report(call, BudgetReport { rate: Some(*rate), ..BudgetReport::default() });
+                noted(call, spent.map_err(|(refused, _)| refused), || named("requests_per_minute", &limit))?;
                 self.counted.push(counter);
             }
         }
@@ -159,10 +191,19 @@ impl Spending {
             let counter = counter(&limit);
             if !self.taken.iter().any(|taken| taken.counter == counter) {
                 let taken = budgets.take(counter, limit.value, &whose(&limit));
+                let used = taken.as_ref().map_or(limit.value, |taken| taken.used);
+                let concurrency = Some(Concurrency { limit: limit.value, used });
+                self.report(call, BudgetReport { concurrency, ..BudgetReport::default() });
                 self.taken.push(noted(call, taken, || named("max_concurrent", &limit))?);
             }
         }
         Ok(())
+    }
+
+    /// Tells the caller of a budget, beside those told before.
+    fn report(&mut self, call: &Call, report: BudgetReport) {
+        self.told = self.told.tightened(report);
+        call.log().set_budget(self.told);
     }
 
     /// What the database may expect the last statement to cost, and the budget that says so.
@@ -172,8 +213,13 @@ impl Spending {
 }
 
 /// Narrows what the engine holds the statement to; answers whose limit its time is, when it is a budget's.
-pub(super) fn narrow(options: &mut RunOptions, policy: &Policy, plan: &GuardedPlan) -> Option<String> {
-    let limits = policy.limits(plan.named());
+pub(super) fn narrow(
+    options: &mut RunOptions,
+    policy: &Policy,
+    principal: &Principal,
+    plan: &GuardedPlan,
+) -> Option<String> {
+    let limits = policy.limits(plan.named(), principal);
     if let Some(limit) = limits.max_rows() {
         options.max_rows = options.max_rows.min(limit.value);
     }
@@ -184,8 +230,12 @@ pub(super) fn narrow(options: &mut RunOptions, policy: &Policy, plan: &GuardedPl
 }
 
 /// The guard says what the statement reads without a condition and without a limit. A refusal comes with the budget's name.
-pub(super) fn refuse_breadth(policy: &Policy, plan: &GuardedPlan) -> Result<(), (Refused, String)> {
-    let limits = policy.limits(plan.named());
+pub(super) fn refuse_breadth(
+    policy: &Policy,
+    principal: &Principal,
+    plan: &GuardedPlan,
+) -> Result<(), (Refused, String)> {
+    let limits = policy.limits(plan.named(), principal);
     let Some((relation, limit)) = limits.refused_breadth(plan.broad()) else { return Ok(()) };
     let message = format!(
         "the query reads \"{}\" as a whole, which {} does not allow: give a condition on a column, or a LIMIT",
@@ -226,6 +276,7 @@ impl Gateway {
         };
         #[expect(clippy::cast_precision_loss, reason = "an estimate that large is no longer exact to a unit")]
         let is_over = cost.is_some_and(|cost| cost > most as f64);
+        measure("max_cost", is_over);
         if !is_over {
             return Ok(());
         }
@@ -246,10 +297,14 @@ impl Spending {
         match refused.code {
             Code::QueryTimedOut => {
                 if let Some(budget) = &self.timeout {
+                    measure("statement_timeout", true);
                     call.log().set_object(budget);
                 }
             }
-            Code::TooManyFields => call.log().set_object("budget max_fields"),
+            Code::TooManyFields => {
+                measure("max_fields", true);
+                call.log().set_object("budget max_fields");
+            }
             _ => {}
         }
     }
@@ -271,6 +326,12 @@ fn rate_limited(per_minute: u32, budget: &str, wait: Option<Duration>) -> Refuse
     let message =
         format!("{budget} lets your tenant send {per_minute} queries a minute (requests_per_minute): {when}");
     Refused::new(Code::TenantRateLimited, message)
+}
+
+/// Counts how a budget ended. By the limit's name alone: nothing that a caller chooses is in a label.
+fn measure(limit: &'static str, is_refused: bool) {
+    let outcome = if is_refused { "refused" } else { "within" };
+    metrics::counter!("ringfence_budget_checks_total", "limit" => limit, "outcome" => outcome).increment(1);
 }
 
 /// In the words of messages.
@@ -299,6 +360,7 @@ mod tests {
         Counter {
             place: PolicyPlace { org: OrgId::new("acme").unwrap(), place: "here".to_owned() },
             model: model.map(|name| RelationName::new("public", name)),
+            number: 0,
             tenant: TenantId::new(tenant).unwrap(),
         }
     }
@@ -322,12 +384,18 @@ mod tests {
     fn each_tenant_has_a_minute_of_its_own() {
         let budgets = TenantBudgets::new();
         let count = |tenant: &str| budgets.count(counter(tenant, None), 2, "the budget");
-        assert_eq!((count("a"), count("a")), (Ok(()), Ok(())));
-        let refused = count("a").unwrap_err();
+        let left =
+            |tenant: &str| count(tenant).map(|rate| rate.remaining).map_err(|(refused, _)| refused.code);
+        assert_eq!((left("a"), left("a")), (Ok(1), Ok(0)));
+        let (refused, rate) = count("a").unwrap_err();
+        assert!(rate.remaining == 0 && !rate.reset.is_zero() && rate.reset <= MINUTE, "{rate:?}");
         assert_eq!(refused.code, Code::TenantRateLimited);
         assert!(refused.message.contains("try again in"), "{refused}");
-        assert_eq!(count("b"), Ok(()));
+        assert_eq!(left("b"), Ok(1));
         assert!(budgets.count(counter("b", None), 0, "the budget").is_err());
-        assert_eq!(budgets.count(counter("a", None), 3, "the budget"), Ok(()), "another budget counts anew");
+        let anew = budgets.count(counter("a", None), 3, "the budget");
+        assert!(anew.is_ok(), "another budget counts anew");
+        let second = Counter { number: 1, ..counter("a", None) };
+        assert!(budgets.count(second, 2, "the budget").is_ok(), "so does the policy's second one");
     }
 }

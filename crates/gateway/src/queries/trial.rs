@@ -80,7 +80,7 @@ impl<'a> Trials<'a> {
             return Ok(Trial::NotRun);
         }
         let mut options = self.options()?;
-        super::budgets::narrow(&mut options, policy, &plan);
+        super::budgets::narrow(&mut options, policy, &seat.principal, &plan);
         let cancel = self.permit.cancel.clone();
         let ran = self.gateway.shared.engine.run(&self.address, &query, &options, cancel).await;
         ran.map(Trial::Answered).map_err(|error| guard::told(error, &request.statement))

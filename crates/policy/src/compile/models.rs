@@ -75,7 +75,7 @@ impl Compiler<'_> {
                 .iter()
                 .map(|write| self.write(write, name.place, &relation))
                 .collect(),
-            budget: self.budget(entry.budget.as_ref(), name.place),
+            budgets: self.budgets(entry.budget.as_ref(), name.place),
             attributes: entry.attributes.clone(),
             place: name.place,
             relation,

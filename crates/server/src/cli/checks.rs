@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::opening::{check_sealing_key, organizations_of, refuse_exposed_store, refuse_file_as_data_dir};
 use crate::config::{Config, Tls};
 use crate::telemetry;
+use crate::webhook::Webhook;
 
 /// Shorter access keys of the administrator can be guessed.
 pub(crate) const SHORTEST_KEY: usize = 16;
@@ -19,6 +20,7 @@ pub(crate) const SHORTEST_KEY: usize = 16;
 /// Refuses what a server could not, or should not, start with. Reads files and makes none.
 pub(crate) fn refuse_unusable(config: &Config) -> Result<(), Failure> {
     telemetry::check(&config.log, &config.telemetry)?;
+    Webhook::of(&config.approvals, config.egress()).map_err(Failure::usage)?;
     refuse_wrong_names(config)?;
     refuse_weak_key(config)?;
     config.server.tls.as_ref().map_or(Ok(()), refuse_unusable_tls)?;

@@ -43,6 +43,21 @@ FILES in the data directory
   sealing.key    the key that its secrets are sealed with: back it up apart
   listen         the address while serving, such as http://127.0.0.1:9859";
 
+pub(crate) const MCP: &str = "\
+EXAMPLES
+  In the settings of a program that starts its tools itself:
+    \"ringfence\": {
+      \"command\": \"ringfence\",
+      \"args\": [\"mcp\", \"--url\", \"https://data.example.com\"],
+      \"env\": {\"RINGFENCE_KEY\": \"...\"}
+    }
+
+  With the key in a file that only you can read:
+    ringfence mcp --key-file ~/.config/ringfence.key
+
+  By hand, one message on a line:
+    echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\"}' | RINGFENCE_KEY=... ringfence mcp";
+
 pub(crate) const DEMO: &str = "\
 EXAMPLES
   ringfence demo

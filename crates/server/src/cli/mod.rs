@@ -11,6 +11,7 @@ mod explain;
 mod failure;
 mod help;
 mod listening;
+mod mcp;
 mod opening;
 mod operator;
 mod options;
@@ -51,6 +52,7 @@ enum Command {
     Explain(explain::Explain),
     Why(explain::Why),
     Audit(audit::Audit),
+    Mcp(mcp::Mcp),
     Completions(completions::Completions),
 }
 
@@ -67,6 +69,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(command) => command.run(),
         Command::Why(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Mcp(command) => command.run(),
         Command::Completions(command) => Ok(command.run::<Cli>()),
     };
     match outcome {

@@ -25,6 +25,7 @@ use crate::config::address;
 use crate::config::layers::Flags;
 use crate::config::{Config, LogFormat};
 use crate::telemetry::{self, Telemetry};
+use crate::webhook::Webhook;
 
 /// Holds the address while serving, for scripts.
 pub(crate) const LISTEN_FILE: &str = "listen";
@@ -132,6 +133,8 @@ async fn serve(config: &Config, telemetry: &Telemetry, given: &str) -> Result<()
         }
     })?;
     let gauges = tokio::spawn(telemetry::observe(gateway.clone(), telemetry.prometheus.clone()));
+    let webhook = Webhook::of(&config.approvals, config.egress()).map_err(Failure::usage)?;
+    let webhook = webhook.map(|webhook| tokio::spawn(webhook.run(gateway.clone())));
     let scheme = if config.server.tls.is_some() { "https" } else { "http" };
     let ready = |address: SocketAddr, admin: Option<SocketAddr>| {
         tracing::info!(
@@ -154,6 +157,9 @@ async fn serve(config: &Config, telemetry: &Telemetry, given: &str) -> Result<()
     }
     close(&gateway).await;
     gauges.abort();
+    if let Some(webhook) = webhook {
+        webhook.abort();
+    }
     served.map_err(|error| listening::failure(&error, "--listen"))?;
     tracing::info!("stopped");
     Ok(())

@@ -10,7 +10,8 @@ use ringfence_store::StoreLocation;
 use super::Config;
 use super::hosts::rules;
 use crate::http::places::PlaceLimits;
-use crate::http::{HttpSettings, TlsFiles};
+use crate::http::{HttpSettings, McpSettings, TlsFiles};
+use crate::mcp::Bounds;
 
 /// The embedded store's directory when none is named.
 const DEFAULT_DATA_DIR: &str = "ringfence-data";
@@ -61,7 +62,23 @@ impl Config {
             rate_limit: server.rate_limit_per_minute.map(std::num::NonZeroU32::get),
             places: self.places(),
             stall_timeout: server.stall_timeout.duration(),
+            mcp: self.mcp.enabled.then(|| self.mcp_settings()),
             plain_headers: self.acting.headers(),
+        }
+    }
+
+    fn mcp_settings(&self) -> McpSettings {
+        let mcp = &self.mcp;
+        let public = mcp.public_url.as_ref();
+        let named = mcp.allowed_hosts.iter().map(|host| host.to_ascii_lowercase());
+        let origins = mcp.allowed_origins.iter().chain(public).map(ToString::to_string);
+        McpSettings {
+            scheme: if self.server.tls.is_some() { "https" } else { "http" },
+            public_url: public.map(ToString::to_string),
+            hosts: named.chain(public.map(|url| url.host().to_owned())).collect(),
+            origins: origins.collect(),
+            authorization_servers: mcp.authorization_servers.iter().map(ToString::to_string).collect(),
+            bounds: Bounds { max_rows: mcp.max_rows.get(), max_bytes: memory(mcp.max_result.bytes()) },
         }
     }
 
@@ -121,10 +138,15 @@ impl Config {
             prepared_statements: self.pools.prepared_statements.get(),
             sqlite_directories: self.sqlite.directories.clone(),
             max_sqlite_value_bytes: memory(self.sqlite.max_value.bytes()),
-            egress: Egress {
-                allowed: rules(&self.connections.allowed_hosts),
-                denied: rules(&self.connections.denied_hosts),
-            },
+            egress: self.egress(),
+        }
+    }
+
+    /// Where connections of the gateway's may lead.
+    pub(crate) fn egress(&self) -> Egress {
+        Egress {
+            allowed: rules(&self.connections.allowed_hosts),
+            denied: rules(&self.connections.denied_hosts),
         }
     }
 }

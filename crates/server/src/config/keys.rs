@@ -12,6 +12,8 @@ use super::Config;
 pub(crate) enum Kind {
     Text,
     Integer,
+    /// True or false.
+    Truth,
     List,
     /// A section, with settings below it.
     Section,
@@ -28,6 +30,9 @@ pub(crate) const SHORT_NAMES: [(&str, &str); 5] = [
 
 /// The variable that names the file; no setting itself.
 pub(crate) const FILE_VARIABLE: &str = "RINGFENCE_CONFIG";
+
+/// What `ringfence mcp` reads, which has no other configuration: no settings either.
+pub(crate) const CLIENT_VARIABLES: [&str; 2] = ["RINGFENCE_KEY", "RINGFENCE_URL"];
 
 /// What our variables start with.
 pub(crate) const PREFIX: &str = "RINGFENCE_";
@@ -126,6 +131,7 @@ fn collect(path: &str, schema: &Value, keys: &mut BTreeMap<String, Kind>) {
     };
     let kind = match kind {
         "integer" => Kind::Integer,
+        "boolean" => Kind::Truth,
         "array" => Kind::List,
         _ => Kind::Text,
     };

@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::invalid::{Origin, line_at};
-use super::keys::{FILE_VARIABLE, Keys, Kind, PREFIX};
+use super::keys::{CLIENT_VARIABLES, FILE_VARIABLE, Keys, Kind, PREFIX};
 use super::{Config, ConfigInvalid};
 
 /// The file that is read when none is named and it is there.
@@ -132,7 +132,7 @@ impl Layers {
         let mut ours: Vec<_> = environment.iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
         ours.sort_by_key(|(name, _)| (name.contains("__"), name));
         for (name, text) in ours {
-            if name == FILE_VARIABLE {
+            if name == FILE_VARIABLE || CLIENT_VARIABLES.contains(&name.as_str()) {
                 continue;
             }
             let origin = Origin::Variable(name.clone());
@@ -170,6 +170,11 @@ fn typed(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::Integer => match text.trim().parse::<i64>() {
             Ok(number) => Ok(number.into()),
             Err(_) => Err(format!("`{text}` is no whole number")),
+        },
+        Kind::Truth => match text.trim() {
+            "true" => Ok(true.into()),
+            "false" => Ok(false.into()),
+            other => Err(format!("`{other}` is neither true nor false")),
         },
         Kind::List => Ok(std::env::split_paths(text)
             .filter(|path| !path.as_os_str().is_empty())

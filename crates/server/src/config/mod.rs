@@ -12,6 +12,7 @@ pub(crate) mod keys;
 pub(crate) mod layers;
 pub(crate) mod quantity;
 pub(crate) mod secret;
+pub(crate) mod web;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use hosts::Host;
 pub(crate) use invalid::ConfigInvalid;
 use quantity::{Age, Size, Span};
 use secret::Secret;
+use web::{WebAddress, WebOrigin};
 
 /// Configuration of Ringfence. Every key may be left out; the defaults suit one node with the embedded store.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -43,8 +45,10 @@ pub(crate) struct Config {
     pub(crate) connections: Connections,
     pub(crate) pools: Pools,
     pub(crate) sqlite: Sqlite,
+    pub(crate) mcp: Mcp,
     pub(crate) log: Log,
     pub(crate) telemetry: Telemetry,
+    pub(crate) approvals: Approvals,
 }
 
 /// The addresses that are listened on, and what one client may ask for.
@@ -294,6 +298,41 @@ impl Default for Sqlite {
     }
 }
 
+/// The door for agents: the Model Context Protocol at /mcp.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Mcp {
+    /// Whether it is served. What agents may do on a connection is a setting of the connection.
+    pub(crate) enabled: bool,
+    /// How agents reach this server, such as `https://data.example.com`: needed where they use a name. Without it, /mcp
+    /// answers on addresses and `localhost` only, and tells the address that it was asked at.
+    pub(crate) public_url: Option<WebOrigin>,
+    /// Further names that agents may reach this server by.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// Web pages whose scripts may use /mcp, such as `https://app.example.com`. All others are refused.
+    pub(crate) allowed_origins: Vec<WebOrigin>,
+    /// Issuers of access tokens, which clients are told to sign in at (RFC 9728).
+    pub(crate) authorization_servers: Vec<WebAddress>,
+    /// The most rows of one answer.
+    pub(crate) max_rows: NonZeroU64,
+    /// The largest answer.
+    pub(crate) max_result: Size,
+}
+
+impl Default for Mcp {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            public_url: None,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            authorization_servers: Vec::new(),
+            max_rows: rows(200),
+            max_result: Size::kibibytes(64),
+        }
+    }
+}
+
 /// The log on standard error.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -326,6 +365,17 @@ pub(crate) struct Telemetry {
     /// Base URL of an OpenTelemetry collector that speaks OTLP over HTTP, such as `http://127.0.0.1:4318`. Traces go
     /// to `/v1/traces` below it. Not exported when absent.
     pub(crate) otlp_endpoint: Option<String>,
+}
+
+/// Operations that wait for an approval.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Approvals {
+    /// Where each change of a ticket is posted, signed: an http or https URL, whose host `connections.allowed_hosts` and
+    /// `connections.denied_hosts` permit. Nowhere when absent.
+    pub(crate) webhook_url: Option<String>,
+    /// What signs it, at least 16 characters. Better in the environment (`RINGFENCE_APPROVALS__WEBHOOK_SECRET`).
+    pub(crate) webhook_secret: Option<Secret>,
 }
 
 /// A default that is a count; zero of any of these would serve nobody.

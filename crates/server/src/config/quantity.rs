@@ -119,6 +119,10 @@ const UNITS: [(&str, u64); 7] = [
 ];
 
 impl Size {
+    pub(crate) const fn kibibytes(kibibytes: u64) -> Self {
+        Self(kibibytes << 10)
+    }
+
     pub(crate) const fn mebibytes(mebibytes: u64) -> Self {
         Self(mebibytes << 20)
     }

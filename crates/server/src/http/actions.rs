@@ -85,6 +85,11 @@ const V1: &[(&str, &str)] = &[
     ("POST /v1/connections/{key}/queries", "submit-query"),
     ("GET /v1/queries/{id}", "get-query-result"),
     ("DELETE /v1/queries/{id}", "cancel-query"),
+    ("GET /v1/approvals", "list-approvals"),
+    ("GET /v1/approvals/{id}", "get-approval"),
+    ("POST /v1/approvals/{id}/approve", "approve-operation"),
+    ("POST /v1/approvals/{id}/reject", "reject-operation"),
+    ("POST /v1/approvals/{id}/withdraw", "withdraw-approval"),
     ("GET /v1/connections/{key}/history", "get-history"),
     ("GET /v1/connections/{key}/likes", "get-liked-query"),
     ("PUT /v1/connections/{key}/likes", "like-query"),
@@ -101,6 +106,8 @@ pub(super) fn action_of<'a>(front_end: FrontEnd, method: &str, route: &'a str) -
     };
     match (front_end, route.strip_prefix("/api/")) {
         (FrontEnd::Api, Some(endpoint)) if !endpoint.is_empty() => named(&API, endpoint).unwrap_or(endpoint),
+        // The front end knows more once it has read the message.
+        (FrontEnd::Mcp, _) => "mcp-message",
         (FrontEnd::V1, _) => named(V1, &format!("{method} {route}")).unwrap_or(UNMATCHED),
         _ => UNMATCHED,
     }

@@ -17,6 +17,7 @@ use ringfence_policy::TraceId;
 use tracing::{Instrument, Span, field};
 
 use super::actions::{UNMATCHED, action_of};
+use super::budgets;
 use super::credentials::{acting, impersonated_user, named_agent, presented_key};
 use super::held::hold_until_sent;
 use super::limits::{Lateness, set_deadline};
@@ -56,6 +57,8 @@ impl<E: From<Refused> + IntoResponse> FromRequestParts<AppState> for Caller<E> {
 pub(crate) enum FrontEnd {
     Api,
     V1,
+    /// The door for agents.
+    Mcp,
     /// The documents about the interface. They need no key and leave no audit record.
     Documents,
 }
@@ -68,6 +71,8 @@ impl FrontEnd {
             Self::Api
         } else if belongs_to("/v1") {
             Self::V1
+        } else if path == "/mcp" {
+            Self::Mcp
         } else {
             Self::Documents
         }
@@ -77,7 +82,9 @@ impl FrontEnd {
     pub(crate) fn refuse(self, refused: Refused, trace_id: &TraceId) -> Response {
         match self {
             Self::Api => api::ApiRefused::from(refused).into_response(),
-            Self::V1 | Self::Documents => Problem::from(refused).traced(trace_id.as_str()).into_response(),
+            Self::V1 | Self::Mcp | Self::Documents => {
+                Problem::from(refused).traced(trace_id.as_str()).into_response()
+            }
         }
     }
 
@@ -85,6 +92,7 @@ impl FrontEnd {
         match self {
             Self::Api => Some(Door::Api),
             Self::V1 => Some(Door::V1),
+            Self::Mcp => Some(Door::Mcp),
             Self::Documents => None,
         }
     }
@@ -94,7 +102,7 @@ impl FrontEnd {
 /// an application that acts for a user of its own). The call's log was put into the request's extensions by the middleware.
 pub(crate) async fn identify(parts: &mut Parts, state: &AppState) -> Result<Call, Refused> {
     let Some(log) = parts.extensions.get::<Arc<CallLog>>().cloned() else {
-        return Err(Refused::internal(&"a handler outside /api/ and /v1/ asked who the caller is"));
+        return Err(Refused::internal(&"a handler outside /api/, /v1/ and /mcp asked who the caller is"));
     };
     let key = presented_key(&parts.headers)?;
     let credentials = Credentials {
@@ -151,8 +159,12 @@ pub(crate) async fn attend(State(state): State<AppState>, mut request: Request, 
     }
     let attendance = Attendance { state: &state, front_end, trace_id: &trace_id };
     let answer = attendance.answer_within_limits(request, next).instrument(span.clone()).await;
+    let budget = log.as_ref().and_then(|log| log.budget());
     let mut response = attendance.finish_record(log, answer).instrument(span.clone()).await;
     add_headers(response.headers_mut(), front_end, &trace_id);
+    if let Some(budget) = budget {
+        budgets::write(budget, response.headers_mut());
+    }
     span.record("http.status", response.status().as_u16());
     let took = started.elapsed();
     span.in_scope(|| tracing::info!(duration_ms = took.as_secs_f64() * 1000.0, "answered"));
@@ -286,6 +298,8 @@ mod tests {
             ("/apian", FrontEnd::Documents),
             ("/v1/me", FrontEnd::V1),
             ("/v11", FrontEnd::Documents),
+            ("/mcp", FrontEnd::Mcp),
+            ("/mcp/", FrontEnd::Documents),
             ("/openapi.json", FrontEnd::Documents),
         ];
         for (path, front_end) in cases {

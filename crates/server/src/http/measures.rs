@@ -49,6 +49,7 @@ impl Measure {
         let door = match front_end {
             FrontEnd::Api => "api",
             FrontEnd::V1 => "v1",
+            FrontEnd::Mcp => "mcp",
             FrontEnd::Documents => "documents",
         };
         let labels =

@@ -1,14 +1,17 @@
-//! The HTTP front end: `/api/` (the Waii SDK) and `/v1/` (our own), thin translations to the same gateway calls.
+//! The HTTP front end: `/api/` (the Waii SDK) and `/v1/` (our own), thin translations to the same gateway calls; and the
+//! door to `/mcp`, behind which is [`crate::mcp`].
 
 mod actions;
 mod admin;
 pub(crate) mod api;
+mod budgets;
 pub(crate) mod call;
 mod credentials;
 pub(crate) mod docs;
 pub(crate) mod limits;
 mod held;
 mod listen;
+mod mcp;
 mod measures;
 pub(crate) mod openapi;
 pub(crate) mod places;
@@ -36,6 +39,7 @@ use ringfence_gateway::{CallLog, Code, Gateway};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use credentials::PlainHeaders;
+pub(crate) use mcp::McpSettings;
 use measures::Measures;
 use places::{InFlight, PlaceLimits};
 use problem::Problem;
@@ -58,6 +62,8 @@ pub(crate) struct HttpSettings {
     pub(crate) places: PlaceLimits,
     /// How long a client may read nothing of its answer.
     pub(crate) stall_timeout: Duration,
+    /// The door for agents. `None`: not served.
+    pub(crate) mcp: Option<McpSettings>,
     /// In which applications name their users, if they are trusted to.
     pub(crate) plain_headers: PlainHeaders,
 }
@@ -143,6 +149,7 @@ pub(crate) fn router(state: AppState) -> Router {
     let max_body_bytes = state.settings.max_body_bytes;
     api::router()
         .merge(v1::router())
+        .merge(mcp::router(&state))
         .route("/", any(answer_root))
         .fallback(refuse_unknown_path)
         .layer(DefaultBodyLimit::max(max_body_bytes))
@@ -168,7 +175,7 @@ async fn answer_root(method: Method, headers: HeaderMap) -> Response {
 
 async fn refuse_unknown_path(log: Option<Extension<Arc<CallLog>>>) -> Problem {
     let problem = Problem::new(Code::NotFound, "there is no such path")
-        .with_hint("the interfaces are /api/ and /v1/: see /docs");
+        .with_hint("the interfaces are /api/, /v1/ and, for agents, /mcp: see /docs");
     match log {
         Some(Extension(log)) => problem.traced(log.trace_id().as_str()),
         None => problem,

@@ -203,6 +203,7 @@ pub(crate) const fn standing_hint(code: Code) -> Option<&'static str> {
         Code::BodyTooLarge => "send less at once",
         Code::AlreadyExists => "choose another name, or change the one that is there with PATCH",
         Code::Conflict => "read again, then repeat the change",
+        Code::WriteConflict => "nothing was done: send the same again",
         Code::StatementUnreadable => "check the spelling; what is uncommon may have a plainer form",
         Code::RelationUnknown | Code::ColumnUnknown => "the connection's catalog lists what you can name",
         Code::TenantScopeRequired => "an administrator can set the attribute as a variable of yours",

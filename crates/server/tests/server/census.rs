@@ -6,6 +6,7 @@ use ringfence_testkit::Postgres;
 use serde_json::{Value, json};
 
 use crate::process::{ADMIN_KEY, Answer, Server};
+use crate::tickets::plant;
 use crate::v1_client::{V1, read, segment};
 use crate::world::{World, connect, key_of, make_database};
 
@@ -47,12 +48,24 @@ async fn every_route_has_a_case_of_isolation() {
     let of_api = api_routes();
     assert!(of_api.len() > 30, "the routes of /api/ are not written as they were: {of_api:?}");
     routes.extend(of_api);
+    let tools = tools();
+    assert_eq!(tools.len(), 12, "the tools are not written as they were: {tools:?}");
+    routes.extend(tools);
     let covered: BTreeSet<String> =
         cases().iter().map(|case| case["route"].as_str().unwrap().to_owned()).collect();
     let missing: Vec<_> = routes.difference(&covered).collect();
     assert!(missing.is_empty(), "add a case to cases/http/isolation.json for {missing:#?}");
     let stale: Vec<_> = covered.difference(&routes).collect();
     assert!(stale.is_empty(), "cases/http/isolation.json has cases for what is no route: {stale:#?}");
+}
+
+/// `TOOL /mcp/query` and so on, from the source: who may do less is offered less.
+fn tools() -> BTreeSet<String> {
+    let text = include_str!("../../src/mcp/tools.rs");
+    let (_, names) = text.split_once("fn name(self)").unwrap();
+    let (names, _) = names.split_once("\n    }\n").unwrap();
+    let names = names.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next());
+    names.map(|name| format!("TOOL /mcp/{name}")).collect()
 }
 
 /// Who asks, and what the placeholders stand for.
@@ -64,6 +77,8 @@ struct Scene {
     /// Of fruit-admin, under a policy.
     guarded: String,
     query: String,
+    /// Of banana-user, for fruit-admin to decide.
+    tickets: Vec<String>,
 }
 
 impl Scene {
@@ -90,7 +105,11 @@ impl Scene {
         let writes = json!({"create": "allow", "update": "allow", "delete": "allow"});
         let model = json!({"table": "public.movies", "write_policy": writes});
         v1.expect(&fruit_admin, "PUT", &path, json!({"models": {"Movie": model}}), 201).await;
-        Self { world, rock_admin, fruit_admin, connection, guarded, query }
+        let mut tickets = Vec::new();
+        for _ in 0..4 {
+            tickets.push(plant(server, &connection).await);
+        }
+        Self { world, rock_admin, fruit_admin, connection, guarded, query, tickets }
     }
 
     fn key(&self, who: &str) -> &str {
@@ -117,7 +136,15 @@ impl Scene {
             .replace("$guarded", &segment(&self.guarded))
             .replace("$theirs", &segment(&self.connection))
             .replace("$missing", &segment(&nowhere));
-        let mut request = v1.request(self.key(who), method, &path.replace("$query", &self.query));
+        let path = (0..)
+            .zip(&self.tickets)
+            .fold(path, |path, (number, ticket)| path.replace(&format!("$ticket{number}"), ticket));
+        let tool = path.strip_prefix("/mcp/").filter(|_| method == "TOOL");
+        let (method, sent) = if tool.is_some() { ("POST", "/mcp") } else { (method, path.as_str()) };
+        let mut request = v1.request(self.key(who), method, &sent.replace("$query", &self.query));
+        if tool.is_some() {
+            request = request.header("accept", "application/json, text/event-stream");
+        }
         if let Some(accept) = case["accept"].as_str() {
             request = request.header("accept", accept);
         }
@@ -128,6 +155,10 @@ impl Scene {
             let text = body.to_string().replace("$theirs", &self.connection).replace("$scope", scope);
             let text = text.replace("$query", &self.query).replace("$guarded", &self.guarded);
             let text = text.replace("$nowhere", &nowhere);
+            let text = match tool {
+                Some(name) => crate::mcp::tool(name, &serde_json::from_str(&text).unwrap()).to_string(),
+                None => text,
+            };
             request = request.header("content-type", "application/json").body(text);
         }
         read(request).await

@@ -111,7 +111,7 @@ impl Trial<'_> {
             }
         };
         let plan = &found.plan.plan;
-        budgets::narrow(&mut self.options, &snapshot.policy.policy, plan);
+        budgets::narrow(&mut self.options, &snapshot.policy.policy, &seat.principal, plan);
         view.limits = limits(&self.options);
         let question = snapshot.question(&seat);
         view.relations = plan.named().iter().map(|name| reasons::relation(question, name)).collect();
@@ -120,7 +120,7 @@ impl Trial<'_> {
         view.sent = Some(sent(&found, &seat));
         // What the database says of it is about the statement as it was written.
         let plan = ringfence_guard::guard(statement, kind, &seat.shape.view)?;
-        view.refusal = match budgets::refuse_breadth(&snapshot.policy.policy, &plan) {
+        view.refusal = match budgets::refuse_breadth(&snapshot.policy.policy, &seat.principal, &plan) {
             Err((refused, _)) => Some(refused),
             Ok(()) => self.refusal(&plan, &seat).await.err(),
         };

@@ -1,5 +1,6 @@
 //! Users of one application, of two tenants and of one: what each of them sees and leaves behind.
 
+use ringfence_gateway::approvals::{ApprovalLookup, NewApproval, Side};
 use ringfence_gateway::history::HistoryLookup;
 use ringfence_gateway::{Call, Code};
 use serde_json::json;
@@ -117,4 +118,41 @@ async fn the_record_names_both() {
     assert_eq!(record.tenant.as_deref(), Some("a-t2"));
     assert_eq!(record.org.as_deref(), Some("a"));
     assert_eq!(record.agent.as_deref(), Some("copilot"));
+}
+
+/// An account's tickets are nothing to a user of an application who has the account's name and the approvers' role.
+#[tokio::test]
+async fn users_of_an_application_have_no_part_in_approvals() {
+    let portal = Portal::open().await;
+    let (world, roles) = (&portal.world, ["ROLE_CLERK".to_owned()]);
+    let connection = world.connect("a-ann").await;
+    let new = NewApproval {
+        connection: connection.as_str(),
+        model: "Order",
+        action: "delete",
+        operation: json!({"id": 1}),
+        approvers: &roles,
+        expires: std::time::Duration::from_secs(600),
+        reason: None,
+    };
+    let ann = world.call_as("a-ann").await;
+    let ticket = world.gateway.request_approval(&ann, new.clone()).await.unwrap().id.to_string();
+    for name in ["a-ann", "pia"] {
+        let clerk = portal.acting("suite", "a-t1", name, &json!({ "roles": ["ROLE_CLERK"] })).await.unwrap();
+        let missing = "0".repeat(40);
+        let gateway = &world.gateway;
+        same_refusal(
+            gateway.get_approval(&clerk, &ticket).await,
+            gateway.get_approval(&clerk, &missing).await,
+        );
+        let approved = gateway.approve(&clerk, &ticket, None).await;
+        same_refusal(approved, gateway.approve(&clerk, &missing, None).await);
+        let withdrawn = gateway.withdraw_approval(&clerk, &ticket).await;
+        same_refusal(withdrawn, gateway.withdraw_approval(&clerk, &missing).await);
+        for side in [Side::Approver, Side::Requester] {
+            let lookup = ApprovalLookup { side, limit: 10, ..ApprovalLookup::default() };
+            assert!(gateway.list_approvals(&clerk, &lookup).await.unwrap().0.is_empty(), "{name} {side:?}");
+        }
+        assert_eq!(code(gateway.request_approval(&clerk, new.clone()).await), Code::NotPermitted);
+    }
 }

@@ -251,3 +251,63 @@ async fn a_result_of_an_earlier_view_is_not_read_again() {
         Code::ResultOutdated
     );
 }
+
+/// A tenant that floods the connection gets as many places as its budget says, and takes none of its neighbour's.
+#[tokio::test]
+async fn a_noisy_tenant_takes_nothing_from_its_neighbour() {
+    let shop = Shop::guarded("budget_noisy").await;
+    shop.put(&format!(
+        "{POLICY}\nbudget: [ {{ max_concurrent: 50 }}, {{ tenants: [a-t1], max_concurrent: 2 }} ]\n"
+    ))
+    .await;
+    let gateway = &shop.world.gateway;
+    let endless =
+        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c, orders";
+    let mut calls = Vec::new();
+    let mut under_way = Vec::new();
+    for _ in 0..2 {
+        let call = shop.world.call_as("a-ann").await;
+        under_way.push(gateway.submit_query(&call, &shop.key, query(endless)).await.unwrap());
+        calls.push(call);
+    }
+    // Fifty more of the noisy one are refused, and between them each of the other's gets through.
+    let (mut refused, mut answered) = (0, 0);
+    for _ in 0..50 {
+        let flood = shop.run("a-ann", "SELECT id FROM orders").await;
+        refused += u32::from(matches!(flood, Err(refused) if refused.code == Code::TenantBusy));
+        answered += u32::from(shop.run("a-abe", "SELECT id FROM orders").await.is_ok());
+    }
+    assert_eq!((refused, answered), (50, 50));
+    for (call, id) in calls.iter().zip(&under_way) {
+        gateway.cancel_query(call, None, id.as_str()).await.unwrap();
+    }
+    eventually(|| async { shop.run("a-ann", "SELECT id FROM orders").await.ok() }).await;
+}
+
+/// What is left is told with the answer, and with the refusal.
+#[tokio::test]
+async fn callers_are_told_of_their_budgets() {
+    let shop = Shop::guarded("budget_told").await;
+    shop.put(&budgets(
+        "max_rows: 9, requests_per_minute: 2",
+        "max_rows: 3, statement_timeout: 2s, max_concurrent: 4",
+    ))
+    .await;
+    let mut remaining = Vec::new();
+    for _ in 0..3 {
+        let call = shop.world.call_as("a-ann").await;
+        let ran = shop.world.gateway.run_query(&call, &shop.key, query("SELECT id FROM orders")).await;
+        let told = call.log().budget().unwrap();
+        let rate = told.rate.unwrap();
+        assert_eq!(
+            (told.max_rows, told.timeout.map(|time| time.as_secs()), rate.limit),
+            (Some(3), Some(2), 2)
+        );
+        remaining.push((ran.is_ok(), rate.remaining, told.concurrency.map(|held| (held.limit, held.used))));
+    }
+    assert_eq!(remaining, [(true, 1, Some((4, 1))), (true, 0, Some((4, 1))), (false, 0, None)]);
+    let call = shop.world.call_as("a-abe").await;
+    shop.world.gateway.run_query(&call, &shop.key, query("SELECT 1")).await.unwrap();
+    let told = call.log().budget().unwrap();
+    assert_eq!((told.max_rows, told.rate.unwrap().remaining, told.concurrency), (Some(9), 1, None));
+}

@@ -67,7 +67,7 @@ struct AuditParams {
     /// A connection's key.
     #[param(value_type = String, required = false)]
     connection: Option<String>,
-    /// `api`, `v1`, `cli` or `server`.
+    /// `api`, `v1`, `mcp`, `cli` or `server`.
     #[param(value_type = String, required = false)]
     door: Option<String>,
     /// Such as `run-query`.

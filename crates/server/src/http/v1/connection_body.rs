@@ -59,6 +59,8 @@ pub(crate) struct ConnectionBody {
     host_alias: Option<String>,
     user_alias: Option<String>,
     db_access_policy: Option<AccessPolicy>,
+    /// What agents may do on the connection, over MCP. Default: `read-only`; absent, a known connection keeps its own.
+    agent_tools: Option<AgentTools>,
     client_email: Option<String>,
     sample_filters: Option<Value>,
 }
@@ -143,6 +145,18 @@ struct AccessPolicy {
     allow_access_beyond_search_context: Option<bool>,
 }
 
+/// What agents may do on a connection.
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum AgentTools {
+    /// For agents there is no such connection.
+    None,
+    /// Read what you may read.
+    ReadOnly,
+    /// What you may do.
+    ReadWrite,
+}
+
 /// A connection as its user sees it; never with the password.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Connection)]
@@ -212,7 +226,8 @@ impl ConnectionBody {
     }
 
     fn of_spec(spec: &ConnectionSpec) -> Result<Self, Problem> {
-        serde_json::to_value(spec)
+        let spec = ConnectionSpec { agent_tools: Some(spec.agent_tools()), ..spec.clone() };
+        serde_json::to_value(&spec)
             .and_then(serde_json::from_value)
             .map_err(|error| Refused::internal(&error).into())
     }

@@ -1,6 +1,7 @@
 //! Our own REST API: `/v1/`, described by `/openapi.json` and shown at `/docs`.
 
 pub(crate) mod audit;
+pub(crate) mod approvals;
 pub(crate) mod catalog;
 pub(crate) mod config;
 pub(crate) mod connection_body;
@@ -77,6 +78,7 @@ fn operations() -> (Router<AppState>, Document) {
         .merge(explain::router())
         .merge(audit::router())
         .merge(models::router())
+        .merge(approvals::router())
         .merge(queries::router())
         .merge(submitted::router())
         .merge(history::router())

@@ -59,6 +59,10 @@ refusals! {
         NotFound, BodyTooLarge, UnsupportedMediaType, AlreadyExists, Conflict, SourceUnreachable, SourceCredentials,
         SourceNotAllowed, SourceBusy, SourceLost
     ];
+    /// A ticket is decided.
+    Deciding = [NotFound, BodyTooLarge, UnsupportedMediaType, Conflict];
+    /// A ticket is taken back.
+    Withdrawing = [NotFound, Conflict];
     /// A policy is read.
     Governing = [NotFound, PolicyUnusable, SourceNotAllowed];
     /// A policy is put.
