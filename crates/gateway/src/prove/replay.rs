@@ -31,7 +31,7 @@ impl Gateway {
         for Member { number, principal, actor } in actors {
             let page = HistoryPage { limit: OF_EACH, offset: 0, newest_first: true, id: None };
             let entries =
-                self.shared.store.history().list(&principal.user, &bench.connection.key, &page).await?;
+                self.shared.store.history().list(&principal.identity(), &bench.connection.key, &page).await?;
             if entries.is_empty() {
                 continue;
             }
