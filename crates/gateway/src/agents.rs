@@ -101,11 +101,13 @@ impl Gateway {
     }
 }
 
-/// Whose a session is. An administrator in somebody's place is not that somebody.
-fn parts<'a>(call: &'a Call, payload: &'a str) -> [&'a str; 5] {
+/// Whose a session is. An administrator in somebody's place is not that somebody, and an application's user is nobody of that
+/// name elsewhere.
+fn parts<'a>(call: &'a Call, payload: &'a str) -> [&'a str; 6] {
     let principal = call.principal();
     let acted_by = principal.acted_by.as_ref().map_or("", |user| user.as_str());
-    [principal.org.as_str(), principal.tenant.as_str(), principal.user.as_str(), acted_by, payload]
+    let account = principal.account().as_str();
+    [principal.org.as_str(), principal.tenant.as_str(), account, principal.user.as_str(), acted_by, payload]
 }
 
 /// Whether the connection exists for whoever came through this door.

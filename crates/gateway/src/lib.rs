@@ -27,6 +27,7 @@ pub mod models;
 pub mod organizations;
 pub mod parameters;
 pub mod policies;
+pub mod prove;
 pub mod queries;
 pub mod refused;
 mod retention;

@@ -23,6 +23,7 @@ pub(crate) use cache::{LoadedPolicy, PolicyCache};
 pub use diff::{Diff, DiffRequest};
 pub use effect::{Access, ColumnChange, GroupEffect, PolicyEffect, RelationEffect, RowsEffect, WriteChange};
 pub use native::Compilation;
+pub(crate) use people::made_up;
 pub use trials::{TestOutcome, TestReport, Tested};
 
 use crate::connections::address_of;
@@ -83,8 +84,8 @@ pub struct CheckedPolicy {
 }
 
 /// A document that can be used.
-struct Weighed {
-    policy: Policy,
+pub(crate) struct Weighed {
+    pub(crate) policy: Policy,
     warnings: Vec<Warning>,
     /// What it rests on in the catalog, when there is one.
     footprint: Option<Footprint>,
@@ -157,7 +158,7 @@ impl Gateway {
     }
 
     /// Reads a document for a connection: what can be used with all there is to say about it, or all that is wrong.
-    async fn weigh(
+    pub(crate) async fn weigh(
         &self,
         call: &Call,
         connection: &Connection,
@@ -252,7 +253,11 @@ impl Gateway {
     }
 
     /// One of the caller's connections, and its place, for somebody who rules over it.
-    async fn governed(&self, call: &Call, key: &str) -> Result<(Connection, PolicyPlace), Refused> {
+    pub(crate) async fn governed(
+        &self,
+        call: &Call,
+        key: &str,
+    ) -> Result<(Connection, PolicyPlace), Refused> {
         call.log().set_scope(key);
         may_govern(call)?;
         let connection = self.connection_of(call, key).await?;

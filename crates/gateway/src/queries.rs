@@ -38,7 +38,7 @@ pub(crate) use revoked::start;
 pub(crate) use running::{Permit, RunningQueries, stop_all};
 pub use stream::StreamedQuery;
 pub use told::{BudgetReport, Concurrency, Rate};
-pub(crate) use trial::{Trial, Trials};
+pub(crate) use trial::{Changed, Trial, Trials, quoted};
 
 use crate::{Call, Gateway, Refused};
 

@@ -3,6 +3,8 @@
 mod attributes;
 mod models;
 mod names;
+
+pub(crate) use names::split as split_name;
 mod relations;
 
 use std::collections::HashMap;

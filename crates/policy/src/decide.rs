@@ -116,7 +116,8 @@ fn own_type(data_type: &str) -> Option<(String, String)> {
 /// Schemas of the databases' own catalogs.
 const SYSTEM_SCHEMAS: [&str; 5] = ["information_schema", "mysql", "performance_schema", "pg_catalog", "sys"];
 
-pub(crate) fn is_of_the_system(schema: &str) -> bool {
+/// Whether the schema is the database's own.
+pub fn is_of_the_system(schema: &str) -> bool {
     SYSTEM_SCHEMAS.contains(&schema.to_ascii_lowercase().as_str())
 }
 

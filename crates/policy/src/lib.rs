@@ -5,8 +5,8 @@
 //!
 //! Reading order: [`id`], [`role`], [`principal`], [`connection`], [`catalog`], [`filter`], [`access`] for who and what;
 //! [`document`], [`policy`], [`parse`], [`mask`], [`rule`] for what is said; [`mod@decide`], [`resolve`], [`evaluate`],
-//! [`reason`], [`mod@applied`] for what follows from it, `spelling` for how people read it; [`lint`], [`drift`] for what may be wrong with it;
-//! [`expression`] and [`entitlement`] for what the guard is told.
+//! [`reason`], [`mod@applied`] for what follows from it, `spelling` for how people read it; [`lint`], [`drift`], [`intent`] for what may be wrong with
+//! it; [`expression`] and [`entitlement`] for what the guard is told.
 
 #![cfg_attr(
     not(test),
@@ -32,6 +32,7 @@ pub mod expectations;
 pub mod expression;
 pub mod filter;
 pub mod id;
+pub mod intent;
 pub mod lint;
 pub mod mask;
 pub mod parse;
@@ -62,7 +63,8 @@ pub use expectations::{Expectation, Expectations, Who, expectations_schema};
 pub use expression::{Expression, RelationName};
 pub use filter::{ContentFilters, FilterInvalid};
 pub use id::{ConnectionKey, KeyName, NameInvalid, OrgId, QueryId, TenantId, TraceId, UserId};
-pub use lint::{Warning, WarningCode};
+pub use intent::{Cast, Intent, intent_schema};
+pub use lint::{Warning, WarningCode, folded, names_a_secret, names_a_tenant};
 pub use policy::Policy;
 pub use principal::{Agent, Attributes, Identity, Principal, Standing};
 pub use problem::{PolicyInvalid, Problem};

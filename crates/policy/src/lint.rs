@@ -10,6 +10,8 @@ mod words;
 
 use std::fmt;
 
+pub use words::{folded, names_a_secret, names_a_tenant};
+
 use crate::catalog::Catalog;
 use crate::expression::RelationName;
 use crate::policy::Policy;

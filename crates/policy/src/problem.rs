@@ -39,7 +39,7 @@ impl fmt::Display for Problem {
 
 impl Problem {
     /// A fault at that place.
-    pub(crate) fn new(file: &str, place: Place, message: impl Into<String>) -> Self {
+    pub fn new(file: &str, place: Place, message: impl Into<String>) -> Self {
         Self {
             file: file.to_owned(),
             line: place.line,

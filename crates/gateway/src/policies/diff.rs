@@ -99,7 +99,7 @@ impl Gateway {
     }
 
     /// The catalog behind the caller's connection, whose credentials were seen to work.
-    pub(super) async fn shown_to_governor(
+    pub(crate) async fn shown_to_governor(
         &self,
         call: &Call,
         connection: &Connection,
@@ -114,7 +114,7 @@ impl Gateway {
     }
 
     /// The policy in force on this catalog, or what an open connection is.
-    pub(super) async fn snapshot_in_force(
+    pub(crate) async fn snapshot_in_force(
         &self,
         place: &PolicyPlace,
         kind: ringfence_policy::ConnectionKind,

@@ -17,7 +17,7 @@ const NOBODY: &str = "test";
 
 impl Gateway {
     /// The user as a principal. One of another organization is answered like one that is not there.
-    pub(super) async fn user_of_organization(&self, call: &Call, user: &str) -> Result<Principal, Refused> {
+    pub(crate) async fn user_of_organization(&self, call: &Call, user: &str) -> Result<Principal, Refused> {
         let missing = || Refused::not_found("user");
         let user = UserId::new(user).map_err(|_| missing())?;
         let principal = now(&self.shared.store, &user).await?;
@@ -25,7 +25,7 @@ impl Gateway {
     }
 
     /// The named users, or all of the organization up to a bound, and how many were left out.
-    pub(super) async fn people(
+    pub(crate) async fn people(
         &self,
         call: &Call,
         named: &[String],
@@ -52,7 +52,7 @@ impl Gateway {
 }
 
 /// Somebody who does not exist, in the organization of the one who asks.
-pub(super) fn made_up(call: &Call, person: &Person) -> Result<Principal, Refused> {
+pub(crate) fn made_up(call: &Call, person: &Person) -> Result<Principal, Refused> {
     let roles = match &person.roles {
         None => vec![Role::ApiUser],
         Some(names) => {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ringfence_engine::{ResultSet, RunOptions, SourceAddress, Value};
+use ringfence_engine::{Isolation, ResultSet, RunOptions, SourceAddress, Value};
 use ringfence_policy::{Attributes, ConnectionKind, Entitlement, Principal, RunMode, View};
 use ringfence_store::connections::Connection;
 
@@ -21,6 +21,13 @@ pub(crate) enum Trial {
     Answered(ResultSet),
     /// The guard lets it through, and it was not run: it changes data.
     NotRun,
+}
+
+/// A change that was tried, and undone: the rows of its relation before and after.
+pub(crate) struct Changed {
+    pub(crate) before: ResultSet,
+    pub(crate) answer: ResultSet,
+    pub(crate) after: ResultSet,
 }
 
 /// Statements tried one after the other, which are one query of the administrator's among those that may run at once.
@@ -79,11 +86,47 @@ impl<'a> Trials<'a> {
             guard::check_write(self.connection, &plan, seat, RunMode::Execute, request)?;
             return Ok(Trial::NotRun);
         }
-        let mut options = self.options()?;
+        let mut options = self.options(request.max_rows)?;
         super::budgets::narrow(&mut options, policy, &seat.principal, &plan);
         let cancel = self.permit.cancel.clone();
         let ran = self.gateway.shared.engine.run(&self.address, &query, &options, cancel).await;
         ran.map(Trial::Answered).map_err(|error| guard::told(error, &request.statement))
+    }
+
+    /// Runs a statement that changes data, as the seat's principal would, and undoes it. `raw` reads rows as they are stored,
+    /// before and after.
+    //
+    // INVARIANT: nothing of it stays. Held by the test `a_proof_changes_nothing`.
+    pub(crate) async fn change(
+        &self,
+        snapshot: &Snapshot,
+        seat: &Seat,
+        request: &QueryRequest,
+        (raw, reading): (&Seat, &str),
+    ) -> Result<Changed, Refused> {
+        let policy = &snapshot.policy.policy;
+        let plan = ringfence_guard::guard(&request.statement, policy.kind, &seat.shape.view)?;
+        let query = plan.bind(&seat.principal, &request.parameters)?;
+        guard::check_write(self.connection, &plan, seat, RunMode::Execute, request)?;
+        let looking =
+            ringfence_guard::guard(reading, policy.kind, &raw.shape.view)?.bind(&raw.principal, &[])?;
+        if looking.fence().is_none_or(|fence| fence.writes) {
+            return Err(Refused::internal(&"a raw read that changes rows"));
+        }
+        let mut options = self.options(None)?;
+        super::budgets::narrow(&mut options, policy, &seat.principal, &plan);
+        let raw_options = RunOptions { max_rows: u64::MAX, ..self.options(None)? };
+        let cancel = self.permit.cancel.clone();
+        let told = |error| guard::told(error, &request.statement);
+        let engine = &self.gateway.shared.engine;
+        let begun = engine.begin(&self.address, &raw_options, Isolation::RepeatableRead, cancel).await;
+        let mut transaction = begun.map_err(told)?;
+        let before = transaction.run(&looking, &raw_options).await.map_err(told)?;
+        // An error ends the transaction, and undoes everything.
+        let answer = transaction.run(&query, &options).await.map_err(told)?;
+        let after = transaction.run(&looking, &raw_options).await.map_err(told)?;
+        transaction.roll_back().await.map_err(told)?;
+        Ok(Changed { before, answer, after })
     }
 
     /// How many rows the entitlement shows to the principal.
@@ -103,7 +146,7 @@ impl<'a> Trials<'a> {
             View { relations: [(relation.clone(), entitlement)].into_iter().collect(), ..View::default() };
         let query = ringfence_guard::guard(&statement, kind, &view)?.bind(principal, &[])?;
         let cancel = self.permit.cancel.clone();
-        let ran = self.gateway.shared.engine.run(&self.address, &query, &self.options()?, cancel).await;
+        let ran = self.gateway.shared.engine.run(&self.address, &query, &self.options(None)?, cancel).await;
         let result = ran.map_err(|error| guard::told(error, &statement))?;
         match result.rows.first().and_then(|row| row.first()) {
             Some(Value::Integer(count)) => Ok(u64::try_from(*count).unwrap_or(0)),
@@ -111,12 +154,32 @@ impl<'a> Trials<'a> {
         }
     }
 
-    fn options(&self) -> Result<RunOptions, Refused> {
-        options::options(&self.gateway.shared.config, &QueryRequest::default())
+    /// Reads rows as they are stored, through a view that hides nothing, `max_rows` of them at most.
+    pub(crate) async fn read_raw(
+        &self,
+        seat: &Seat,
+        statement: &str,
+        max_rows: u64,
+    ) -> Result<ResultSet, Refused> {
+        let plan = ringfence_guard::guard(statement, self.address.kind, &seat.shape.view)?;
+        let query = plan.bind(&seat.principal, &[])?;
+        if query.fence().is_none_or(|fence| fence.writes) {
+            return Err(Refused::internal(&"a raw read that changes rows"));
+        }
+        let options = RunOptions { max_rows, ..self.options(None)? };
+        let cancel = self.permit.cancel.clone();
+        let ran = self.gateway.shared.engine.run(&self.address, &query, &options, cancel).await;
+        ran.map_err(|error| guard::told(error, statement))
+    }
+
+    fn options(&self, max_rows: Option<u64>) -> Result<RunOptions, Refused> {
+        let request = QueryRequest { max_rows, ..QueryRequest::default() };
+        options::options(&self.gateway.shared.config, &request)
     }
 }
 
-fn quoted(name: &str, kind: ConnectionKind) -> String {
+/// A name as the database quotes it.
+pub(crate) fn quoted(name: &str, kind: ConnectionKind) -> String {
     match kind {
         ConnectionKind::Mysql => format!("`{}`", name.replace('`', "``")),
         ConnectionKind::Postgresql | ConnectionKind::Sqlite | ConnectionKind::Push => {

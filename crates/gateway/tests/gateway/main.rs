@@ -6,6 +6,7 @@ mod identity;
 mod acting;
 mod connections;
 mod indexing;
+mod prove;
 mod queries;
 mod guarded;
 mod approvals;

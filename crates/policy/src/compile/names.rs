@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::placed::Place;
 
 /// The parts of a dotted name, as stored; a part with a dot or a quote stands in double quotes.
-pub(super) fn split(name: &str) -> Option<Vec<String>> {
+pub(crate) fn split(name: &str) -> Option<Vec<String>> {
     let mut parts = Vec::new();
     let mut rest = name;
     loop {

@@ -60,7 +60,7 @@ fn words(name: &str) -> Vec<String> {
 }
 
 /// Whether the column's name says that it holds a secret, and its type does not say otherwise.
-pub(super) fn names_a_secret(name: &str, data_type: &str) -> bool {
+pub fn names_a_secret(name: &str, data_type: &str) -> bool {
     let data_type = data_type.to_ascii_lowercase();
     if TYPES_WITHOUT_SECRETS.iter().any(|prefix| data_type.starts_with(prefix)) {
         return false;
@@ -75,12 +75,12 @@ pub(super) fn names_a_secret(name: &str, data_type: &str) -> bool {
 }
 
 /// Whether the column's name says whose row it is.
-pub(super) fn names_a_tenant(name: &str) -> bool {
+pub fn names_a_tenant(name: &str) -> bool {
     TENANTS.contains(&folded(name).as_str())
 }
 
 /// Without separators and case, so that `customer_id` and `CustomerId` are one.
-pub(super) fn folded(name: &str) -> String {
+pub fn folded(name: &str) -> String {
     words(name).concat()
 }
 

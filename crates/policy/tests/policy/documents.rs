@@ -1,6 +1,8 @@
 //! Documents: what is read, and what an author hears about the rest.
 
-use ringfence_policy::{ConnectionKind, Expectations, Policy, expectations_schema, json_schema};
+use ringfence_policy::{
+    ConnectionKind, Expectations, Policy, expectations_schema, intent_schema, json_schema,
+};
 
 fn problems(text: &str, kind: ConnectionKind) -> Vec<String> {
     let invalid = Policy::load("p.yaml", text, kind).expect_err(text);
@@ -185,6 +187,18 @@ fn the_published_schema_of_expectations_is_current() {
     }
     let published = std::fs::read_to_string(path).unwrap_or_default();
     assert!(published == current, "docs/policy-expectations.schema.json is out of date: run with UPDATE=1");
+}
+
+/// The same of files of intent.
+#[test]
+fn the_published_schema_of_intents_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policy-intent.schema.json");
+    let current = serde_json::to_string_pretty(&intent_schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &current).unwrap();
+    }
+    let published = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(published == current, "docs/policy-intent.schema.json is out of date: run with UPDATE=1");
 }
 
 #[test]

@@ -33,6 +33,11 @@ impl Failure {
         self
     }
 
+    /// For commands whose exit code 1 is an answer: they fail with 2.
+    pub(crate) fn could_not_run(self) -> Self {
+        Self { usage: true, ..self }
+    }
+
     /// Says what the failure is about.
     pub(crate) fn about(mut self, what: impl fmt::Display) -> Self {
         self.message = format!("{what}: {}", self.message);

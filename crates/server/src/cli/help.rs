@@ -93,6 +93,18 @@ EXAMPLES
   ringfence policy apply shop.yaml --connection postgresql://app@db/shop --user ada --data-dir ./data
   ringfence policy get --connection postgresql://app@db/shop --user ada --data-dir ./data > shop.yaml";
 
+pub(crate) const PROVE: &str = "\
+EXAMPLES
+  The policy in force, as one user of each tenant and set of roles:
+    ringfence prove --connection postgresql://app@db/shop --user ada --data-dir ./data
+
+  A document before it is put, against what it is meant to do, in a pipeline:
+    ringfence prove --connection postgresql://app@db/shop --user ada --policy shop.yaml --intent shop.intent.yaml \\
+      --html proof.html --json proof.json --data-dir ./data
+
+  What would change for the statements that people ran?
+    ringfence prove --connection postgresql://app@db/shop --user ada --policy shop.yaml --replay --data-dir ./data";
+
 pub(crate) const DOCTOR: &str = "\
 EXAMPLES
   ringfence doctor --user ada --data-dir ./data

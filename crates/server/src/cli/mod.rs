@@ -17,6 +17,7 @@ mod operator;
 mod options;
 mod policy;
 mod program;
+mod prove;
 mod serve;
 mod terminal;
 
@@ -48,6 +49,7 @@ enum Command {
     Config(config::ConfigCommand),
     Admin(admin::Admin),
     Policy(policy::PolicyCommand),
+    Prove(prove::Prove),
     Doctor(doctor::Doctor),
     Explain(explain::Explain),
     Why(explain::Why),
@@ -65,6 +67,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(command) => command.run(),
         Command::Admin(command) => command.run(),
         Command::Policy(command) => command.run(),
+        Command::Prove(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Why(command) => command.run(),

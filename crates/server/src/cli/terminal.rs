@@ -72,6 +72,17 @@ pub(crate) fn progress_bar(length: u64) -> ProgressBar {
     bar
 }
 
+/// A bar of steps that have names; invisible unless on a terminal.
+pub(crate) fn steps_bar() -> ProgressBar {
+    let bar = hidden_unless_terminal(ProgressBar::new(0));
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} principals, {eta} left  {msg}")
+    {
+        bar.set_style(style);
+    }
+    bar
+}
+
 fn hidden_unless_terminal(bar: ProgressBar) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());

@@ -61,70 +61,61 @@ async fn register(v1: &V1<'_>, key: &str, pair: &Ed25519KeyPair) -> Answer {
     v1.expect(key, "POST", "/v1/signing-keys", json!({ "kid": "2026", "public_key": public }), 201).await
 }
 
-#[tokio::test]
-async fn two_tenants_ask_through_one_application() {
-    let server = Server::start_with(&[("RINGFENCE_ACTING__AUDIENCE", "fruit")]).await;
-    let (v1, postgres) = (V1::of(&server), ringfence_testkit::Postgres::shared().await);
-    World::make(&server).await;
-    make_database(postgres, "acting").await;
-    let key = application(&server, "portal", "banana-tenant").await;
-    let stranger = application(&server, "rocks", "stone-tenant").await;
-    let (own, other) = (pair(), pair());
-    let made = register(&v1, &key, &own).await;
-    assert_eq!(made.header("location"), "/v1/signing-keys/2026?application=portal");
-    assert_eq!(made.json()["algorithm"], "EdDSA");
-    register(&v1, &stranger, &other).await;
-    let connection = connect(&server, &key, postgres, "acting").await;
-    // The policy is the administrator's to put, on a connection of theirs to the same database.
-    let boss = json!({ "id": "boss", "tenant": "apple-tenant", "roles": ["org-admin-user"] });
-    v1.expect(ADMIN_KEY, "POST", "/v1/users", boss, 201).await;
-    let boss = key_of(&server, "boss").await;
-    connect(&server, &boss, postgres, "acting").await;
-    for (tenant, title) in [("banana-tenant", "Alien"), ("apple-tenant", "Brazil")] {
-        let body = json!({ "variables": { "title": title } });
-        v1.expect(&boss, "PATCH", &format!("/v1/tenants/{tenant}"), body, 200).await;
+/// An application of the organization of fruit with a connection, and another organization's application.
+struct Stand {
+    server: Server,
+    key: String,
+    stranger: String,
+    pair: Ed25519KeyPair,
+    strangers: Ed25519KeyPair,
+    boss: String,
+    connection: String,
+}
+
+impl Stand {
+    /// Each tenant's variable names the one film that it sees.
+    async fn open(database: &str) -> Self {
+        let server = Server::start_with(&[("RINGFENCE_ACTING__AUDIENCE", "fruit")]).await;
+        let postgres = ringfence_testkit::Postgres::shared().await;
+        World::make(&server).await;
+        make_database(postgres, database).await;
+        let key = application(&server, "portal", "banana-tenant").await;
+        let stranger = application(&server, "rocks", "stone-tenant").await;
+        let (own, other) = (pair(), pair());
+        let v1 = V1::of(&server);
+        let made = register(&v1, &key, &own).await;
+        assert_eq!(made.header("location"), "/v1/signing-keys/2026?application=portal");
+        assert_eq!(made.json()["algorithm"], "EdDSA");
+        register(&v1, &stranger, &other).await;
+        let connection = connect(&server, &key, postgres, database).await;
+        // The policy is the administrator's to put, on a connection of theirs to the same database.
+        let boss = json!({ "id": "boss", "tenant": "apple-tenant", "roles": ["org-admin-user"] });
+        v1.expect(ADMIN_KEY, "POST", "/v1/users", boss, 201).await;
+        let boss = key_of(&server, "boss").await;
+        connect(&server, &boss, postgres, database).await;
+        for (tenant, title) in [("banana-tenant", "Alien"), ("apple-tenant", "Brazil")] {
+            let body = json!({ "variables": { "title": title } });
+            v1.expect(&boss, "PATCH", &format!("/v1/tenants/{tenant}"), body, 200).await;
+        }
+        Self { server, key, stranger, pair: own, strangers: other, boss, connection }
     }
-    let path = format!("/v1/connections/{}/query", segment(&connection));
-    let query = json!({ "statement": "SELECT title FROM movies ORDER BY id" });
-    let with = async |key: &str, token: &str, more: &[(&str, &str)]| {
+
+    fn token(&self, tenant: &str, changes: &Value) -> String {
+        token(&self.pair, "portal", tenant, changes)
+    }
+
+    /// Asks for the titles of all films.
+    async fn titles(&self, key: &str, token: &str, more: &[(&str, &str)]) -> Answer {
+        let path = format!("/v1/connections/{}/query", segment(&self.connection));
+        let query = json!({ "statement": "SELECT title FROM movies ORDER BY id" });
         let headers: Vec<_> =
             [("x-ringfence-principal", token)].into_iter().chain(more.iter().copied()).collect();
-        ask(&v1, key, ("POST", &path), &query, &headers).await
-    };
-    let open = with(&key, &token(&own, "portal", "banana-tenant", &json!({})), &[]).await;
-    assert_eq!((open.status.as_u16(), &open.json()["code"]), (403, &json!("NOT_PERMITTED")), "no policy yet");
-    v1.put_policy(&boss, &connection, POLICY).await;
-
-    for (tenant, title) in [("banana-tenant", "Alien"), ("apple-tenant", "Brazil")] {
-        let answer = with(&key, &token(&own, "portal", tenant, &json!({})), &[]).await;
-        assert_eq!(answer.json()["rows"], json!([[title]]), "{tenant}: {}", answer.text);
+        ask(&V1::of(&self.server), key, ("POST", &path), &query, &headers).await
     }
-    // The SDK's own interface takes the same headers.
-    let banana = token(&own, "portal", "banana-tenant", &json!({ "agent": "copilot" }));
-    let authorization = format!("Bearer {key}");
-    let headers = [("authorization", authorization.as_str()), ("x-ringfence-principal", &banana)];
-    let body = json!({ "scope": connection, "query": "SELECT title FROM movies" });
-    let answer = server.send("run-query", &headers, body.to_string()).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
-    assert!(answer.text.contains("Alien") && !answer.text.contains("Brazil"), "{}", answer.text);
-    let me =
-        ask(&v1, &key, ("GET", "/v1/me"), &Value::Null, &[("x-ringfence-principal", &banana)]).await.json();
-    assert_eq!(
-        (&me["id"], &me["tenant"], &me["acted_by"], &me["agent"], &me["permissions"]),
-        (
-            &json!("pia"),
-            &json!("banana-tenant"),
-            &json!("portal"),
-            &json!("copilot"),
-            &json!(["read:databases", "read:semantic-context", "usage:api"])
-        )
-    );
-    // An agent is held back, whoever vouches for it.
-    let apple = token(&own, "portal", "apple-tenant", &json!({}));
-    assert_eq!(with(&key, &apple, &[("x-ringfence-agent", "copilot")]).await.json()["rows"], json!([]));
 
-    let declined = async |key: &str, token: &str| {
-        let answer = with(key, token, &[]).await;
+    /// What is told of a token that is not accepted.
+    async fn declined(&self, key: &str, token: &str) -> String {
+        let answer = self.titles(key, token, &[]).await;
         let problem = answer.json();
         assert_eq!(
             (answer.status.as_u16(), &problem["code"]),
@@ -133,25 +124,71 @@ async fn two_tenants_ask_through_one_application() {
         );
         assert_eq!(answer.header("www-authenticate"), "Bearer");
         problem["detail"].as_str().unwrap().to_owned()
-    };
-    let elsewhere = declined(&key, &token(&own, "portal", "stone-tenant", &json!({}))).await;
-    for refused in [
-        token(&own, "portal", "no-tenant", &json!({})),
-        token(&own, "portal", "banana-tenant", &json!({ "aud": "ringfence" })),
-        token(&own, "rocks", "banana-tenant", &json!({})),
-        token(&other, "portal", "banana-tenant", &json!({})),
-        token(&own, "portal", "banana-tenant", &json!({ "roles": ["ROLE_UNKNOWN"] })),
-        token(&own, "portal", "banana-tenant", &json!({ "attributes": { "title": "Brazil" } })),
-        token(&own, "portal", "banana-tenant", &json!({ "attributes": { "tenant_id": "apple-tenant" } })),
-    ] {
-        assert_eq!(declined(&key, &refused).await, elsewhere, "one answer for all");
     }
-    declined(&stranger, &banana).await;
-    declined(&key, "not-a-token").await;
+}
 
-    v1.expect(&key, "DELETE", "/v1/signing-keys/2026", Value::Null, 204).await;
-    declined(&key, &banana).await;
-    v1.refused(&key, "DELETE", "/v1/signing-keys/2026", Value::Null, 404, "NOT_FOUND").await;
+#[tokio::test]
+async fn two_tenants_ask_through_one_application() {
+    let stand = Stand::open("acting").await;
+    let (v1, key) = (V1::of(&stand.server), stand.key.as_str());
+    let open = stand.titles(key, &stand.token("banana-tenant", &json!({})), &[]).await;
+    assert_eq!((open.status.as_u16(), &open.json()["code"]), (403, &json!("NOT_PERMITTED")), "no policy yet");
+    v1.put_policy(&stand.boss, &stand.connection, POLICY).await;
+    for (tenant, title) in [("banana-tenant", "Alien"), ("apple-tenant", "Brazil")] {
+        let answer = stand.titles(key, &stand.token(tenant, &json!({})), &[]).await;
+        assert_eq!(answer.json()["rows"], json!([[title]]), "{tenant}: {}", answer.text);
+    }
+    // The SDK's own interface takes the same headers.
+    let banana = stand.token("banana-tenant", &json!({ "agent": "copilot" }));
+    let authorization = format!("Bearer {key}");
+    let headers = [("authorization", authorization.as_str()), ("x-ringfence-principal", &banana)];
+    let body = json!({ "scope": stand.connection, "query": "SELECT title FROM movies" });
+    let answer = stand.server.send("run-query", &headers, body.to_string()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert!(answer.text.contains("Alien") && !answer.text.contains("Brazil"), "{}", answer.text);
+    let me =
+        ask(&v1, key, ("GET", "/v1/me"), &Value::Null, &[("x-ringfence-principal", &banana)]).await.json();
+    for (field, expected) in [
+        ("id", json!("pia")),
+        ("tenant", json!("banana-tenant")),
+        ("acted_by", json!("portal")),
+        ("agent", json!("copilot")),
+        ("permissions", json!(["read:databases", "read:semantic-context", "usage:api"])),
+    ] {
+        assert_eq!(me[field], expected, "{field}");
+    }
+    // An agent is held back, whoever vouches for it.
+    let apple = stand.token("apple-tenant", &json!({}));
+    assert_eq!(
+        stand.titles(key, &apple, &[("x-ringfence-agent", "copilot")]).await.json()["rows"],
+        json!([])
+    );
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_token_is_one_answer() {
+    let stand = Stand::open("acting_wrong").await;
+    let (v1, key) = (V1::of(&stand.server), stand.key.as_str());
+    v1.put_policy(&stand.boss, &stand.connection, POLICY).await;
+    let elsewhere = stand.declined(key, &stand.token("stone-tenant", &json!({}))).await;
+    for refused in [
+        stand.token("no-tenant", &json!({})),
+        stand.token("banana-tenant", &json!({ "aud": "ringfence" })),
+        token(&stand.pair, "rocks", "banana-tenant", &json!({})),
+        token(&stand.strangers, "portal", "banana-tenant", &json!({})),
+        stand.token("banana-tenant", &json!({ "roles": ["ROLE_UNKNOWN"] })),
+        stand.token("banana-tenant", &json!({ "attributes": { "title": "Brazil" } })),
+        stand.token("banana-tenant", &json!({ "attributes": { "tenant_id": "apple-tenant" } })),
+    ] {
+        assert_eq!(stand.declined(key, &refused).await, elsewhere, "one answer for all");
+    }
+    let good = stand.token("banana-tenant", &json!({}));
+    assert_eq!(stand.titles(key, &good, &[]).await.status, 200);
+    stand.declined(&stand.stranger, &good).await;
+    stand.declined(key, "not-a-token").await;
+    v1.expect(key, "DELETE", "/v1/signing-keys/2026", Value::Null, 204).await;
+    stand.declined(key, &good).await;
+    v1.refused(key, "DELETE", "/v1/signing-keys/2026", Value::Null, 404, "NOT_FOUND").await;
 }
 
 /// Headers that name a user are never ignored, and count only where the configuration says so.

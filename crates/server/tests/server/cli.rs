@@ -169,7 +169,10 @@ fn help_says_what_there_is() {
         .collect();
     assert_eq!(
         commands,
-        ["serve", "demo", "config", "admin", "policy", "doctor", "explain", "why", "audit", "completions"]
+        [
+            "serve", "demo", "config", "admin", "policy", "prove", "doctor", "explain", "why", "audit",
+            "mcp", "completions"
+        ]
     );
     insta::assert_snapshot!(help.lines().next().unwrap(), @"One door to your databases, where every person, application and agent sees only their own data");
     for command in commands {

@@ -11,6 +11,7 @@ mod census;
 mod cli;
 mod cli_explain;
 mod cli_policy;
+mod cli_prove;
 mod demo;
 mod limits;
 mod mcp;
