@@ -117,7 +117,8 @@ impl Declined {
 // INVARIANT: no principal outlives the signing key, the access key, the role or the tenant that it rests on. Held by the
 // tests of `acting::revocation`.
 pub(crate) struct ActingCache {
-    principals: Cache<([u8; 32], [u8; 32]), Known<(Arc<Principal>, i64)>>,
+    /// By access key and token, with the time until which the token is good.
+    principals: Cache<([u8; 32], [u8; 32]), Signed>,
     keys: Cache<([u8; 32], KeyName), Known<Arc<PublicKey>>>,
     homes: Cache<([u8; 32], TenantId), Known<Arc<Home>>>,
 }
@@ -138,6 +139,9 @@ impl<T: Clone> Known<T> {
         Arc::ptr_eq(&self.application, application).then_some(self.what)
     }
 }
+
+/// A principal, and until when.
+type Signed = Known<(Arc<Principal>, i64)>;
 
 /// How long anything is kept: no token is good for much longer.
 const TRUST: Duration = Duration::from_mins(10);

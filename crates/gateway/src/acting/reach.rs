@@ -69,7 +69,7 @@ pub(super) fn principal(
     spoken: Spoken,
     standing: Standing,
 ) -> Result<Principal, &'static str> {
-    let (roles, data_roles) = split_roles(spoken.roles)?;
+    let (roles, data_roles) = split_roles(spoken.roles);
     let mut attributes = home.attributes.clone();
     for (name, value) in spoken.attributes {
         if is_own_name(&name) {
@@ -121,7 +121,7 @@ pub(crate) fn stays_within_reach(application: &Principal, principal: &Principal)
 }
 
 /// Product roles and data roles, each once and in order, so that who has the same ones sees through the same view.
-fn split_roles(names: Vec<String>) -> Result<(Vec<Role>, Vec<String>), &'static str> {
+fn split_roles(names: Vec<String>) -> (Vec<Role>, Vec<String>) {
     let (mut roles, mut data_roles) = (Vec::new(), Vec::new());
     for name in names {
         match name.parse::<Role>() {
@@ -133,7 +133,7 @@ fn split_roles(names: Vec<String>) -> Result<(Vec<Role>, Vec<String>), &'static 
     roles.dedup();
     data_roles.sort_unstable();
     data_roles.dedup();
-    Ok((roles, data_roles))
+    (roles, data_roles)
 }
 
 impl PlainPrincipal<'_> {

@@ -1,4 +1,4 @@
-//! Public keys, and what they verify: ES256, EdDSA (Ed25519) and RS256. No key in here is secret.
+//! Public keys, and what they verify: ES256, `EdDSA` (Ed25519) and RS256. No key in here is secret.
 //!
 //! `jsonwebtoken` reads and checks tokens; `ring` does the arithmetic, as it does for TLS. The library's own backends
 //! would bring a second implementation into the binary.
@@ -167,10 +167,12 @@ pub(super) fn install() {
     });
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the library says what it is handed")]
 fn no_signer(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     Err(ErrorKind::UnsupportedAlgorithm.into())
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the library says what it is handed")]
 fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>, Error> {
     let verifying = match (algorithm, key.kind()) {
         (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => Verifying::Point(point.clone()),

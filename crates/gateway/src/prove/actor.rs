@@ -93,7 +93,7 @@ impl Actor {
         if table.shared.get(row).copied().unwrap_or(false) || owners.is_none_or(BTreeSet::is_empty) {
             return Standing::Shared;
         }
-        self.standing_of(&table.name, owners.into_iter().flatten(), false)
+        self.standing_of(&table.name, &owners.into_iter().flatten(), false)
     }
 
     /// Whether they are meant to change the row.
@@ -104,13 +104,13 @@ impl Actor {
 
     /// Whether they are meant to change rows of these tenants.
     pub(super) fn may_change_of(&self, relation: &RelationName, owners: &BTreeSet<String>) -> bool {
-        self.standing_of(relation, owners.iter(), true) != Standing::Foreign
+        self.standing_of(relation, &owners.iter(), true) != Standing::Foreign
     }
 
     fn standing_of<'o>(
         &self,
         relation: &RelationName,
-        owners: impl Iterator<Item = &'o String> + Clone,
+        owners: &(impl Iterator<Item = &'o String> + Clone),
         writes: bool,
     ) -> Standing {
         if owners.clone().any(|owner| self.own.contains(owner)) {

@@ -2,6 +2,7 @@
 //! rows of other tenants, and those that are fine.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use ringfence_policy::{Catalog, Constraint, Entitlement, Permit, Relation};
 
@@ -318,7 +319,7 @@ impl Maker<'_> {
                     .collect();
                 let (column, value) = setting.split_once(" = ").unwrap_or((setting, "NULL"));
                 let value = value.replace(column, &format!("{}.{column}", self.quote(&self.table.name.name)));
-                text += &format!(" ON CONFLICT ({}) DO UPDATE SET {column} = {value}", key.join(", "));
+                let _ = write!(text, " ON CONFLICT ({}) DO UPDATE SET {column} = {value}", key.join(", "));
             }
             text
         };

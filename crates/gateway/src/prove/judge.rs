@@ -94,7 +94,7 @@ impl Judge<'_> {
             (Check::Groups(column), Some(table)) => self.groups(table, column, &rows, &mut faults),
             (Check::Values(columns), Some(table)) => self.values(table, columns, &rows, &mut faults),
             (Check::Count(of), Some(table)) => self.count(table, of.as_ref(), &rows, seen, &mut faults),
-            (Check::Nothing(column), _) => self.nothing(case, column.as_ref(), &rows, seen, &mut faults),
+            (Check::Nothing(column), _) => nothing(case, column.as_ref(), &rows, seen, &mut faults),
             (Check::Alike { .. }, _) | (_, None) => {}
         }
         self.secrets(case, &rows, &mut faults);
@@ -157,7 +157,7 @@ impl Judge<'_> {
             }
         }
         if counts.foreign > 0 {
-            let tenants = Vec::from_iter(tenants.iter().take(3).map(String::as_str)).join(", ");
+            let tenants = tenants.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
             let what = format!("{} rows of others are seen (tenants {tenants})", counts.foreign);
             faults.push(of_others(&table.name, what));
         }
@@ -331,34 +331,6 @@ impl Judge<'_> {
         self.actor.standing(table, number) != Standing::Foreign
     }
 
-    /// A masked column was looked through for a value that its mask hides.
-    fn nothing(
-        &self,
-        case: &Case,
-        column: Option<&String>,
-        rows: &[Vec<Datum>],
-        seen: &Seen,
-        faults: &mut Vec<Fault>,
-    ) {
-        let Some(count) = number(rows).filter(|count| *count > 0) else { return };
-        // A mask may show some values, and then they can be found.
-        let shown: u64 = seen
-            .masked
-            .iter()
-            .filter(|((name, value), _)| Some(name) == column && case.sql.contains(value.as_str()))
-            .map(|(_, times)| times)
-            .sum();
-        if seen.whole.is_some() && count > shown {
-            faults.push(Fault {
-                invariant: Invariant::MaskedFieldsMasked,
-                relation: case.relation.clone(),
-                column: column.cloned(),
-                what: "a condition finds the value behind the mask".to_owned(),
-                of_row: false,
-            });
-        }
-    }
-
     /// Values of sensitive columns, wherever they stand.
     fn secrets(&self, case: &Case, rows: &[Vec<Datum>], faults: &mut Vec<Fault>) {
         let Check::Whole(columns) = &case.check else { return };
@@ -390,6 +362,27 @@ impl Judge<'_> {
                 );
             }
         }
+    }
+}
+
+/// A masked column was looked through for a value that its mask hides.
+fn nothing(case: &Case, column: Option<&String>, rows: &[Vec<Datum>], seen: &Seen, faults: &mut Vec<Fault>) {
+    let Some(count) = number(rows).filter(|count| *count > 0) else { return };
+    // A mask may show some values, and then they can be found.
+    let shown: u64 = seen
+        .masked
+        .iter()
+        .filter(|((name, value), _)| Some(name) == column && case.sql.contains(value.as_str()))
+        .map(|(_, times)| times)
+        .sum();
+    if seen.whole.is_some() && count > shown {
+        faults.push(Fault {
+            invariant: Invariant::MaskedFieldsMasked,
+            relation: case.relation.clone(),
+            column: column.cloned(),
+            what: "a condition finds the value behind the mask".to_owned(),
+            of_row: false,
+        });
     }
 }
 

@@ -77,7 +77,7 @@ impl Secrets {
             }
         }
         let mut values = HashMap::new();
-        for (place, _) in &columns {
+        for place in columns.keys() {
             let Some(table) = world.tables.get(&place.0).filter(|table| !table.is_view) else { continue };
             let Some(column) = table.place(&place.1) else { continue };
             for row in 0..table.rows.len() {

@@ -165,7 +165,7 @@ pub(crate) async fn nobody_decides_too_late(world: World) {
     assert_eq!((listed(S::Pending, EXPIRES - 1).await, listed(S::Expired, EXPIRES - 1).await), (1, 0));
     assert_eq!((listed(S::Pending, EXPIRES).await, listed(S::Expired, EXPIRES).await), (0, 1));
     assert_eq!(store.approvals().expire(EXPIRES - 1).await.unwrap(), []);
-    assert_eq!(store.approvals().expire(EXPIRES).await.unwrap(), [id.clone()]);
+    assert_eq!(store.approvals().expire(EXPIRES).await.unwrap(), std::slice::from_ref(&id));
     assert_eq!(store.approvals().expire(EXPIRES).await.unwrap(), []);
     let found = get(&store, &id, 0).await;
     assert_eq!((found.state, found.decided_at), (S::Expired, Some(EXPIRES)));
@@ -179,8 +179,8 @@ pub(crate) async fn a_ticket_runs_once(world: World) {
         let tries = (0..8).map(|n| {
             let (store, id) = (if n % 2 == 0 { one.clone() } else { other.clone() }, id.clone());
             tokio::spawn(async move {
-                let approver = user_id(if n % 2 == 0 { "abe" } else { "rob" });
-                let decision = Decision { presenter: approver.clone(), approver, reason: None };
+                let who = user_id(if n % 2 == 0 { "abe" } else { "rob" });
+                let decision = Decision { presenter: who.clone(), approver: who, reason: None };
                 let approved = step(&store, &id, Step::Approve(&decision), 2_000).await;
                 let runner = format!("{n}");
                 let began = step(&store, &id, Step::Start { runner: &runner, until: 9_999 }, 2_000).await;
@@ -204,7 +204,7 @@ pub(crate) async fn a_run_whose_node_died_is_not_repeated(world: World) {
     assert_eq!(store.approvals().left_behind(i64::MAX).await.unwrap(), []);
     assert!(step(&store, &id, Step::Keep { runner: "n", until: 7_000 }, 4_000).await);
     assert_eq!(store.approvals().bury(6_999, "UNKNOWN").await.unwrap(), []);
-    assert_eq!(store.approvals().bury(7_000, "UNKNOWN").await.unwrap(), [id.clone()]);
+    assert_eq!(store.approvals().bury(7_000, "UNKNOWN").await.unwrap(), std::slice::from_ref(&id));
     let outcome = json!(3);
     for late in [
         Step::Keep { runner: "n", until: 99_000 },
