@@ -99,7 +99,7 @@ impl Door {
         // INVARIANT: every request says by its key who sends it, and nothing else does. Held by the test
         // `every_request_is_authenticated`.
         let call = identify(parts, app).await?;
-        let session = self.session(app, parts, &call)?;
+        let session = session_of(app, parts, &call)?;
         if parts.method != Method::POST {
             let call = app.gateway.as_agent(call, session.as_deref())?;
             let message = "messages are sent with POST: there is nothing to listen to, and no session to end";
@@ -152,17 +152,6 @@ impl Door {
         address.parse::<IpAddr>().is_ok() || host == "localhost" || self.settings.hosts.contains(&host)
     }
 
-    /// The agent that the session of the request was begun by.
-    fn session(&self, app: &AppState, parts: &Parts, call: &Call) -> Result<Option<String>, Refused> {
-        let mut names = parts.headers.get_all(SESSION_ID).iter();
-        let Some(name) = names.next() else { return Ok(None) };
-        if names.next().is_some() {
-            return Err(Refused::invalid("more than one Mcp-Session-Id: send one"));
-        }
-        let agent = app.gateway.agent_of_session(call, name.to_str().unwrap_or_default())?;
-        Ok(Some(agent).filter(|agent| !agent.is_empty()))
-    }
-
     /// Tells a client without a valid key where it learns how to get one (RFC 9728, 5.1).
     fn challenge(&self, parts: &Parts, response: &mut Response) {
         let error = match response.status() {
@@ -204,6 +193,17 @@ impl Door {
             (None, _) => String::new(),
         }
     }
+}
+
+/// The agent that the session of the request was begun by.
+fn session_of(app: &AppState, parts: &Parts, call: &Call) -> Result<Option<String>, Refused> {
+    let mut names = parts.headers.get_all(SESSION_ID).iter();
+    let Some(name) = names.next() else { return Ok(None) };
+    if names.next().is_some() {
+        return Err(Refused::invalid("more than one Mcp-Session-Id: send one"));
+    }
+    let agent = app.gateway.agent_of_session(call, name.to_str().unwrap_or_default())?;
+    Ok(Some(agent).filter(|agent| !agent.is_empty()))
 }
 
 /// The name and port that the client asked for. HTTP/2 has them in the request's own address.

@@ -99,7 +99,7 @@ fn of_models(tool: Tool, models: &[(&str, &ModelDescription)], bounds: Bounds) -
             put(
                 &mut properties,
                 "aggregates",
-                measures(names(fields(), "Of which field; `count` needs none.")),
+                measures(&names(fields(), "Of which field; `count` needs none.")),
             );
             put(&mut properties, "group_by", select("For each combination of these fields."));
             put(&mut properties, "where", condition);
@@ -216,7 +216,7 @@ fn include(models: &[(&str, &ModelDescription)]) -> Value {
     })
 }
 
-fn measures(field: Value) -> Value {
+fn measures(field: &Value) -> Value {
     json!({
         "type": "array",
         "minItems": 1,

@@ -153,8 +153,9 @@ impl Tool {
         let hints = ToolAnnotations::with_title(self.title()).open_world(false);
         match self {
             Self::Create | Self::BulkCreate => hints.read_only(false).destructive(false).idempotent(false),
-            Self::Update | Self::BulkUpdate => hints.read_only(false).destructive(true).idempotent(true),
-            Self::Delete => hints.read_only(false).destructive(true).idempotent(true),
+            Self::Update | Self::BulkUpdate | Self::Delete => {
+                hints.read_only(false).destructive(true).idempotent(true)
+            }
             Self::RunSql if may_write => hints.read_only(false).destructive(true).idempotent(false),
             _ => hints.read_only(true),
         }

@@ -50,7 +50,7 @@ pub(super) async fn relay(endpoint: Uri, key: SecretString) -> Result<(), Failur
             continue;
         }
         let Ok(message) = serde_json::from_str::<Value>(&line) else {
-            relay.answer(error(Value::Null, PARSE_ERROR, "this line is no JSON", Value::Null)).await;
+            relay.answer(error(&Value::Null, PARSE_ERROR, "this line is no JSON", Value::Null)).await;
             continue;
         };
         if let Some(id) = cancelled(&message) {
@@ -102,7 +102,7 @@ impl Relay {
         match answer {
             Ok(Some(answer)) => self.answer(answer).await,
             Ok(None) => {}
-            Err((text, data)) => self.answer(error(id, SERVER_ERROR, &text, data)).await,
+            Err((text, data)) => self.answer(error(&id, SERVER_ERROR, &text, data)).await,
         }
     }
 
@@ -206,7 +206,7 @@ fn cancelled(message: &Value) -> Option<String> {
     is_cancelled.then(|| message.pointer("/params/requestId").map(Value::to_string))?
 }
 
-fn error(id: Value, code: i64, message: &str, data: Value) -> Value {
+fn error(id: &Value, code: i64, message: &str, data: Value) -> Value {
     let mut error = json!({"code": code, "message": message});
     if !data.is_null() {
         error["data"] = data;
