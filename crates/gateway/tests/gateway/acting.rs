@@ -39,6 +39,7 @@ models:
 "#;
 
 /// Both applications, each with a key `k`, and a guarded database that both have a connection to.
+#[expect(clippy::struct_field_names, reason = "one of the applications is called portal")]
 pub(crate) struct Portal {
     pub(crate) world: World,
     pub(crate) key: String,

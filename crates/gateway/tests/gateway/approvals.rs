@@ -105,7 +105,7 @@ async fn ask(world: &World, call: &Call, how: &str, expires: Duration) -> Result
 
 async fn ticket(world: &World, how: &str) -> String {
     let ann = world.call_as("a-ann").await;
-    ask(world, &ann, how, Duration::from_secs(600)).await.unwrap().id.to_string()
+    ask(world, &ann, how, Duration::from_mins(10)).await.unwrap().id.to_string()
 }
 
 async fn state(world: &World, id: &str) -> Approval {
@@ -118,7 +118,7 @@ async fn what_is_approved_runs_as_its_requester() {
     let (world, trial) = world().await;
     let mut news = world.gateway.approval_news();
     let (asking, deciding) = (world.call_as("a-ann").await, world.call_as("a-lead").await);
-    let id = ask(&world, &asking, "well", Duration::from_secs(600)).await.unwrap().id.to_string();
+    let id = ask(&world, &asking, "well", Duration::from_mins(10)).await.unwrap().id.to_string();
     let lead = world.call_as("a-lead").await;
     let detail = world.gateway.get_approval(&lead, &id).await.unwrap();
     assert_eq!(detail.preview.unwrap().unwrap()["would"]["how"], "well");
@@ -182,7 +182,7 @@ async fn a_requester_never_decides() {
     assert_eq!(code(world.gateway.approve(&ann, &id, None).await), Code::NotPermitted);
     let as_ann = world.call_for("a-boss", "a-ann").await;
     assert_eq!(code(world.gateway.approve(&as_ann, &id, None).await), Code::NotPermitted);
-    let other = ask(&world, &as_ann, "well", Duration::from_secs(600)).await.unwrap().id.to_string();
+    let other = ask(&world, &as_ann, "well", Duration::from_mins(10)).await.unwrap().id.to_string();
     for (admin, target) in [("a-boss", None), ("a-boss", Some("a-lead"))] {
         let call = world.authenticate(admin, target).await.unwrap();
         let refused = world.gateway.approve(&call, &other, None).await;
@@ -376,7 +376,7 @@ async fn the_requester_is_made_again_when_it_runs() {
     }
     // Who asked in the requester's name may not do so any more.
     let as_ann = world.call_for("a-boss", "a-ann").await;
-    let id = ask(&world, &as_ann, "well", Duration::from_secs(600)).await.unwrap().id.to_string();
+    let id = ask(&world, &as_ann, "well", Duration::from_mins(10)).await.unwrap().id.to_string();
     let demoted = UserChange { roles: Some(vec![Role::ApiUser]), ..UserChange::default() };
     world.store.users().update(&user("a-boss"), &demoted).await.unwrap();
     assert_eq!(world.gateway.approve(&lead, &id, None).await.unwrap().state, S::Failed);
@@ -403,7 +403,7 @@ async fn requests_have_bounds() {
         action: "delete",
         operation,
         approvers,
-        expires: Duration::from_secs(60),
+        expires: Duration::from_mins(1),
         reason: None,
     };
     let nobody = world.gateway.request_approval(&ann, new(json!(1), &[])).await;

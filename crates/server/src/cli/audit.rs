@@ -93,7 +93,7 @@ struct Conditions {
     /// The agent that the caller named
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-    /// The code of a refusal, such as NOT_PERMITTED
+    /// The code of a refusal, such as `NOT_PERMITTED`
     #[arg(long)]
     code: Option<String>,
     /// A model of a models request
@@ -192,7 +192,9 @@ async fn list(store: &Store, conditions: &Conditions, limit: usize) -> Result<Ex
     let mut latest = VecDeque::new();
     let filter = AuditFilter { newest_first: true, ..conditions.filter() };
     for_each(store, filter, limit, &mut |page| {
-        page.into_iter().for_each(|record| latest.push_front(record));
+        for record in page {
+            latest.push_front(record);
+        }
         Ok(())
     })
     .await?;

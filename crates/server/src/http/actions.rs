@@ -85,6 +85,7 @@ const V1: &[(&str, &str)] = &[
     ("POST /v1/connections/{key}/queries", "submit-query"),
     ("GET /v1/queries/{id}", "get-query-result"),
     ("DELETE /v1/queries/{id}", "cancel-query"),
+    ("GET /v1/audit", "read-audit"),
     ("GET /v1/approvals", "list-approvals"),
     ("GET /v1/approvals/{id}", "get-approval"),
     ("POST /v1/approvals/{id}/approve", "approve-operation"),

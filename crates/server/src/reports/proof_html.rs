@@ -215,7 +215,10 @@ fn cell_html(page: &mut String, cell: &CellReport) {
         VerdictName::Broken => ("bad", format!("✗ broken: {counts}")),
         VerdictName::Unknown => ("hidden", "? not read".to_owned()),
     };
-    let broken = cell.broken.iter().map(|name| format!("<small>{name}</small>")).collect::<String>();
+    let broken = cell.broken.iter().fold(String::new(), |mut broken, name| {
+        let _ = write!(broken, "<small>{name}</small>");
+        broken
+    });
     let _ = write!(
         page,
         "<td class=\"{class}\">{word}{broken}<small>{} statements</small></td>",

@@ -132,7 +132,7 @@ async fn users_of_an_application_have_no_part_in_approvals() {
         action: "delete",
         operation: json!({"id": 1}),
         approvers: &roles,
-        expires: std::time::Duration::from_secs(600),
+        expires: std::time::Duration::from_mins(10),
         reason: None,
     };
     let ann = world.call_as("a-ann").await;

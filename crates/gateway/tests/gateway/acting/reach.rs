@@ -5,7 +5,7 @@ use ringfence_gateway::organizations::OrganizationSpec;
 use ringfence_gateway::parameters::Target;
 use ringfence_gateway::tenants::TenantSpec;
 use ringfence_gateway::{Acting, Code, Credentials};
-use ringfence_policy::{Attributes, Permission};
+use ringfence_policy::{Attributes, Permission, UserId};
 use serde_json::json;
 
 use super::{Portal, nothing};
@@ -30,7 +30,7 @@ async fn a_user_is_within_the_applications_reach() {
     let who = call.principal();
     assert_eq!((who.org.as_str(), who.tenant.as_str(), who.user.as_str()), ("a", "a-t2", "pia"));
     assert_eq!(who.account().as_str(), "suite");
-    assert_eq!(who.acted_by.as_ref().map(|by| by.as_str()), Some("suite"));
+    assert_eq!(who.acted_by.as_ref().map(UserId::as_str), Some("suite"));
 }
 
 #[tokio::test]

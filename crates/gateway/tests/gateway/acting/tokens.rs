@@ -121,11 +121,10 @@ async fn a_key_verifies_one_algorithm() {
         portal.declined("portal", &portal.portal.token_with(&header(algorithm), &good)).await;
     }
     // HMAC under the public key, which everybody may know.
-    use hmac_of_public_key as confused;
     for signer in [Signer::es256(), Signer::rs256()] {
         let kid = signer.algorithm();
         register(&portal.world, "portal", kid, &signer).await.unwrap();
-        for token in confused(&signer, kid, &good) {
+        for token in hmac_of_public_key(&signer, kid, &good) {
             portal.declined("portal", &token).await;
         }
         portal.present("portal", &signer.token(kid, &good)).await.unwrap();
@@ -155,11 +154,11 @@ fn hmac_of_public_key(signer: &Signer, kid: &str, claims: &serde_json::Value) ->
         }
     }
     let message = unsigned(&json!({ "alg": "HS256", "typ": "JWT", "kid": kid }), claims);
-    let signed = |secret: &Vec<u8>| {
+    let sign = |secret: &Vec<u8>| {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()))
     };
-    secrets.iter().map(signed).collect()
+    secrets.iter().map(sign).collect()
 }
 
 /// A token counts beside the access key of the application that signed it, and of no other.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ringfence_gateway::trail::{TrailLookup, TrailPage};
-use ringfence_gateway::users::UserSpec;
+use ringfence_gateway::users::{UserLookup, UserSpec};
 use ringfence_gateway::{Code, Decision, GatewayConfig, Refused};
 use ringfence_policy::{KeyName, UserId};
 use ringfence_store::audit::{AuditFilter, AuditRecord, ChainVerdict, RowChange};
@@ -203,7 +203,7 @@ async fn an_auditor_reads_the_log_and_no_data() {
     assert_eq!(code(gateway.submit_query(&call, "x", query).await), Code::NotPermitted);
     let spec = UserSpec { id: "a-aud".to_owned(), roles: vec!["api-user".to_owned()], ..UserSpec::default() };
     assert_eq!(code(gateway.update_user(&call, spec).await), Code::NotPermitted);
-    assert_eq!(code(gateway.list_users(&call, Default::default()).await), Code::NotPermitted);
+    assert_eq!(code(gateway.list_users(&call, UserLookup::default()).await), Code::NotPermitted);
 }
 
 #[tokio::test]

@@ -222,6 +222,8 @@ async fn describe_models(
 }
 
 /// What you may ask of one model
+///
+/// Its fields with their types, its key, its relations to others, what you may do, and what one request may use.
 #[utoipa::path(
     get, path = "/models/{key}/{model}", tag = "Models",
     params(
