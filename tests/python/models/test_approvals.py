@@ -59,7 +59,8 @@ def test_an_approved_change_is_done_once(shop: Shop, order: int) -> None:
     listed = shop.send("chief", "approvals").json()["items"]
     assert ticket in [one["id"] for one in listed]
     answer = decide(shop, "chief", ticket, "approve")
-    assert answer.ok and answer.json()["state"] == "executed", answer.text
+    assert answer.ok, answer.text
+    assert answer.json()["state"] == "executed"
     assert not there(shop, order)
     assert decide(shop, "chief", ticket, "approve").status_code == 409
 
@@ -68,7 +69,8 @@ def test_an_approver_sees_rows_through_their_own_view(shop: Shop, order: int) ->
     ticket = ask(shop, order)
     shown = shop.send("chief", f"approvals/{ticket}").json()
     assert "private" not in str(shown)
-    assert f"'id': {order}" in str(shown) and "old" in str(shown)
+    assert f"'id': {order}" in str(shown)
+    assert "old" in str(shown)
     assert "private" in str(shop.send("ann", f"approvals/{ticket}").json())
 
 
@@ -84,7 +86,8 @@ def test_nobody_else_decides(shop: Shop, order: int) -> None:
     own = shop.do("chief", "Order", "create", {"data": {"status": "chiefs"}})["rows"][0]["id"]
     mine = ask(shop, own, "chief")
     assert decide(shop, "chief", mine, "approve").status_code == 403, "never who asked"
-    assert there(shop, order) and there(shop, own)
+    assert there(shop, order)
+    assert there(shop, own)
 
 
 def test_a_rejected_change_is_not_done(shop: Shop, order: int) -> None:
@@ -123,7 +126,8 @@ def test_a_transaction_waits_as_a_whole(shop: Shop, order: int) -> None:
     assert shop.raw("SELECT note FROM orders WHERE id = 1") == [("note-acme-corp-1",)]
     done = decide(shop, "chief", answer.json()["approval"], "approve")
     assert done.json()["state"] == "executed"
-    assert shop.raw("SELECT note FROM orders WHERE id = 1") == [("with it",)] and not there(shop, order)
+    assert shop.raw("SELECT note FROM orders WHERE id = 1") == [("with it",)]
+    assert not there(shop, order)
 
 
 def test_a_repeat_is_one_ticket(shop: Shop, order: int) -> None:

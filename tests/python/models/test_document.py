@@ -32,7 +32,12 @@ models:
 
 def order(more: str) -> str:
     """A policy with one model, `Order`."""
-    lines = ["models:", "  Order:", "    table: public.orders", *("    " + line for line in more.strip().splitlines())]
+    lines = [
+        "models:",
+        "  Order:",
+        "    table: public.orders",
+        *("    " + line for line in more.strip().splitlines()),
+    ]
     return "\n".join(lines)
 
 
@@ -63,7 +68,12 @@ class TestScoping:
         shop.policy(BASIC)
         theirs = {"field": "tenant_id", "op": "eq", "value": "globex"}
         mine = {"field": "tenant_id", "op": "eq", "value": "acme-corp"}
-        for where in (theirs, {"not": mine}, {"or": [theirs, mine]}, {"field": "id", "op": "gte", "value": 0}):
+        for where in (
+            theirs,
+            {"not": mine},
+            {"or": [theirs, mine]},
+            {"field": "id", "op": "gte", "value": 0},
+        ):
             assert set(shop.column("ann", "Order", "tenant_id", where=where)) <= {"acme-corp"}
         counted = shop.do("ann", "Order", "aggregate", {"aggregates": [{"op": "count"}]})
         assert counted["rows"] == [{"count": 8}]
@@ -96,7 +106,7 @@ scoping:
 
 
 class TestHierarchy:
-    """Hierarchical Tenancy. The document's row policy can be read in two ways: docs/decisions says which is which."""
+    """Hierarchical Tenancy. The document's row policy can be read in two ways: see docs/decisions."""
 
     PARENTS = """
 scoping: {{ tenant_id: principal.tenant_id }}
@@ -153,7 +163,10 @@ class TestWrites:
         shop.policy(BASIC)
         before = shop.raw("SELECT count(*) FROM orders")
         data = {"status": "new", "tenant_id": "globex"}
-        assert shop.refused("ann", "Order", "create", {"data": data}) in ("ROW_REFUSED", "COLUMN_NOT_WRITABLE")
+        assert shop.refused("ann", "Order", "create", {"data": data}) in (
+            "ROW_REFUSED",
+            "COLUMN_NOT_WRITABLE",
+        )
         assert shop.raw("SELECT count(*) FROM orders") == before
 
     def test_the_tenant_does_not_change(self, shop: Shop) -> None:
@@ -177,7 +190,8 @@ class TestWrites:
         made = shop.do("ann", "Order", "create", {"data": {"status": "new", "total": 12.5}})["rows"][0]
         change = {"id": made["id"], "data": {"status": "paid"}, "return_fields": ["id", "status"]}
         changed = shop.do("ann", "Order", "update", change)
-        assert changed["rows"] == [{"id": made["id"], "status": "paid"}] and changed["affected"] == 1
+        assert changed["rows"] == [{"id": made["id"], "status": "paid"}]
+        assert changed["affected"] == 1
         shop.do("ann", "Order", "delete", {"id": made["id"]})
         assert shop.refused("ann", "Order", "get", {"id": made["id"]}) == "NOT_FOUND"
         assert shop.raw(f"SELECT count(*) FROM orders WHERE id = {made['id']}") == [(0,)]
@@ -216,7 +230,8 @@ class TestIsolation:
         shop.policy(BASIC)
         made = shop.do("ann", "Order", "create", {"data": {"status": "isolated"}})["rows"][0]
         seen = shop.do("bob", "Order", "query", {"where": pending("isolated")})
-        assert seen["rows"] == [] and seen["next_cursor"] is None
+        assert seen["rows"] == []
+        assert seen["next_cursor"] is None
         assert shop.refused("bob", "Order", "get", {"id": made["id"]}) == "NOT_FOUND"
 
 
@@ -248,7 +263,10 @@ models:
 """)
         assert shop.do("ann", "Tenant", "query", {})["rows"] == [{"id": "acme-corp", "name": "Acme-Corp"}]
         assert shop.refused("ann", "Tenant", "query", {"select": ["plan"]}) == "FIELD_NOT_ALLOWED"
-        assert shop.refused("ann", "Tenant", "update", {"id": "acme-corp", "data": {"name": "x"}}) == "WRITE_DISABLED"
+        assert (
+            shop.refused("ann", "Tenant", "update", {"id": "acme-corp", "data": {"name": "x"}})
+            == "WRITE_DISABLED"
+        )
         described = shop.do("ann", "Tenant", "")
         assert [field["name"] for field in described["fields"]] == ["id", "name"]
         assert described["operations"] == ["query", "get", "aggregate"]

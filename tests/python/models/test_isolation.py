@@ -1,5 +1,5 @@
-"""Every operation on a row of one's own, of another tenant, and on one that is not there: the last two are one answer. And
-many writers at once keep what the policy promises."""
+"""Every operation on a row of one's own, of another tenant, and on one that is not there: the last two are
+one answer. And many writers at once keep what the policy promises."""
 
 import re
 from collections.abc import Iterator
@@ -53,14 +53,30 @@ def requests_on(row: int) -> dict[str, tuple[str, str, Any]]:
         "query": ("Order", "query", {"where": where}),
         "query with count": ("Order", "query", {"where": where, "total_count": True}),
         "query with include": ("Order", "query", {"where": where, "include": {"lines": {}}}),
-        "aggregate": ("Order", "aggregate", {"where": where, "aggregates": [{"op": "count"}, {"op": "max", "field": "note"}]}),
+        "aggregate": (
+            "Order",
+            "aggregate",
+            {"where": where, "aggregates": [{"op": "count"}, {"op": "max", "field": "note"}]},
+        ),
         "update": ("Order", "update", {"id": row, "data": {"note": "changed"}}),
-        "update of a version": ("Order", "update", {"id": row, "data": {"note": "changed"}, "if_version": 77}),
+        "update of a version": (
+            "Order",
+            "update",
+            {"id": row, "data": {"note": "changed"}, "if_version": 77},
+        ),
         "bulk update": ("Order", "bulk_update", {"ids": [row], "data": {"note": "changed"}}),
-        "bulk update with an own": ("Order", "bulk_update", {"ids": [OWN + 1, row], "data": {"note": "changed"}}),
+        "bulk update with an own": (
+            "Order",
+            "bulk_update",
+            {"ids": [OWN + 1, row], "data": {"note": "changed"}},
+        ),
         "delete": ("Line", "delete", {"id": line}),
         "delete of a version": ("Order", "delete", {"id": row, "if_version": 77}),
-        "create below": ("Line", "create", {"data": {"order_id": row, "line": 99, "sku": "x", "quantity": 1}}),
+        "create below": (
+            "Line",
+            "create",
+            {"data": {"order_id": row, "line": 99, "sku": "x", "quantity": 1}},
+        ),
     }
 
 
@@ -107,12 +123,14 @@ class TestRepeats:
         request = {"data": {"status": "once"}, "return_fields": ["id", "status"]}
         one = shop.ask("ann", "Order", "create", request, **{"Idempotency-Key": "k1"})
         again = shop.ask("ann", "Order", "create", request, **{"Idempotency-Key": "k1"})
-        assert one.ok and one.content == again.content
+        assert one.ok
+        assert one.content == again.content
         assert shop.raw("SELECT count(*) FROM orders WHERE status = 'once'") == [(1,)]
         other = shop.ask("ann", "Order", "create", {"data": {"status": "twice"}}, **{"Idempotency-Key": "k1"})
         assert other.json()["code"] == "IDEMPOTENCY_KEY_REUSED"
         theirs = shop.ask("bob", "Order", "create", request, **{"Idempotency-Key": "k1"})
-        assert theirs.ok and theirs.content != one.content, "keys are each user's own"
+        assert theirs.ok
+        assert theirs.content != one.content, "keys are each user's own"
 
     def test_what_was_refused_can_be_sent_again(self, shop: Shop) -> None:
         wrong = {"id": MISSING, "data": {"note": "x"}}
@@ -144,7 +162,11 @@ def test_many_writers_keep_what_is_promised(shop: Shop) -> None:
             case 0 | 1:
                 for _ in range(200):
                     row = shop.do(person, "Order", "get", {"id": made[person]})
-                    change = {"id": row["id"], "data": {"total": float(row["total"]) + 1}, "if_version": row["version"]}
+                    change = {
+                        "id": row["id"],
+                        "data": {"total": float(row["total"]) + 1},
+                        "if_version": row["version"],
+                    }
                     answer = shop.ask(person, "Order", "update", change)
                     if answer.ok:
                         return "counted"
@@ -165,10 +187,14 @@ def test_many_writers_keep_what_is_promised(shop: Shop) -> None:
     for person, tenant in (("ann", "acme-corp"), ("bob", "globex")):
         row = shop.do(person, "Order", "get", {"id": made[person]})
         counted = sum(
-            1 for number, outcome in enumerate(outcomes) if outcome == "counted" and (number % 2 == 1) == (person == "ann")
+            1
+            for number, outcome in enumerate(outcomes)
+            if outcome == "counted" and (number % 2 == 1) == (person == "ann")
         )
-        assert float(row["total"]) == counted and row["version"] == counted + 1
-        assert row["note"] is None and row["tenant_id"] == tenant
+        assert float(row["total"]) == counted
+        assert row["version"] == counted + 1
+        assert row["note"] is None
+        assert row["tenant_id"] == tenant
     strays = "SELECT count(*) FROM orders WHERE status = 'busy-ann' AND tenant_id <> 'acme-corp'"
     assert shop.raw(strays) == [(0,)]
     assert outcomes.count("refused") == 250

@@ -36,14 +36,22 @@ models:
       create: allow
       update: allow
       delete: allow
-      auto_set: { tenant_id: principal.tenant_id, user_id: principal.user_id, created_by: principal.user_id, created_at: now() }
+      auto_set:
+        tenant_id: principal.tenant_id
+        user_id: principal.user_id
+        created_by: principal.user_id
+        created_at: now()
       immutable_fields: [id, tenant_id, user_id]
       required_fields: [status]
       max_rows: 50
   Line:
     table: public.order_lines
     scoping: { tenant_id: principal.tenant_id }
-    write_policy: { create: allow, update: allow, delete: allow, auto_set: { tenant_id: principal.tenant_id } }
+    write_policy:
+      create: allow
+      update: allow
+      delete: allow
+      auto_set: { tenant_id: principal.tenant_id }
     relations: { order: { model: Order, on: { order_id: id } } }
   Secret:
     table: public.documents
@@ -104,7 +112,10 @@ TESTS: list[tuple[dict[str, Any], Test]] = [
     (at("total", "gt", 0), is_true("total", lambda value: float(value) > 0)),
     (at("id", "gte", 1010), is_true("id", lambda value: value >= 1010)),
     (at("total", "in", [0, 10]), is_true("total", lambda value: float(value) in (0, 10))),
-    (at("status", "not_in", ["done", "Done"]), is_true("status", lambda value: value not in ("done", "Done"))),
+    (
+        at("status", "not_in", ["done", "Done"]),
+        is_true("status", lambda value: value not in ("done", "Done")),
+    ),
     (at("note", "in", []), lambda row: False),
     (at("note", "not_in", []), lambda row: True),
     (at("note", "is_null", True), lambda row: row["note"] is None),
@@ -131,7 +142,7 @@ def negated(inner: Test) -> Test:
 def joined(one: Test, other: Test, both: bool) -> Test:
     def result(row: dict[str, Any]) -> bool | None:
         values = (one(row), other(row))
-        decides = False if both else True
+        decides = not both
         if decides in values:
             return decides
         return None if None in values else not decides
@@ -191,14 +202,26 @@ def test_a_cursor_is_of_one_request_and_user(shop: Shop) -> None:
     query = {"select": ["id"], "take": 5, "order_by": ["-id"]}
     cursor = shop.do("ann", "Order", "query", query)["next_cursor"]
     head, tag = cursor.split(".")
-    for person, changed in [
+    changes: list[tuple[str, dict[str, Any]]] = [
         ("ann", {"order_by": ["id"]}),
         ("ann", {"where": at("id", "gt", 0)}),
         ("adam", {}),
         ("bob", {}),
-    ]:
-        assert shop.refused(person, "Order", "query", query | {"cursor": cursor} | changed) == "CURSOR_INVALID"
-    for forged in ("", "x", head, f"{head}.", f"{head[:-1]}.{tag}", f"WzFd.{tag}", f"{head}.{tag}x", "." * 30000):
+    ]
+    for person, changed in changes:
+        assert (
+            shop.refused(person, "Order", "query", query | {"cursor": cursor} | changed) == "CURSOR_INVALID"
+        )
+    for forged in (
+        "",
+        "x",
+        head,
+        f"{head}.",
+        f"{head[:-1]}.{tag}",
+        f"WzFd.{tag}",
+        f"{head}.{tag}x",
+        "." * 30000,
+    ):
         assert shop.refused("ann", "Order", "query", query | {"cursor": forged}) == "CURSOR_INVALID"
     assert shop.do("ann", "Order", "query", query | {"cursor": cursor, "take": 3, "select": ["note"]})["rows"]
 
@@ -215,7 +238,8 @@ def test_rows_of_other_models_stand_beside(shop: Shop) -> None:
         "total_count": True,
     }
     page = shop.do("ann", "Order", "query", query)
-    assert page["total_count"] == 8 and len(page["rows"]) == 8
+    assert page["total_count"] == 8
+    assert len(page["rows"]) == 8
     for row in page["rows"]:
         owner = "ann" if row["id"] <= 4 else "adam"
         assert row["user"]["id"] == owner
@@ -224,7 +248,7 @@ def test_rows_of_other_models_stand_beside(shop: Shop) -> None:
         assert {user["id"] for user in row["tenant"]["users"]} == {"ann", "adam", "chief"}
     assert shop.refused("ann", "Order", "query", {"include": {"hidden": {}}}) == "RELATION_NOT_ALLOWED"
     assert shop.refused("ann", "Order", "query", {"include": {"nothing": {}}}) == "RELATION_NOT_ALLOWED"
-    deeper = {"include": {"lines": {"include": {"order": {}}}}}
+    deeper: dict[str, Any] = {"include": {"lines": {"include": {"order": {}}}}}
     assert shop.refused("ann", "Order", "query", deeper) == "BUDGET_EXCEEDED"
 
 
@@ -248,7 +272,8 @@ def test_figures_are_those_of_the_rows(shop: Shop) -> None:
     for row in got:
         own = [one for one in rows if one["status"] == row["status"]]
         totals = [float(one["total"]) for one in own if one["total"] is not None]
-        assert row["count"] == len(own) and row["count_total"] == len(totals)
+        assert row["count"] == len(own)
+        assert row["count_total"] == len(totals)
         assert row["kinds"] == len(set(totals))
         assert float(row["sum_total"]) == pytest.approx(sum(totals))
         assert float(row["avg_total"]) == pytest.approx(sum(totals) / len(totals))
@@ -291,11 +316,16 @@ class TestChanges:
 
     def test_a_version_moves_on(self, shop: Shop) -> None:
         made = shop.do("ann", "Order", "create", {"data": {"status": "v"}})["rows"][0]
-        assert made["version"] == 1 and made["created_by"] == "ann" and made["created_at"]
+        assert made["version"] == 1
+        assert made["created_by"] == "ann"
+        assert made["created_at"]
         change = {"id": made["id"], "data": {"status": "w"}, "if_version": 1, "return_fields": ["version"]}
         assert shop.do("ann", "Order", "update", change)["rows"] == [{"version": 2}]
         assert shop.refused("ann", "Order", "update", change) == "PRECONDITION_FAILED"
-        assert shop.refused("ann", "Order", "delete", {"id": made["id"], "if_version": 1}) == "PRECONDITION_FAILED"
+        assert (
+            shop.refused("ann", "Order", "delete", {"id": made["id"], "if_version": 1})
+            == "PRECONDITION_FAILED"
+        )
         claimed = {"id": made["id"], "data": {"version": 9}}
         assert shop.refused("ann", "Order", "update", claimed) == "IMMUTABLE_FIELD"
         assert shop.raw(f"SELECT status, version FROM orders WHERE id = {made['id']}") == [("w", 2)]
@@ -307,7 +337,9 @@ class TestChanges:
         assert shop.refused("ann", "Order", "delete", {"id": made["id"]}) == "NOT_FOUND"
         gone = shop.raw(f"SELECT status FROM orders WHERE id = {made['id']} AND deleted_at IS NOT NULL")
         assert gone == [("soft",)]
-        assert "WRITE_DENIED" in shop.places.ask("ann", shop.connection, "DELETE FROM orders WHERE id = 1").text
+        assert (
+            "WRITE_DENIED" in shop.places.ask("ann", shop.connection, "DELETE FROM orders WHERE id = 1").text
+        )
         update = "UPDATE orders SET deleted_at = NULL WHERE id = 1"
         assert shop.places.ask("ann", shop.connection, update).status_code >= 400
 
@@ -351,5 +383,10 @@ class TestChanges:
 
     def test_no_more_rows_than_the_policy_lets(self, shop: Shop) -> None:
         ids = [row["id"] for row in every(shop, take=60)][:51]
-        assert shop.refused("ann", "Order", "bulk_update", {"ids": ids, "data": {"note": "x"}}) == "TOO_MANY_ROWS"
-        assert shop.do("ann", "Order", "bulk_update", {"ids": ids[:50], "data": {"note": "x"}})["affected"] == 50
+        assert (
+            shop.refused("ann", "Order", "bulk_update", {"ids": ids, "data": {"note": "x"}})
+            == "TOO_MANY_ROWS"
+        )
+        assert (
+            shop.do("ann", "Order", "bulk_update", {"ids": ids[:50], "data": {"note": "x"}})["affected"] == 50
+        )
