@@ -16,7 +16,7 @@ INSERT INTO tenants VALUES ('t1', 'Arbor and Sons'), ('t2', 'Brine Traders'), ('
 INSERT INTO customers VALUES
   (1, 't1', 'Ada Lovelace', 'ada@arbor.example', '521-44-0001'), (2, 't1', 'Alan Turing', 'alan@arbor.example', '521-44-0002'),
   (3, 't2', 'Barbara Liskov', 'barbara@brine.example', '521-44-0003'), (4, 't2', 'Brian Kernighan', NULL, '521-44-0004'),
-  (5, 't3', 'Claude Shannon', 'claude@cinder.example', '521-44-0005');
+  (5, 't3', 'Clara Shannon', 'clara@cinder.example', '521-44-0005');
 INSERT INTO orders VALUES
   (11, 't1', 't2', 1, 'new', 120, '4111111111110011', 'asked twice about delivery'), (12, 't1', 't1', 2, 'draft', 80, '4111111111110012', NULL),
   (13, 't1', 't3', 1, 'done', 40, NULL, NULL), (14, 't2', 't1', 3, 'new', 500, '4222222222220014', 'late payer since spring'),

@@ -278,11 +278,11 @@ mod tests {
         let mut asking = principal("a", &[Role::ApiUser]);
         let seen = |principal: &Principal| principal.value(&PrincipalPath::Agent).map(Cow::into_owned);
         assert_eq!(seen(&asking), None);
-        asking.agent = Some(Agent::Vouched("copilot".to_owned()));
-        assert_eq!(seen(&asking), Some(Value::from("copilot")));
-        asking.agent = Some(Agent::Claimed("copilot".to_owned()));
+        asking.agent = Some(Agent::Vouched("assistant".to_owned()));
+        assert_eq!(seen(&asking), Some(Value::from("assistant")));
+        asking.agent = Some(Agent::Claimed("assistant".to_owned()));
         assert_eq!(seen(&asking), Some(Value::from(Agent::UNVERIFIED)));
-        assert_eq!(asking.agent.as_ref().map(Agent::label), Some("copilot"), "the record has the name");
+        assert_eq!(asking.agent.as_ref().map(Agent::label), Some("assistant"), "the record has the name");
     }
 
     #[test]

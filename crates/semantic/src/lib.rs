@@ -4,8 +4,8 @@
 //! mistakes are told in the request's own words; the statement that it becomes goes through the guard like any other, and
 //! what the principal may do is decided there.
 //!
-//! Reading order: [`request`] is what is asked, [`model`] what there is to ask for, [`query`], [`include`], [`aggregate`]
-//! and [`write`] make statements of it, [`filter`] and [`order`] their clauses, [`statement`] the text; [`description`]
+//! Reading order: [`request`] is what is asked, [`model`] what there is to ask for, [`query`], [`mod@include`], [`aggregate`]
+//! and [`mod@write`] make statements of it, [`filter`] and [`order`] their clauses, [`statement`] the text; [`description`]
 //! tells a caller what there is, [`refusal`] what can be wrong, [`complexity`] how much is asked at once.
 
 #![cfg_attr(

@@ -6,7 +6,7 @@ use super::tree::{File, Tree};
 const SEALED: &str = "crates/guard/src/sealed.rs";
 
 /// Functions of the guard that may hand out a sealed query.
-const MAKERS: [&str; 5] = ["open", "bind", "bind_lifted", "bind_to_explain", "attribute_query"];
+const MAKERS: [&str; 6] = ["open", "bind", "bind_lifted", "bind_typed", "bind_to_explain", "attribute_query"];
 
 /// Hands out queries that the guard never saw, for tests of the engine, behind a feature of this name.
 const UNSEALED: (&str, &str) = ("crates/guard/src/unsealed.rs", "\"unsealed\"");

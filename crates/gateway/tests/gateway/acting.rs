@@ -33,7 +33,7 @@ models:
     scoping: { tenant_id: principal.tenant_id }
     row_policies:
       - { name: clerks, condition: "'ROLE_CLERK' NOT IN principal.roles OR owner = principal.user_id" }
-      - { name: people, condition: "principal.agent IS NULL OR status <> 'draft' OR principal.agent = 'copilot'" }
+      - { name: people, condition: "principal.agent IS NULL OR status <> 'draft' OR principal.agent = 'assistant'" }
       - { name: audits, condition: "'ROLE_AUDITOR' IN principal.roles", bypass: true }
     write_policy: { create: allow, update: allow, auto_set: { tenant_id: principal.tenant_id } }
 "#;

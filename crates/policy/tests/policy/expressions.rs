@@ -18,7 +18,7 @@ fn parse(text: &str) -> Result<Expression, ParseInvalid> {
 fn admitted() {
     let texts = [
         "status <> 'draft' OR user_id = principal.user_id",
-        "principal.agent IS NULL OR (principal.agent = 'copilot' AND status = 'open')",
+        "principal.agent IS NULL OR (principal.agent = 'assistant' AND status = 'open')",
         "status IN (principal.agent, 'x')",
         "tenant_id IN principal.attributes.tenant_hierarchy",
         "tenant_id NOT IN principal.metadata.a.b",

@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn an_agent_has_one_name() {
         assert_eq!(named_agent(&headers(&[])), Ok(None));
-        assert_eq!(named_agent(&headers(&[("x-ringfence-agent", b"copilot")])), Ok(Some("copilot")));
+        assert_eq!(named_agent(&headers(&[("x-ringfence-agent", b"assistant")])), Ok(Some("assistant")));
         let twice: &[(&'static str, &[u8])] = &[("x-ringfence-agent", b"a"), ("x-ringfence-agent", b"b")];
         assert_eq!(named_agent(&headers(twice)).unwrap_err().code, Code::InvalidRequest);
     }

@@ -139,7 +139,7 @@ async fn two_tenants_ask_through_one_application() {
         assert_eq!(answer.json()["rows"], json!([[title]]), "{tenant}: {}", answer.text);
     }
     // The SDK's own interface takes the same headers.
-    let banana = stand.token("banana-tenant", &json!({ "agent": "copilot" }));
+    let banana = stand.token("banana-tenant", &json!({ "agent": "assistant" }));
     let authorization = format!("Bearer {key}");
     let headers = [("authorization", authorization.as_str()), ("x-ringfence-principal", &banana)];
     let body = json!({ "scope": stand.connection, "query": "SELECT title FROM movies" });
@@ -152,7 +152,7 @@ async fn two_tenants_ask_through_one_application() {
         ("id", json!("pia")),
         ("tenant", json!("banana-tenant")),
         ("acted_by", json!("portal")),
-        ("agent", json!("copilot")),
+        ("agent", json!("assistant")),
         ("permissions", json!(["read:databases", "read:semantic-context", "usage:api"])),
     ] {
         assert_eq!(me[field], expected, "{field}");
@@ -160,7 +160,7 @@ async fn two_tenants_ask_through_one_application() {
     // An agent is held back, whoever vouches for it.
     let apple = stand.token("apple-tenant", &json!({}));
     assert_eq!(
-        stand.titles(key, &apple, &[("x-ringfence-agent", "copilot")]).await.json()["rows"],
+        stand.titles(key, &apple, &[("x-ringfence-agent", "assistant")]).await.json()["rows"],
         json!([])
     );
 }

@@ -28,7 +28,7 @@ fn record(n: i64) -> AuditRecord {
         approval: (n == 6).then(|| "t-1".to_owned()),
         bypasses: if n == 2 { vec!["public.t: all".to_owned()] } else { Vec::new() },
         reason: (n == 2).then(|| "why not".to_owned()),
-        agent: (n == 2).then(|| "copilot".to_owned()),
+        agent: (n == 2).then(|| "assistant".to_owned()),
         model: (n == 2).then(|| "Order".to_owned()),
         scopes: if n == 2 { vec!["public.t: tenant_id = 'acme-1'".to_owned()] } else { Vec::new() },
         ..AuditRecord::default()

@@ -28,17 +28,17 @@ async fn with_agent(
 async fn a_claimed_agent_sees_no_more_than_nobody() {
     let portal = Portal::open().await;
     let token = portal.token("portal", "a-t1", "pia", &nothing());
-    let vouched = portal.token("portal", "a-t1", "pia", &json!({ "agent": "copilot" }));
+    let vouched = portal.token("portal", "a-t1", "pia", &json!({ "agent": "assistant" }));
     let other = portal.token("portal", "a-t1", "pia", &json!({ "act": { "sub": "scribe" } }));
     let cases = [
         (Some(&token), None, r#"[["1,2"]]"#),
-        (Some(&token), Some("copilot"), r#"[["1"]]"#),
+        (Some(&token), Some("assistant"), r#"[["1"]]"#),
         (Some(&vouched), None, r#"[["1,2"]]"#),
-        (Some(&vouched), Some("copilot"), r#"[["1,2"]]"#),
+        (Some(&vouched), Some("assistant"), r#"[["1,2"]]"#),
         (Some(&other), None, r#"[["1"]]"#),
         // With a key of their own.
         (None, None, r#"[["1,2"]]"#),
-        (None, Some("copilot"), r#"[["1"]]"#),
+        (None, Some("assistant"), r#"[["1"]]"#),
         (None, Some("scribe"), r#"[["1"]]"#),
     ];
     for _ in 0..2 {

@@ -109,7 +109,8 @@ async fn places_are_counted_by_tenant() {
 #[tokio::test]
 async fn the_record_names_both() {
     let portal = Portal::open().await;
-    let call = portal.acting("suite", "a-t2", "pia", &json!({ "act": { "sub": "copilot" } })).await.unwrap();
+    let call =
+        portal.acting("suite", "a-t2", "pia", &json!({ "act": { "sub": "assistant" } })).await.unwrap();
     portal.run(&call, "SELECT id FROM orders").await.unwrap();
     call.log().finish(ringfence_gateway::Decision::Allowed).await.unwrap();
     let record = portal.world.record(call.log()).await.record;
@@ -117,7 +118,7 @@ async fn the_record_names_both() {
     assert_eq!(record.acting_for.as_deref(), Some("pia"));
     assert_eq!(record.tenant.as_deref(), Some("a-t2"));
     assert_eq!(record.org.as_deref(), Some("a"));
-    assert_eq!(record.agent.as_deref(), Some("copilot"));
+    assert_eq!(record.agent.as_deref(), Some("assistant"));
 }
 
 /// An account's tickets are nothing to a user of an application who has the account's name and the approvers' role.

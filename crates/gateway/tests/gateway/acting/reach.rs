@@ -84,7 +84,7 @@ async fn attributes_add_to_what_is_said_of_the_tenant() {
         json!({ "org_id": "b" }),
         json!({ "roles": ["ROLE_AUDITOR"] }),
         json!({ "permissions": ["write:org"] }),
-        json!({ "agent": "copilot" }),
+        json!({ "agent": "assistant" }),
         json!({ "ringfence": { "hash_key": "x" } }),
     ] {
         let token = portal.token("portal", "a-t1", "pia", &json!({ "attributes": attribute }));

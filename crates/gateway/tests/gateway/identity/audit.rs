@@ -134,7 +134,8 @@ async fn strict_records_are_durable_before_the_answer() {
     }
 }
 
-#[tokio::test]
+// On threads of its own: the test waits for the store where the gateway has to go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn strict_calls_are_refused_while_the_log_can_not_be_written() {
     let world = World::strict().await;
     let raw = world.raw_store();
@@ -153,7 +154,8 @@ async fn strict_calls_are_refused_while_the_log_can_not_be_written() {
     eventually(async || world.begin().finish(Decision::Allowed).await.ok()).await;
 }
 
-#[tokio::test]
+// On threads of its own: the test waits for the store where the gateway has to go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_while_the_log_can_not_be_written() {
     let world = World::with(|config| config.audit_queue = 8).await;
     let raw = world.raw_store();
