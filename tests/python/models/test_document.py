@@ -1,10 +1,12 @@
 """Document 001, section by section: its policies one to one in our format, its promises held over HTTP."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import requests
+from guard_http.places import GOVERNOR
+from polling import wait_for
 from throwaway_postgres import Postgres
 
 from models.shop import Shop, shops
@@ -270,6 +272,77 @@ models:
         described = shop.do("ann", "Tenant", "")
         assert [field["name"] for field in described["fields"]] == ["id", "name"]
         assert described["operations"] == ["query", "get", "aggregate"]
+
+
+class TestAuditTrail:
+    """Audit Trail, and querying it by tenant."""
+
+    def records(self, shop: Shop, person: str, **conditions: str) -> requests.Response:
+        query = "&".join(f"{name}={value}" for name, value in conditions.items())
+        return shop.send(person, f"audit?{query}")
+
+    def test_what_was_enforced_is_on_record(self, shop: Shop) -> None:
+        shop.policy(BASIC)
+        asked = shop.ask("ann", "Order", "query", {"where": pending("audited")})
+        trace = asked.headers["x-request-id"]
+        record = wait_for_record(lambda: self.records(shop, GOVERNOR, trace_id=trace).json()["items"])
+        assert (record["tenant"], record["user"], record["model"]) == ("acme-corp", "ann", "Order")
+        assert [scope.split(": ")[1] for scope in record["scopes"]] == ["tenant_id = 'acme-corp'"]
+        assert "audited" not in str(record), "what was asked for is kept without values"
+        assert record["inputs"]["where"]["and"][0] == {"field": "status", "op": "eq", "value": "<text>"}
+
+    def test_by_tenant(self, shop: Shop) -> None:
+        shop.policy(BASIC)
+        for person in ("ann", "bob"):
+            shop.do(person, "Order", "query", {"take": 1})
+        items = self.records(shop, GOVERNOR, tenant="globex", model="Order").json()["items"]
+        assert {item["tenant"] for item in items} <= {"globex"}
+        assert self.records(shop, "ann", tenant="acme-corp").json()["code"] == "NOT_PERMITTED"
+
+    def test_a_bypass_is_on_record(self, shop: Shop) -> None:
+        shop.policy(TestAdminBypass.POLICY)
+        asked = shop.ask("admin-001", "Order", "query", {"take": 1})
+        trace = asked.headers["x-request-id"]
+        record = wait_for_record(lambda: self.records(shop, GOVERNOR, trace_id=trace).json()["items"])
+        assert any("admin_bypass" in bypass for bypass in record["bypasses"])
+
+    def test_rows_before_and_after_a_change(self, shop: Shop) -> None:
+        shop.policy(BASIC)
+        made = shop.do("ann", "Order", "create", {"data": {"status": "first"}})["rows"][0]
+        asked = shop.ask("ann", "Order", "update", {"id": made["id"], "data": {"status": "second"}})
+        trace = asked.headers["x-request-id"]
+        record = wait_for_record(lambda: self.records(shop, GOVERNOR, trace_id=trace).json()["items"])
+        [change] = record["changes"]
+        assert (change["before"]["status"], change["after"]["status"]) == ("first", "second")
+
+
+def wait_for_record(look: Callable[[], list[Any]]) -> Any:
+    """Records are written behind."""
+    found: list[Any] = []
+
+    def is_there() -> bool:
+        found[:] = look()
+        return bool(found)
+
+    wait_for("the record", is_there)
+    return found[0]
+
+
+class TestInvariants:
+    """Invariant Testing: the harness of the document is `ringfence prove`."""
+
+    def prove(self, shop: Shop) -> int:
+        options = ["--connection", shop.connection, "--user", GOVERNOR, "--statements", "40"]
+        return shop.places.gateway.command("prove", *options).returncode
+
+    def test_a_policy_that_keeps_tenants_apart(self, shop: Shop) -> None:
+        shop.policy(BASIC)
+        assert self.prove(shop) == 0
+
+    def test_one_that_forgets_a_table(self, shop: Shop) -> None:
+        forgets = BASIC.replace("    allowed: true\n    scoping: { tenant_id: principal.tenant_id }\n", "")
+        shop.policy(forgets)
+        assert self.prove(shop) == 1
 
 
 def test_hidden_and_missing_models_are_answered_alike(shop: Shop) -> None:
