@@ -14,7 +14,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::{Body, Named, NoParams, Params, present};
-use super::refusals::{Asking, Making, Naming};
+use super::refusals::{Making, Naming};
 use super::{List, path_segment, timestamp};
 use crate::http::AppState;
 use crate::http::call::Caller;
@@ -98,7 +98,7 @@ struct SigningKeyLookup {
 /// another application need `write:user`, and that you may manage it.
 #[utoipa::path(
     get, path = "/signing-keys", tag = "Identity", params(SigningKeyLookup),
-    responses((status = 200, description = "The keys.", body = List<SigningKeyView>), Asking),
+    responses((status = 200, description = "The keys.", body = List<SigningKeyView>), Naming),
 )]
 async fn list_signing_keys(
     State(app): State<AppState>,
