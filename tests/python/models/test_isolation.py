@@ -130,7 +130,8 @@ class TestRepeats:
         assert other.json()["code"] == "IDEMPOTENCY_KEY_REUSED"
         theirs = shop.ask("bob", "Order", "create", request, **{"Idempotency-Key": "k1"})
         assert theirs.ok
-        assert theirs.content != one.content, "keys are each user's own"
+        assert theirs.json()["rows"][0]["status"] == "once", "keys are each user's own"
+        assert theirs.content != one.content
 
     def test_what_was_refused_can_be_sent_again(self, shop: Shop) -> None:
         wrong = {"id": MISSING, "data": {"note": "x"}}
