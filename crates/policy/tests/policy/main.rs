@@ -14,4 +14,5 @@ mod masks;
 mod properties;
 mod reference;
 mod speed;
+mod tenancy;
 mod world;
