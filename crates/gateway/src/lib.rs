@@ -32,6 +32,7 @@ pub mod queries;
 pub mod refused;
 mod retention;
 pub mod signing_keys;
+pub mod tenancy;
 pub mod tenants;
 pub mod trail;
 pub mod user_config;

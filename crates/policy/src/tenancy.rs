@@ -172,10 +172,13 @@ fn moved_type(data_type: &str, template: &str, own: &str) -> String {
     }
 }
 
-/// Whether a schema of that name is the database's own, or everybody's.
+/// Whether a schema of that name is the database's own, everybody's, or where we keep records.
 fn is_reserved(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    is_of_the_system(&lower) || lower.starts_with("pg_") || EVERYBODYS.contains(&lower.as_str())
+    is_of_the_system(&lower)
+        || lower.starts_with("pg_")
+        || lower.starts_with("ringfence_")
+        || EVERYBODYS.contains(&lower.as_str())
 }
 
 impl Template {

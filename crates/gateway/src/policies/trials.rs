@@ -137,13 +137,13 @@ impl Gateway {
             }
         };
         let schema = test.current_schema.as_deref();
-        let seated = async {
+        let before = async {
             let snapshot = whole.for_tenant_of(&principal).await?;
             let seat = trials.seat(&snapshot, rules, &principal, stated, schema).await?;
             Ok((snapshot, seat))
         };
-        let (snapshot, seat) = match seated.await {
-            Ok(seated) => seated,
+        let (snapshot, seat) = match before.await {
+            Ok(place) => place,
             // Whatever the principal sends hears the same.
             Err(refused) => {
                 outcome.failures = judge(test, Err(refused));

@@ -83,7 +83,7 @@ fn a_schema_is_a_tenants_own_or_none() {
         assert_eq!(schema(template, tenant, attributes).as_deref(), Ok(expected), "{template}");
     }
     let long = "x".repeat(64);
-    let wrong: [Value; 27] = [
+    let wrong: [Value; 28] = [
         json!({}),
         json!({"c": null}),
         json!({"c": ""}),
@@ -111,6 +111,7 @@ fn a_schema_is_a_tenants_own_or_none() {
         json!({"c": "pg_temp_3"}),
         json!({"c": "information_schema"}),
         json!({"c": "main"}),
+        json!({"c": "ringfence_tenants"}),
     ];
     for attributes in wrong {
         let denied = schema("{attributes.c}", "x", attributes.clone());

@@ -19,6 +19,7 @@ mod policy;
 mod program;
 mod prove;
 mod serve;
+mod tenants;
 mod terminal;
 
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ enum Command {
     Config(config::ConfigCommand),
     Admin(admin::Admin),
     Policy(policy::PolicyCommand),
+    Tenants(tenants::Tenants),
     Prove(prove::Prove),
     Doctor(doctor::Doctor),
     Explain(explain::Explain),
@@ -67,6 +69,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(command) => command.run(),
         Command::Admin(command) => command.run(),
         Command::Policy(command) => command.run(),
+        Command::Tenants(command) => command.run(),
         Command::Prove(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Explain(command) => command.run(),
