@@ -107,7 +107,11 @@ def test_a_killed_run_resumes(estate: Estate) -> None:
 
     def killed(verb: str, *arguments: str, at: int) -> None:
         process = estate.begin(verb, *arguments)
-        wait_for("some to be done", lambda: estate.rows(APPLIED)[0][0] >= at or process.poll() is not None)
+        wait_for(
+            "some to be done",
+            lambda: estate.rows(APPLIED)[0][0] >= at or process.poll() is not None,
+            seconds=600,
+        )
         assert process.poll() is None, f"it ended before it could be killed: {estate.said.read_text()}"
         process.kill()
         process.wait(30)

@@ -128,7 +128,7 @@ fn differences(model: &Things, own: &Things) -> Unlike {
         match own.get(&(kind.clone(), name.clone())) {
             None => unlike.lacks.push(format!("{kind} {name}")),
             Some(other) if other != what => {
-                unlike.differs.push(format!("{kind} {name}: {other} instead of {what}"))
+                unlike.differs.push(format!("{kind} {name}: {other} instead of {what}"));
             }
             Some(_) => {}
         }

@@ -1,7 +1,7 @@
 //! CSV as PostgreSQL writes it (COPY ... CSV): NULL is nothing at all, every other value stands in quotes. So an empty text
 //! and NULL stay two things, which readers of quotes lose.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Write};
 
 use ringfence_engine::operator::TextRow;
 
@@ -23,7 +23,7 @@ pub(super) struct Records<R> {
     bytes: io::Bytes<R>,
 }
 
-impl<R: Read> Records<R> {
+impl<R: BufRead> Records<R> {
     pub(super) fn new(input: R) -> Self {
         Self { bytes: input.bytes() }
     }
@@ -86,7 +86,9 @@ mod tests {
             vec![None],
         ];
         let mut written = Vec::new();
-        rows.iter().for_each(|row| write(&mut written, row).unwrap());
+        for row in &rows {
+            write(&mut written, row).unwrap();
+        }
         let mut records = Records::new(written.as_slice());
         let mut read = Vec::new();
         while let Some(row) = records.next().unwrap() {

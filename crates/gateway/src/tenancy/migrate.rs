@@ -235,18 +235,16 @@ impl Estate<'_> {
         let schema = ident(&member.schema);
         let tenant = member.tenant.as_ref().map_or("NULL".to_owned(), |tenant| literal(tenant.as_str()));
         let name = literal(&member.schema);
-        let mut sql = format!(
+        let sql = format!(
             "CREATE SCHEMA {schema}; INSERT INTO {RECORDS}.schemas (schema_name, tenant) VALUES ({name}, {tenant}) \
              ON CONFLICT (schema_name) DO UPDATE SET tenant = excluded.tenant, made_at = now();"
         );
-        if let Some(role) = self.user_role.as_deref().map(ident) {
-            sql += &format!(
-                " GRANT USAGE ON SCHEMA {schema} TO {role}; \
-                 ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}; \
-                 ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT USAGE, SELECT ON SEQUENCES TO {role};"
-            );
-        }
-        sql
+        let Some(role) = self.user_role.as_deref().map(ident) else { return sql };
+        format!(
+            "{sql} GRANT USAGE ON SCHEMA {schema} TO {role}; \
+             ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}; \
+             ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT USAGE, SELECT ON SEQUENCES TO {role};"
+        )
     }
 
     /// Applies one file to one schema. `false` when somebody else did meanwhile.
