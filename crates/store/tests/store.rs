@@ -31,6 +31,8 @@ mod policies;
 mod repeats;
 #[path = "store/sealing.rs"]
 mod sealing;
+#[path = "store/sessions.rs"]
+mod sessions;
 #[path = "store/settings.rs"]
 mod settings;
 #[path = "store/signing_keys.rs"]
@@ -65,6 +67,7 @@ contract! {
         a_ticket_runs_once, a_run_whose_node_died_is_not_repeated, each_finds_their_own_tickets;
     keys: access_keys_are_found_by_hash, access_keys_are_unique, deleted_keys_are_gone;
     repeats: a_repeat_is_begun_once, a_repeat_is_forgotten;
+    sessions: sessions_are_found_until_their_end, opening_ends_what_it_replaces, sessions_end_and_are_told;
     signing_keys: signing_keys_are_an_applications_own, signing_keys_go_and_are_told;
     settings: user_config_merges, parameters_fit_their_targets, parameters_go_with_their_target;
     connections: lists_keep_their_order, changes_are_all_or_nothing, sources_are_shared_within_an_organization,
