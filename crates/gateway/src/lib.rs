@@ -32,6 +32,7 @@ pub mod prove;
 pub mod queries;
 pub mod refused;
 mod retention;
+pub mod sessions;
 pub mod signing_keys;
 pub mod tenants;
 pub mod trail;
@@ -55,6 +56,7 @@ pub use authentication::Credentials;
 pub use bootstrap::{AdminAccount, Bootstrap};
 pub use call::{Call, CallLog, Decision, Door, Sanitiser};
 pub use refused::{Code, Refused};
+pub use sessions::SessionsConfig;
 
 /// How the audit log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,6 +95,7 @@ pub struct GatewayConfig {
     /// Names this node in leases.
     pub node: String,
     pub acting: ActingConfig,
+    pub sessions: SessionsConfig,
 }
 
 impl GatewayConfig {

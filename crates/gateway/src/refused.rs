@@ -9,6 +9,9 @@ pub enum Code {
     // The caller can mend these.
     AuthenticationRequired,
     KeyUnknown,
+    SessionEnded,
+    SignInRefused,
+    CrossSiteRequest,
     InvalidPrincipalToken,
     NotPermitted,
     ImpersonationDenied,
@@ -114,6 +117,15 @@ const fn row(
 pub const ROWS: &[CodeRow] = &[
     row(Code::AuthenticationRequired, "AUTHENTICATION_REQUIRED", 401, "28000", "Credentials are missing"),
     row(Code::KeyUnknown, "KEY_UNKNOWN", 401, "28000", "The access key is not valid"),
+    row(Code::SessionEnded, "SESSION_ENDED", 401, "28000", "The sign-in session has ended"),
+    row(Code::SignInRefused, "SIGN_IN_REFUSED", 401, "28P01", "User name or password is wrong"),
+    row(
+        Code::CrossSiteRequest,
+        "CROSS_SITE_REQUEST",
+        403,
+        "42501",
+        "The request does not come from this site",
+    ),
     row(
         Code::InvalidPrincipalToken,
         "INVALID_PRINCIPAL_TOKEN",

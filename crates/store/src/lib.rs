@@ -24,6 +24,7 @@ pub mod policies;
 pub mod repeats;
 pub mod role_mapping;
 pub mod sealing;
+pub mod sessions;
 pub mod signing_keys;
 pub mod sources;
 pub mod tenants;
@@ -163,6 +164,11 @@ impl Store {
     /// Access keys.
     pub fn access_keys(&self) -> access_keys::AccessKeys<'_> {
         access_keys::AccessKeys(self)
+    }
+
+    /// Sign-in sessions.
+    pub fn sessions(&self) -> sessions::Sessions<'_> {
+        sessions::Sessions(self)
     }
 
     /// Public keys of applications.

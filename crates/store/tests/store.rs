@@ -33,6 +33,8 @@ mod policies;
 mod repeats;
 #[path = "store/sealing.rs"]
 mod sealing;
+#[path = "store/sessions.rs"]
+mod sessions;
 #[path = "store/settings.rs"]
 mod settings;
 #[path = "store/signing_keys.rs"]
@@ -71,6 +73,7 @@ contract! {
         roles_are_mapped_per_source;
     keys: access_keys_are_found_by_hash, access_keys_are_unique, deleted_keys_are_gone;
     repeats: a_repeat_is_begun_once, a_repeat_is_forgotten;
+    sessions: sessions_are_found_until_their_end, opening_ends_what_it_replaces, sessions_end_and_are_told;
     signing_keys: signing_keys_are_an_applications_own, signing_keys_go_and_are_told;
     settings: user_config_merges, parameters_fit_their_targets, parameters_go_with_their_target;
     connections: lists_keep_their_order, changes_are_all_or_nothing, sources_are_shared_within_an_organization,

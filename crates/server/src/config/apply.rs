@@ -124,6 +124,7 @@ impl Config {
             principal_cache: limits.principal_cache,
             node: node_name(),
             acting: self.acting.config(),
+            sessions: ringfence_gateway::SessionsConfig::default(),
         }
     }
 

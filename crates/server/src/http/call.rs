@@ -110,6 +110,7 @@ pub(crate) async fn identify(parts: &mut Parts, state: &AppState) -> Result<Call
         impersonate: impersonated_user(&parts.headers)?,
         acting: acting(&parts.headers, &state.settings.plain_headers)?,
         agent: named_agent(&parts.headers)?,
+        ..Credentials::default()
     };
     // Boxed: reading an unknown caller from the store makes it too large to be moved around on the stack.
     let identified = Box::pin(state.gateway.identify(&log, credentials)).await;

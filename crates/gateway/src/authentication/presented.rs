@@ -1,0 +1,89 @@
+//! Who presents a request: by what credential, in which order of precedence.
+
+use std::sync::Arc;
+
+use ringfence_policy::{Credential, Principal};
+use ringfence_store::Store;
+use ringfence_store::access_keys::KeyHash;
+use ringfence_store::sessions;
+
+use super::{Credentials, Miss, PrincipalCache};
+use crate::call::now_ms;
+use crate::{Code, Gateway, Refused};
+
+impl Gateway {
+    /// The account whose credential the request presents, before anybody is acted for.
+    pub(super) async fn presenter(&self, credentials: &Credentials<'_>) -> Result<Arc<Principal>, Refused> {
+        if let Some(key) = credentials.access_key.filter(|key| !key.is_empty()) {
+            let presented = self.shared.principals.by_key(&self.shared.store, &KeyHash::of(key)).await;
+            return presented.map_err(|miss| {
+                miss.refused(|| Refused::new(Code::KeyUnknown, "the access key is not valid"))
+            });
+        }
+        if let Some(secret) = credentials.session {
+            return self.session_holder(secret).await;
+        }
+        Err(Refused::new(Code::AuthenticationRequired, "give an access key: Authorization: Bearer <key>"))
+    }
+
+    async fn session_holder(&self, secret: &str) -> Result<Arc<Principal>, Refused> {
+        let hash = sessions::hash_of(secret);
+        let now = now_ms();
+        let used = self.shared.principals.by_session(&self.shared.store, &hash, now).await;
+        let used = used.map_err(|miss| miss.refused(session_ended))?;
+        if used.is_due {
+            // Nobody waits for it: at worst another request says so a little later.
+            let store = self.shared.store.clone();
+            tokio::spawn(async move {
+                if let Err(error) = store.sessions().touch(&hash, now).await {
+                    tracing::warn!(%error, "that a sign-in session was used can't be written down");
+                }
+            });
+        }
+        Ok(used.principal)
+    }
+}
+
+/// One answer for sessions that have ended and for those that never were.
+fn session_ended() -> Refused {
+    Refused::new(Code::SessionEnded, "the session has ended: sign in again")
+}
+
+impl Miss {
+    /// The refusal, with these words for what is not there.
+    fn refused(self, unknown: impl FnOnce() -> Refused) -> Refused {
+        match self {
+            Self::Unknown { .. } => unknown(),
+            Self::Failed(refused) => refused,
+        }
+    }
+}
+
+/// A session that was used just now.
+struct Used {
+    principal: Arc<Principal>,
+    /// Whether to write that down.
+    is_due: bool,
+}
+
+impl PrincipalCache {
+    async fn by_session(&self, store: &Store, hash: &KeyHash, now_ms: i64) -> Result<Used, Miss> {
+        // Twice, because another node may have seen it used since this one made its copy.
+        for _ in 0..2 {
+            let copy = self.by_credential(store, Credential::Session, hash).await?;
+            if let Some(live) = copy.live
+                && live.is_used(now_ms)
+            {
+                return Ok(Used { principal: copy.user.principal, is_due: live.is_due(now_ms) });
+            }
+            self.keys.invalidate(hash).await;
+        }
+        Err(Miss::Unknown { version: self.versions.of(hash) })
+    }
+
+    /// The user of a session that counts; asking is no use of it.
+    pub(crate) async fn session_user(&self, store: &Store, hash: &KeyHash) -> Option<Arc<Principal>> {
+        let copy = self.by_credential(store, Credential::Session, hash).await.ok()?;
+        Some(copy.user.principal)
+    }
+}
