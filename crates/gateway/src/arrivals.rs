@@ -161,7 +161,7 @@ fn within(mut set: RoleSet, highest: Role) -> RoleSet {
 }
 
 /// Whether a source with this highest product role gives that one.
-pub(crate) fn may_give(highest: Role, role: Role) -> bool {
+pub fn may_give(highest: Role, role: Role) -> bool {
     role.rank() <= highest.rank() && role.permissions().is_subset_of(highest.permissions())
 }
 

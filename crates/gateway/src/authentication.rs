@@ -3,6 +3,7 @@
 mod live;
 mod operator;
 mod presented;
+mod token;
 pub(crate) mod standing;
 
 use std::hash::Hash;
@@ -35,6 +36,8 @@ pub struct Credentials<'a> {
     pub access_key: Option<&'a str>,
     /// The secret of a sign-in session, from the request's cookie. Only looked at when nothing else is presented.
     pub session: Option<&'a str>,
+    /// The `OpenID` provider that a token is of, where the token itself does not say so.
+    pub provider: Option<&'a str>,
     /// The user whose place an administrator steps into.
     pub impersonate: Option<&'a str>,
     /// The user of its own that an application acts for.

@@ -25,6 +25,7 @@ mod guarded;
 mod lifted;
 mod limits;
 pub mod models;
+pub mod oidc;
 pub mod organizations;
 pub mod parameters;
 pub mod policies;
@@ -32,6 +33,7 @@ pub mod prove;
 pub mod queries;
 pub mod refused;
 mod retention;
+pub mod role_mapping;
 pub mod sessions;
 pub mod signing_keys;
 pub mod tenants;
@@ -95,6 +97,7 @@ pub struct GatewayConfig {
     /// Names this node in leases.
     pub node: String,
     pub acting: ActingConfig,
+    pub oidc: oidc::OidcConfig,
     pub sessions: SessionsConfig,
 }
 
@@ -124,6 +127,8 @@ struct Shared {
     audit: audit::Writer,
     principals: authentication::PrincipalCache,
     acting: acting::ActingCache,
+    providers: oidc::Providers,
+    tokens: oidc::TokenCache,
     indexer: indexing::Indexer,
     connections: connections::ConnectionCache,
     probes: connections::Probes,
@@ -187,6 +192,8 @@ impl Gateway {
             audit: audit::Writer::start(store.clone(), config.audit, config.audit_queue),
             principals: authentication::PrincipalCache::new(&config),
             acting: acting::ActingCache::new(&config),
+            providers: oidc::Providers::new(&config.oidc),
+            tokens: oidc::TokenCache::new(&config),
             indexer: indexing::Indexer::new(&config),
             connections: connections::ConnectionCache::new(&config),
             probes: connections::Probes::default(),

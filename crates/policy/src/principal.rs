@@ -85,7 +85,7 @@ pub struct Identity {
     pub on_behalf_of: Option<(TenantId, UserId)>,
 }
 
-/// The kinds of credentials that are kept in the control store.
+/// The kinds of credentials. All but tokens are kept in the control store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential {
     /// A user's access key.
@@ -94,6 +94,8 @@ pub enum Credential {
     Session,
     /// A technical user's name and password.
     Password,
+    /// An access token of an `OpenID` provider, which only the provider can take back.
+    Token,
 }
 
 /// What a principal rests on, as it was when it was resolved: so that what still runs can be ended when it changes.

@@ -15,7 +15,15 @@ impl Gateway {
     /// The account whose credential the request presents, before anybody is acted for.
     pub(super) async fn presenter(&self, credentials: &Credentials<'_>) -> Result<Arc<Principal>, Refused> {
         if let Some(key) = credentials.access_key.filter(|key| !key.is_empty()) {
+            if self.is_token(key) {
+                return self.token_holder(key).await;
+            }
             let presented = self.shared.principals.by_key(&self.shared.store, &KeyHash::of(key)).await;
+            if let Err(Miss::Unknown { .. }) = presented
+                && let Some(holder) = Box::pin(self.opaque_holder(key, credentials.provider)).await
+            {
+                return holder;
+            }
             return presented.map_err(|miss| {
                 miss.refused(|| Refused::new(Code::KeyUnknown, "the access key is not valid"))
             });

@@ -24,7 +24,9 @@ impl PrincipalCache {
 /// Whether a query of this principal would be let in now. Asks the store, and no copy: a copy may be about to change.
 pub(crate) async fn may_still_query(store: &Store, principal: &Principal) -> Result<bool, StoreError> {
     let presenter = principal.authenticated_user();
+    // A token stands until it ends: what the store has to say is of its user alone.
     if let Some(standing) = principal.standing
+        && standing.credential != Credential::Token
         && holder(store, standing.credential, &KeyHash(standing.key)).await?.as_ref() != Some(presenter)
     {
         return Ok(false);
@@ -76,7 +78,7 @@ pub(super) async fn held(
             let session = store.sessions().find(hash, now_ms()).await?;
             Ok(session.map(|session| Held { owner: session.user.clone(), session: Some(session) }))
         }
-        Credential::Password => Ok(None),
+        Credential::Password | Credential::Token => Ok(None),
     }
 }
 

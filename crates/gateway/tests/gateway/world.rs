@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ringfence_engine::{Engine, EngineLimits};
 use ringfence_gateway::approvals::Operations;
+use ringfence_gateway::oidc::OidcConfig;
 use ringfence_gateway::parameters::Target;
 use ringfence_gateway::{
     ActingConfig, AdminAccount, AuditMode, Bootstrap, Call, CallLog, Code, Door, Gateway, GatewayConfig,
@@ -208,6 +209,7 @@ pub(crate) fn config() -> GatewayConfig {
         principal_cache: 1000,
         node: "test".to_owned(),
         acting: ActingConfig::default(),
+        oidc: OidcConfig::default(),
         sessions: SessionsConfig::default(),
     }
 }

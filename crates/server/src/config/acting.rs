@@ -91,7 +91,8 @@ pub(crate) struct Application(UserId);
 pub(crate) struct Header(HeaderName);
 
 /// Headers that have a meaning already.
-const TAKEN: [&str; 3] = ["x-waii-impersonate-user", "x-ringfence-principal", "x-ringfence-agent"];
+const TAKEN: [&str; 4] =
+    ["x-waii-impersonate-user", "x-ringfence-principal", "x-ringfence-agent", "x-ringfence-provider"];
 
 impl Serialize for Application {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use ringfence_engine::{Egress, EngineLimits};
+use ringfence_gateway::oidc::OidcConfig;
 use ringfence_gateway::{AdminAccount, AuditMode, GatewayConfig};
 use ringfence_store::StoreLocation;
 
@@ -124,6 +125,7 @@ impl Config {
             principal_cache: limits.principal_cache,
             node: node_name(),
             acting: self.acting.config(),
+            oidc: OidcConfig::default(),
             sessions: ringfence_gateway::SessionsConfig::default(),
         }
     }

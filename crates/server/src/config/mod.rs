@@ -10,6 +10,7 @@ pub(crate) mod hosts;
 pub(crate) mod invalid;
 pub(crate) mod keys;
 pub(crate) mod layers;
+pub(crate) mod oidc;
 pub(crate) mod quantity;
 pub(crate) mod secret;
 pub(crate) mod web;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use acting::Acting;
 use hosts::Host;
 pub(crate) use invalid::ConfigInvalid;
+use oidc::Oidc;
 use quantity::{Age, Size, Span};
 use secret::Secret;
 use web::{WebAddress, WebOrigin};
@@ -40,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) sealing: Sealing,
     pub(crate) admin: Admin,
     pub(crate) acting: Acting,
+    pub(crate) oidc: Oidc,
     pub(crate) audit: Audit,
     pub(crate) limits: Limits,
     pub(crate) connections: Connections,

@@ -18,7 +18,7 @@ use tracing::{Instrument, Span, field};
 
 use super::actions::{UNMATCHED, action_of};
 use super::budgets;
-use super::credentials::{acting, impersonated_user, named_agent, presented_key};
+use super::credentials::{acting, impersonated_user, named_agent, named_provider, presented_key};
 use super::held::hold_until_sent;
 use super::limits::{Lateness, set_deadline};
 use super::places::Place;
@@ -110,6 +110,7 @@ pub(crate) async fn identify(parts: &mut Parts, state: &AppState) -> Result<Call
         impersonate: impersonated_user(&parts.headers)?,
         acting: acting(&parts.headers, &state.settings.plain_headers)?,
         agent: named_agent(&parts.headers)?,
+        provider: named_provider(&parts.headers)?,
         ..Credentials::default()
     };
     // Boxed: reading an unknown caller from the store makes it too large to be moved around on the stack.
@@ -117,7 +118,9 @@ pub(crate) async fn identify(parts: &mut Parts, state: &AppState) -> Result<Call
     if let (Some(limits), Some(key)) = (&state.rate_limits, key) {
         match &identified {
             Ok(_) => limits.learn(key.as_bytes(), true),
-            Err(refused) if refused.code == Code::KeyUnknown => limits.learn(key.as_bytes(), false),
+            Err(refused) if matches!(refused.code, Code::KeyUnknown | Code::TokenInvalid) => {
+                limits.learn(key.as_bytes(), false);
+            }
             Err(_) => {}
         }
     }

@@ -5,6 +5,7 @@ use ringfence_gateway::{Acting, Code, PlainPrincipal, Refused};
 
 const IMPERSONATE: HeaderName = HeaderName::from_static("x-waii-impersonate-user");
 const PRINCIPAL: HeaderName = HeaderName::from_static("x-ringfence-principal");
+const PROVIDER: HeaderName = HeaderName::from_static("x-ringfence-provider");
 const AGENT: HeaderName = HeaderName::from_static("x-ringfence-agent");
 
 /// The presented key; `None` when there is no `Authorization`. Anything else that is no Bearer credential is refused.
@@ -93,6 +94,11 @@ pub(super) fn acting<'a>(
 /// The agent that the caller says it is.
 pub(super) fn named_agent(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
     one_text(headers, &AGENT, |_| Refused::invalid("X-Ringfence-Agent must be one non-empty name in UTF-8"))
+}
+
+/// The `OpenID` provider that an opaque token is of, where there are several.
+pub(super) fn named_provider(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
+    one_text(headers, &PROVIDER, |_| Refused::invalid("X-Ringfence-Provider must be one name of a provider"))
 }
 
 /// The text of a header that may be left out; one that is there must be one text, and not empty.
