@@ -11,6 +11,7 @@ pub mod annotations;
 pub mod approvals;
 pub mod audit;
 pub mod authentication;
+pub mod basic_credentials;
 pub mod bootstrap;
 pub mod call;
 mod versions;
@@ -26,12 +27,14 @@ mod limits;
 pub mod models;
 pub mod organizations;
 pub mod parameters;
+mod passwords;
 pub mod policies;
 pub mod prove;
 pub mod queries;
 pub mod refused;
 mod retention;
 pub mod sessions;
+pub mod sign_in;
 pub mod signing_keys;
 pub mod tenants;
 pub mod trail;
@@ -54,8 +57,10 @@ pub use acting::{Acting, ActingConfig, PlainPrincipal};
 pub use authentication::Credentials;
 pub use bootstrap::{AdminAccount, Bootstrap};
 pub use call::{Call, CallLog, Decision, Door, Sanitiser};
+pub use passwords::PasswordsConfig;
 pub use refused::{Code, Refused};
 pub use sessions::SessionsConfig;
+pub use sign_in::{NameAndPassword, SignIn, TenantClaims};
 
 /// How the audit log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,6 +100,7 @@ pub struct GatewayConfig {
     pub node: String,
     pub acting: ActingConfig,
     pub sessions: SessionsConfig,
+    pub passwords: PasswordsConfig,
 }
 
 impl GatewayConfig {
@@ -122,6 +128,7 @@ struct Shared {
     engine: Engine,
     audit: audit::Writer,
     principals: authentication::PrincipalCache,
+    passwords: passwords::PasswordWork,
     acting: acting::ActingCache,
     indexer: indexing::Indexer,
     connections: connections::ConnectionCache,
@@ -185,6 +192,7 @@ impl Gateway {
         let shared = Shared {
             audit: audit::Writer::start(store.clone(), config.audit, config.audit_queue),
             principals: authentication::PrincipalCache::new(&config),
+            passwords: passwords::PasswordWork::new(&config),
             acting: acting::ActingCache::new(&config),
             indexer: indexing::Indexer::new(&config),
             connections: connections::ConnectionCache::new(&config),

@@ -9,6 +9,7 @@ pub mod annotations;
 pub mod approvals;
 mod audience;
 pub mod audit;
+pub mod basic_credentials;
 pub mod changes;
 pub mod connections;
 mod database;
@@ -152,6 +153,11 @@ impl Store {
     /// Access keys.
     pub fn access_keys(&self) -> access_keys::AccessKeys<'_> {
         access_keys::AccessKeys(self)
+    }
+
+    /// Passwords of technical users.
+    pub fn basic_credentials(&self) -> basic_credentials::BasicCredentials<'_> {
+        basic_credentials::BasicCredentials(self)
     }
 
     /// Sign-in sessions.

@@ -76,7 +76,9 @@ pub(super) async fn held(
             let session = store.sessions().find(hash, now_ms()).await?;
             Ok(session.map(|session| Held { owner: session.user.clone(), session: Some(session) }))
         }
-        Credential::Password => Ok(None),
+        Credential::Password => {
+            Ok(store.basic_credentials().holder(hash).await?.map(|owner| Held { owner, session: None }))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use ringfence_gateway::approvals::Operations;
 use ringfence_gateway::parameters::Target;
 use ringfence_gateway::{
     ActingConfig, AdminAccount, AuditMode, Bootstrap, Call, CallLog, Code, Door, Gateway, GatewayConfig,
-    Refused, SessionsConfig,
+    PasswordsConfig, Refused, SessionsConfig,
 };
 use ringfence_policy::{
     Attributes, ConnectionKey, ConnectionSpec, KeyName, OrgId, Role, TenantId, TraceId, UserId,
@@ -209,6 +209,7 @@ pub(crate) fn config() -> GatewayConfig {
         node: "test".to_owned(),
         acting: ActingConfig::default(),
         sessions: SessionsConfig::default(),
+        passwords: PasswordsConfig::default(),
     }
 }
 
