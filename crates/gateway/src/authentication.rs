@@ -363,6 +363,8 @@ mod tests {
             variables: None,
             roles: vec![Role::ApiUser],
             data_roles: Vec::new(),
+            disabled: false,
+            outside: None,
         }
     }
 

@@ -9,6 +9,7 @@ pub mod acting;
 pub mod agents;
 pub mod annotations;
 pub mod approvals;
+pub mod arrivals;
 pub mod audit;
 pub mod authentication;
 pub mod basic_credentials;

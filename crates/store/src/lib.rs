@@ -7,6 +7,7 @@ pub mod access_keys;
 pub mod access_rules;
 pub mod annotations;
 pub mod approvals;
+pub mod arrivals;
 mod audience;
 pub mod audit;
 pub mod basic_credentials;
@@ -22,6 +23,7 @@ pub mod organizations;
 pub mod parameters;
 pub mod policies;
 pub mod repeats;
+pub mod role_mapping;
 pub mod sealing;
 pub mod sessions;
 pub mod signing_keys;
@@ -148,6 +150,16 @@ impl Store {
     /// Users.
     pub fn users(&self) -> users::Users<'_> {
         users::Users(self)
+    }
+
+    /// Users of outside sources.
+    pub fn arrivals(&self) -> arrivals::Arrivals<'_> {
+        arrivals::Arrivals(self)
+    }
+
+    /// What roles of outside sources mean.
+    pub fn role_mapping(&self) -> role_mapping::RoleMapping<'_> {
+        role_mapping::RoleMapping(self)
     }
 
     /// Access keys.

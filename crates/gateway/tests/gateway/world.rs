@@ -278,7 +278,17 @@ async fn fill(store: &Store) {
         let id = UserId::new(user).unwrap();
         let (tenant, org) = (TenantId::new(tenant).unwrap(), OrgId::new(org).unwrap());
         let (name, variables, roles) = (None, None, vec![role]);
-        let user = User { id: id.clone(), tenant, org, name, variables, roles, data_roles: Vec::new() };
+        let user = User {
+            id: id.clone(),
+            tenant,
+            org,
+            name,
+            variables,
+            roles,
+            data_roles: Vec::new(),
+            disabled: false,
+            outside: None,
+        };
         store.users().create(&user).await.unwrap();
         let name = KeyName::new("first").unwrap();
         store.access_keys().create(&id, &name, &key_of(id.as_str()).into(), 1).await.unwrap();
