@@ -19,6 +19,8 @@ use ringfence_store::users::Account;
 use ringfence_store::{Store, StoreError};
 
 use crate::acting::{Acting, agent, both_at_once};
+use crate::sessions::Client;
+use crate::sign_in::{NameAndPassword, TenantClaims};
 use crate::versions::Versions;
 use crate::{Call, CallLog, Code, Gateway, GatewayConfig, Refused};
 use live::Live;
@@ -34,10 +36,16 @@ const ATTEMPTS: usize = 3;
 pub struct Credentials<'a> {
     /// The access key.
     pub access_key: Option<&'a str>,
+    /// A technical user's name and password. Only looked at without an access key.
+    pub basic: Option<NameAndPassword<'a>>,
     /// The secret of a sign-in session, from the request's cookie. Only looked at when nothing else is presented.
     pub session: Option<&'a str>,
     /// The `OpenID` provider that a token is of, where the token itself does not say so.
     pub provider: Option<&'a str>,
+    /// What the request says of the tenant: it must agree with the user of a session or a password.
+    pub claims: TenantClaims<'a>,
+    /// Where the request comes from.
+    pub client: Client<'a>,
     /// The user whose place an administrator steps into.
     pub impersonate: Option<&'a str>,
     /// The user of its own that an application acts for.

@@ -12,6 +12,7 @@ pub mod approvals;
 pub mod arrivals;
 pub mod audit;
 pub mod authentication;
+pub mod basic_credentials;
 pub mod bootstrap;
 pub mod call;
 mod versions;
@@ -28,6 +29,7 @@ pub mod models;
 pub mod oidc;
 pub mod organizations;
 pub mod parameters;
+mod passwords;
 pub mod policies;
 pub mod prove;
 pub mod queries;
@@ -35,6 +37,7 @@ pub mod refused;
 mod retention;
 pub mod role_mapping;
 pub mod sessions;
+pub mod sign_in;
 pub mod signing_keys;
 pub mod tenants;
 pub mod trail;
@@ -57,8 +60,10 @@ pub use acting::{Acting, ActingConfig, PlainPrincipal};
 pub use authentication::Credentials;
 pub use bootstrap::{AdminAccount, Bootstrap};
 pub use call::{Call, CallLog, Decision, Door, Sanitiser};
+pub use passwords::PasswordsConfig;
 pub use refused::{Code, Refused};
 pub use sessions::SessionsConfig;
+pub use sign_in::{NameAndPassword, SignIn, TenantClaims};
 
 /// How the audit log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,6 +104,7 @@ pub struct GatewayConfig {
     pub acting: ActingConfig,
     pub oidc: oidc::OidcConfig,
     pub sessions: SessionsConfig,
+    pub passwords: PasswordsConfig,
 }
 
 impl GatewayConfig {
@@ -126,6 +132,7 @@ struct Shared {
     engine: Engine,
     audit: audit::Writer,
     principals: authentication::PrincipalCache,
+    passwords: passwords::PasswordWork,
     acting: acting::ActingCache,
     providers: oidc::Providers,
     tokens: oidc::TokenCache,
@@ -191,6 +198,7 @@ impl Gateway {
         let shared = Shared {
             audit: audit::Writer::start(store.clone(), config.audit, config.audit_queue),
             principals: authentication::PrincipalCache::new(&config),
+            passwords: passwords::PasswordWork::new(&config),
             acting: acting::ActingCache::new(&config),
             providers: oidc::Providers::new(&config.oidc),
             tokens: oidc::TokenCache::new(&config),

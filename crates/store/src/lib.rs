@@ -10,6 +10,7 @@ pub mod approvals;
 pub mod arrivals;
 mod audience;
 pub mod audit;
+pub mod basic_credentials;
 pub mod changes;
 pub mod connections;
 mod database;
@@ -164,6 +165,11 @@ impl Store {
     /// Access keys.
     pub fn access_keys(&self) -> access_keys::AccessKeys<'_> {
         access_keys::AccessKeys(self)
+    }
+
+    /// Passwords of technical users.
+    pub fn basic_credentials(&self) -> basic_credentials::BasicCredentials<'_> {
+        basic_credentials::BasicCredentials(self)
     }
 
     /// Sign-in sessions.

@@ -9,6 +9,7 @@ use ringfence_store::sessions;
 
 use super::{Credentials, Miss, PrincipalCache};
 use crate::call::now_ms;
+use crate::sessions::sign_in_refused;
 use crate::{Code, Gateway, Refused};
 
 impl Gateway {
@@ -28,8 +29,16 @@ impl Gateway {
                 miss.refused(|| Refused::new(Code::KeyUnknown, "the access key is not valid"))
             });
         }
+        let claims = &credentials.claims;
+        if let Some(pair) = credentials.basic {
+            let user = self.basic_user(pair, credentials.client).await?;
+            return if claims.agree_with(&user.tenant) { Ok(user) } else { Err(sign_in_refused()) };
+        }
         if let Some(secret) = credentials.session {
-            return self.session_holder(secret).await;
+            let user = self.session_holder(secret).await?;
+            // INVARIANT: a session opens nothing at another tenant's address. Held by the test
+            // `a_session_is_for_its_own_tenants_address`.
+            return if claims.agree_with(&user.tenant) { Ok(user) } else { Err(session_ended()) };
         }
         Err(Refused::new(Code::AuthenticationRequired, "give an access key: Authorization: Bearer <key>"))
     }
@@ -87,6 +96,19 @@ impl PrincipalCache {
             self.keys.invalidate(hash).await;
         }
         Err(Miss::Unknown { version: self.versions.of(hash) })
+    }
+
+    /// The user whose password that stamp stands for.
+    pub(crate) async fn password_user(
+        &self,
+        store: &Store,
+        stamp: &KeyHash,
+    ) -> Result<Option<Arc<Principal>>, Refused> {
+        match self.by_credential(store, Credential::Password, stamp).await {
+            Ok(copy) => Ok(Some(copy.user.principal)),
+            Err(Miss::Unknown { .. }) => Ok(None),
+            Err(Miss::Failed(refused)) => Err(refused),
+        }
     }
 
     /// The user of a session that counts; asking is no use of it.

@@ -78,7 +78,10 @@ pub(super) async fn held(
             let session = store.sessions().find(hash, now_ms()).await?;
             Ok(session.map(|session| Held { owner: session.user.clone(), session: Some(session) }))
         }
-        Credential::Password | Credential::Token => Ok(None),
+        Credential::Password => {
+            Ok(store.basic_credentials().holder(hash).await?.map(|owner| Held { owner, session: None }))
+        }
+        Credential::Token => Ok(None),
     }
 }
 

@@ -11,7 +11,7 @@ use ringfence_gateway::oidc::OidcConfig;
 use ringfence_gateway::parameters::Target;
 use ringfence_gateway::{
     ActingConfig, AdminAccount, AuditMode, Bootstrap, Call, CallLog, Code, Door, Gateway, GatewayConfig,
-    Refused, SessionsConfig,
+    PasswordsConfig, Refused, SessionsConfig,
 };
 use ringfence_policy::{
     Attributes, ConnectionKey, ConnectionSpec, KeyName, OrgId, Role, TenantId, TraceId, UserId,
@@ -211,6 +211,7 @@ pub(crate) fn config() -> GatewayConfig {
         acting: ActingConfig::default(),
         oidc: OidcConfig::default(),
         sessions: SessionsConfig::default(),
+        passwords: PasswordsConfig::default(),
     }
 }
 

@@ -88,7 +88,7 @@ pub(crate) struct Application(UserId);
 
 /// The name of a header of one's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Header(HeaderName);
+pub(crate) struct Header(pub(super) HeaderName);
 
 /// Headers that have a meaning already.
 const TAKEN: [&str; 4] =

@@ -65,6 +65,8 @@ impl Config {
             stall_timeout: server.stall_timeout.duration(),
             mcp: self.mcp.enabled.then(|| self.mcp_settings()),
             plain_headers: self.acting.headers(),
+            sign_in: self.sign_in.enabled.then(|| self.sign_in.settings()),
+            trusted_proxies: self.server.trusted_proxies.iter().map(|proxy| proxy.0.clone()).collect(),
         }
     }
 
@@ -126,7 +128,8 @@ impl Config {
             node: node_name(),
             acting: self.acting.config(),
             oidc: OidcConfig::default(),
-            sessions: ringfence_gateway::SessionsConfig::default(),
+            sessions: self.sign_in.sessions(),
+            passwords: self.sign_in.passwords(),
         }
     }
 

@@ -103,6 +103,10 @@ const V1: &[(&str, &str)] = &[
     ("DELETE /v1/connections/{key}/parameters/{name}", "delete-parameter"),
 ];
 
+/// Where people sign in and out.
+const SIGN_IN: &[(&str, &str)] =
+    &[("GET /login", "show-sign-in"), ("POST /login", "sign-in"), ("POST /logout", "sign-out")];
+
 /// The name to begin with; never empty. `route` is the template that matched, such as `/v1/users/{id}`.
 pub(super) fn action_of<'a>(front_end: FrontEnd, method: &str, route: &'a str) -> &'a str {
     let named = |table: &'static [(&str, &str)], name: &str| {
@@ -112,6 +116,7 @@ pub(super) fn action_of<'a>(front_end: FrontEnd, method: &str, route: &'a str) -
         (FrontEnd::Api, Some(endpoint)) if !endpoint.is_empty() => named(&API, endpoint).unwrap_or(endpoint),
         // The front end knows more once it has read the message.
         (FrontEnd::Mcp, _) => "mcp-message",
+        (FrontEnd::SignIn, _) => named(SIGN_IN, &format!("{method} {route}")).unwrap_or(UNMATCHED),
         (FrontEnd::V1, _) => named(V1, &format!("{method} {route}")).unwrap_or(UNMATCHED),
         _ => UNMATCHED,
     }
