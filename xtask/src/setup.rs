@@ -43,7 +43,7 @@ pub(crate) fn cargo_tool(tool: &CargoTool) -> Result<(), String> {
     start(install)
 }
 
-/// PostgreSQL's and MariaDB's server programs, Python's venv and Node.js, from the distribution's packages.
+/// PostgreSQL's and MariaDB's server programs, Python's venv, Node.js and Chromium, from the distribution's packages.
 pub(crate) fn system_packages() -> Result<(), String> {
     let mut missing = Vec::new();
     if postgres_programs().is_err() {
@@ -66,6 +66,10 @@ pub(crate) fn system_packages() -> Result<(), String> {
     }
     if !is_installed("npm") {
         missing.push("npm");
+    }
+    // And what somebody signs in with.
+    if !is_installed("chromium") {
+        missing.push("chromium");
     }
     if !has_venv_module() {
         missing.push("python3-venv");

@@ -94,6 +94,10 @@ impl Gateway {
         }
         match arrived? {
             Arrived::Welcome(user) => Ok(user),
+            Arrived::Changed(user) => {
+                self.shared.forget_user(&user);
+                Ok(user)
+            }
             Arrived::Disabled => Err(Unwelcome::Because("the user is disabled")),
             Arrived::NameTaken => Err(Unwelcome::Because("somebody else has the name, and is not linked")),
             Arrived::TenantUnknown => Err(Unwelcome::Because("the organization has no such tenant")),

@@ -2,12 +2,14 @@
 //!
 //! Reading order: [`ProviderConfig`] is what the operator says of a provider, [`discovery`] what it says of itself, [`keys`] how
 //! it signs, [`token`] checks what it signed, [`opaque`] asks about what it did not, [`claims`] reads either as an arrival,
-//! and [`bearer`] makes a principal of it. `docs/decisions/0015-openid-connect.md` says why it is so.
+//! and [`bearer`] makes a principal of it. [`code_flow`] signs browsers in, [`logout`] signs them out. `docs/decisions/0015-openid-connect.md` says why it is so.
 
 mod bearer;
 mod claims;
+mod code_flow;
 mod discovery;
 mod keys;
+mod logout;
 mod opaque;
 mod token;
 pub mod web;
@@ -24,10 +26,11 @@ use secrecy::SecretString;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::arrivals::Source;
-pub(crate) use bearer::TokenCache;
+pub(crate) use bearer::{TokenCache, token_refused};
+pub use code_flow::{Callback, Leaving};
 use discovery::{Fresh, Metadata};
 use keys::KeySet;
-pub use token::Algorithm;
+pub use token::{Algorithm, AlgorithmUnknown};
 use web::{NoWeb, Web};
 
 /// The way to a claim through objects, such as `resource_access`, `shop`, `roles`.
@@ -44,6 +47,8 @@ pub struct ProviderConfig {
     pub client_id: String,
     /// What proves it; a public client has none.
     pub client_secret: Option<SecretString>,
+    /// What browsers are to be allowed to know, `openid` among it.
+    pub scopes: Vec<String>,
     /// What its users are called here.
     pub name_claim: ClaimPath,
     /// Where their roles are; all of them count.
@@ -152,6 +157,11 @@ impl Providers {
         });
         let first = opaque.next();
         if opaque.next().is_some() { None } else { first }
+    }
+
+    /// The provider of that name.
+    fn named(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.0.iter().find(|provider| provider.config.source.name == name)
     }
 
     /// The configured source of that name.

@@ -47,8 +47,10 @@ pub struct Unlinked {
 /// What became of an arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrived {
-    /// The user may come in, and is as the source says.
+    /// The user may come in, and was as the source says already.
     Welcome(UserId),
+    /// The user may come in, and was made so just now.
+    Changed(UserId),
     /// An administrator disabled the user.
     Disabled,
     /// Somebody else has the name.
@@ -165,7 +167,7 @@ async fn come_back(tx: &mut Transaction, arrival: &Arrival, linked: Linked) -> R
     let values = params![&arrival.source, &arrival.subject, &roles, &data_roles, &variables, arrival.as_of];
     tx.execute(update, values).await?;
     tx.announce(Change::User(linked.user.id.clone()));
-    Ok(Arrived::Welcome(linked.user.id))
+    Ok(Arrived::Changed(linked.user.id))
 }
 
 /// Somebody who was never here: made, or linked where that is allowed.
@@ -210,7 +212,7 @@ async fn come_first(tx: &mut Transaction, arrival: &Arrival) -> Result<Arrived, 
     let values = params![source, subject, &arrival.user, &roles, &data_roles, &variables, arrival.as_of];
     tx.execute(insert, values).await.map_err(|failure| failure.on_insert("user", "user"))?;
     tx.announce(Change::User(arrival.user.clone()));
-    Ok(Arrived::Welcome(arrival.user.clone()))
+    Ok(Arrived::Changed(arrival.user.clone()))
 }
 
 fn stands_no_higher(roles: &[Role], highest: Role) -> bool {

@@ -16,7 +16,7 @@ from throwaway_server import free_port
 HERE = Path(__file__).parent
 # Where it is installed, once: beside everything else that is made.
 HOME = HERE.parents[2] / "target" / "oidc-provider"
-FILES = ("package.json", "package-lock.json", "provider.mjs", "sign.mjs")
+FILES = ("package.json", "package-lock.json", "provider.mjs", "sign.mjs", "browser.mjs")
 
 PASSWORD = "a password of the provider's"
 AUDIENCE = "https://data.example.com"
@@ -60,7 +60,8 @@ class IdentityProvider:
 
     secret = "a secret of the client"
 
-    def __init__(self) -> None:
+    def __init__(self, redirects: list[str] | None = None) -> None:
+        self.redirects = redirects or ["http://127.0.0.1:1/unused"]
         self.home = installed()
         self.directory = Path(tempfile.mkdtemp(prefix="ringfence-oidc-"))
         self.port = free_port()
@@ -92,6 +93,7 @@ class IdentityProvider:
             "secret": self.secret,
             "jwks": {"keys": [self.key]},
             "algorithm": "RS256",
+            "redirects": self.redirects,
             "users": str(self.users_file),
             "log": str(self.log_file),
         }
@@ -181,7 +183,7 @@ class IdentityProvider:
 
 
 @contextmanager
-def identity_provider() -> Iterator[IdentityProvider]:
-    """One, for a fixture."""
-    with IdentityProvider() as provider:
+def identity_provider(redirects: list[str] | None = None) -> Iterator[IdentityProvider]:
+    """One, for a fixture. `redirects` is where it may send browsers back to."""
+    with IdentityProvider(redirects) as provider:
         yield provider

@@ -9,6 +9,7 @@ use ringfence_store::sessions;
 
 use super::{Credentials, Miss, PrincipalCache};
 use crate::call::now_ms;
+use crate::oidc::token_refused;
 use crate::sessions::sign_in_refused;
 use crate::{Code, Gateway, Refused};
 
@@ -16,14 +17,17 @@ impl Gateway {
     /// The account whose credential the request presents, before anybody is acted for.
     pub(super) async fn presenter(&self, credentials: &Credentials<'_>) -> Result<Arc<Principal>, Refused> {
         if let Some(key) = credentials.access_key.filter(|key| !key.is_empty()) {
+            let claims = &credentials.claims;
             if self.is_token(key) {
-                return self.token_holder(key).await;
+                let user = self.token_holder(key).await?;
+                return if claims.agree_with(&user.tenant) { Ok(user) } else { Err(token_refused()) };
             }
             let presented = self.shared.principals.by_key(&self.shared.store, &KeyHash::of(key)).await;
             if let Err(Miss::Unknown { .. }) = presented
                 && let Some(holder) = Box::pin(self.opaque_holder(key, credentials.provider)).await
             {
-                return holder;
+                let user = holder?;
+                return if claims.agree_with(&user.tenant) { Ok(user) } else { Err(token_refused()) };
             }
             return presented.map_err(|miss| {
                 miss.refused(|| Refused::new(Code::KeyUnknown, "the access key is not valid"))

@@ -153,9 +153,14 @@ fn refused(unwelcome: Unwelcome) -> Refused {
         Unwelcome::Refused(refused) => refused,
         Unwelcome::Because(reason) => {
             tracing::info!(reason, "a bearer token is not accepted");
-            Refused::new(Code::TokenInvalid, "the token is not accepted: get a new one")
+            token_refused()
         }
     }
+}
+
+/// The one answer to a token that is not accepted.
+pub(crate) fn token_refused() -> Refused {
+    Refused::new(Code::TokenInvalid, "the token is not accepted: get a new one")
 }
 
 /// No access key and no session has it.

@@ -42,7 +42,7 @@ pub(super) fn arrival(
         attributes.filter_map(|(name, path)| Some((name.clone(), at(claims, path)?.clone()))).collect();
     Ok(Arrival {
         // Whoever is configured under this name one day, another issuer's subject is another user.
-        subject: format!("{} {subject}", config.issuer),
+        subject: subject_of(config, subject),
         name,
         organization: by(&config.organization_claim, "an organization that is no text")?,
         tenant: by(&config.tenant_claim, "a tenant that is no text")?,
@@ -50,6 +50,11 @@ pub(super) fn arrival(
         attributes,
         as_of: Some(as_of),
     })
+}
+
+/// What links say of a provider's subject.
+pub(super) fn subject_of(config: &ProviderConfig, subject: &str) -> String {
+    format!("{} {subject}", config.issuer)
 }
 
 /// One text, or several.

@@ -27,6 +27,15 @@ pub(super) struct Metadata {
     issuer: String,
     pub(super) jwks_uri: String,
     #[serde(default)]
+    pub(super) authorization_endpoint: Option<String>,
+    #[serde(default)]
+    pub(super) token_endpoint: Option<String>,
+    #[serde(default)]
+    pub(super) end_session_endpoint: Option<String>,
+    /// RFC 9207: whether it says in its answers who it is.
+    #[serde(default)]
+    pub(super) authorization_response_iss_parameter_supported: bool,
+    #[serde(default)]
     pub(super) introspection_endpoint: Option<String>,
     #[serde(default)]
     pub(super) userinfo_endpoint: Option<String>,
@@ -34,7 +43,11 @@ pub(super) struct Metadata {
 
 impl Metadata {
     fn addresses(&self) -> impl Iterator<Item = &String> {
-        [&self.introspection_endpoint, &self.userinfo_endpoint].into_iter().flatten().chain([&self.jwks_uri])
+        let named = [
+            &self.authorization_endpoint, &self.token_endpoint, &self.end_session_endpoint,
+            &self.introspection_endpoint, &self.userinfo_endpoint,
+        ];
+        named.into_iter().flatten().chain([&self.jwks_uri])
     }
 }
 

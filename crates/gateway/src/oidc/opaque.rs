@@ -79,7 +79,7 @@ impl Provider {
         }
     }
 
-    async fn userinfo(&self, token: &str) -> Result<Map<String, Value>, &'static str> {
+    pub(super) async fn userinfo(&self, token: &str) -> Result<Map<String, Value>, &'static str> {
         let metadata = self.metadata().await?;
         let url = metadata.userinfo_endpoint.clone().ok_or("the provider tells nothing about users")?;
         let authorization = Some(SecretString::from(format!("Bearer {token}")));
@@ -87,7 +87,7 @@ impl Provider {
     }
 
     /// Who we are, as RFC 6749 writes it in section 2.3.1.
-    fn client_authorization(&self) -> Option<SecretString> {
+    pub(super) fn client_authorization(&self) -> Option<SecretString> {
         let secret = self.config.client_secret.as_ref()?;
         let (id, secret) = (encoded(&self.config.client_id), encoded(secret.expose_secret()));
         Some(format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))).into())

@@ -11,7 +11,7 @@ use ringfence_store::StoreLocation;
 use super::Config;
 use super::hosts::rules;
 use crate::http::places::PlaceLimits;
-use crate::http::{HttpSettings, McpSettings, TlsFiles};
+use crate::http::{HttpSettings, McpSettings, SignInSettings, TlsFiles};
 use crate::mcp::Bounds;
 
 /// The embedded store's directory when none is named.
@@ -65,7 +65,11 @@ impl Config {
             stall_timeout: server.stall_timeout.duration(),
             mcp: self.mcp.enabled.then(|| self.mcp_settings()),
             plain_headers: self.acting.headers(),
-            sign_in: self.sign_in.enabled.then(|| self.sign_in.settings()),
+            sign_in: self.sign_in.enabled.then(|| SignInSettings {
+                providers: self.oidc.links(),
+                public_url: self.oidc.public_url.as_ref().map(ToString::to_string),
+                ..self.sign_in.settings()
+            }),
             trusted_proxies: self.server.trusted_proxies.iter().map(|proxy| proxy.0.clone()).collect(),
         }
     }

@@ -17,11 +17,16 @@ use serde::{Deserialize, Serialize};
 
 use super::quantity::Span;
 use super::secret::Secret;
+use super::web::WebOrigin;
+use crate::http::sign_in::ProviderLink;
 
 /// Users of `OpenID` providers (docs/oidc.md).
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Oidc {
+    /// How browsers reach this server, such as `https://data.example.com`: where providers send them back to, when people sign in
+    /// with one (`sign_in.enabled`). Without it, providers are for bearer tokens alone.
+    pub(crate) public_url: Option<WebOrigin>,
     /// The providers, each for one organization or for several.
     pub(crate) providers: Vec<Provider>,
 }
@@ -32,6 +37,12 @@ pub(crate) struct Oidc {
 pub(crate) struct Provider {
     /// Its name here: letters, digits and dashes. It stays what it is: users are linked to it.
     pub(crate) name: String,
+    /// What people call it, on the sign-in page. Its name when absent.
+    #[serde(default)]
+    pub(crate) title: Option<String>,
+    /// What is asked for when a browser signs in.
+    #[serde(default = "scopes")]
+    pub(crate) scopes: Vec<String>,
     /// As the provider calls itself, to the letter.
     pub(crate) issuer: String,
     /// Who this server is to it.
@@ -102,6 +113,10 @@ fn highest_role() -> String {
     Role::ApiUser.name().to_owned()
 }
 
+fn scopes() -> Vec<String> {
+    ["openid", "profile"].map(str::to_owned).into()
+}
+
 fn name_claim() -> Claim {
     Claim::Name("preferred_username".to_owned())
 }
@@ -151,6 +166,15 @@ impl Oidc {
         self.providers().map(drop)
     }
 
+    /// For the sign-in page.
+    pub(super) fn links(&self) -> Vec<ProviderLink> {
+        let link = |provider: &Provider| ProviderLink {
+            label: provider.title.clone().unwrap_or_else(|| provider.name.clone()),
+            path: format!("/login/oidc/{}", provider.name),
+        };
+        if self.public_url.is_none() { Vec::new() } else { self.providers.iter().map(link).collect() }
+    }
+
     fn providers(&self) -> Result<Vec<ProviderConfig>, OidcInvalid> {
         let mut providers: Vec<ProviderConfig> = Vec::new();
         for provider in &self.providers {
@@ -180,6 +204,9 @@ impl Provider {
             return Err("`name` must be 1 to 64 letters, digits and dashes".to_owned());
         }
         self.check_issuer()?;
+        if !self.scopes.iter().any(|scope| scope == "openid") {
+            return Err("`scopes` must have `openid`".to_owned());
+        }
         let access_tokens = match (self.access_token_format, self.opaque_check) {
             (TokenFormat::Jwt, _) => AccessTokens::Jwt,
             (TokenFormat::Opaque, OpaqueCheck::Introspection) => AccessTokens::Introspected,
@@ -211,6 +238,7 @@ impl Provider {
             issuer: self.issuer.clone(),
             client_id: self.client_id.clone(),
             client_secret: self.secret()?,
+            scopes: self.scopes.clone(),
             name_claim: self.name_claim.path("name_claim")?,
             roles_claims: roles_claims.collect::<Result<_, _>>()?,
             organization_claim: path(&self.organization_claim, "organization_claim")?,

@@ -112,6 +112,7 @@ impl SignIn {
                 header: self.tenant_header.as_ref().map(|header| header.0.clone()),
             },
             providers: Vec::new(),
+            public_url: None,
         }
     }
 }

@@ -104,8 +104,14 @@ const V1: &[(&str, &str)] = &[
 ];
 
 /// Where people sign in and out.
-const SIGN_IN: &[(&str, &str)] =
-    &[("GET /login", "show-sign-in"), ("POST /login", "sign-in"), ("POST /logout", "sign-out")];
+const SIGN_IN: &[(&str, &str)] = &[
+    ("GET /login", "show-sign-in"),
+    ("POST /login", "sign-in"),
+    ("GET /login/oidc/{provider}", "leave-for-provider"),
+    ("GET /login/oidc/{provider}/callback", "sign-in"),
+    ("POST /login/oidc/{provider}/back-channel", "end-outside-sessions"),
+    ("POST /logout", "sign-out"),
+];
 
 /// The name to begin with; never empty. `route` is the template that matched, such as `/v1/users/{id}`.
 pub(super) fn action_of<'a>(front_end: FrontEnd, method: &str, route: &'a str) -> &'a str {

@@ -15,7 +15,10 @@ pub(crate) enum SameSite {
 pub(crate) struct Cookies {
     session: &'static str,
     form: &'static str,
+    journey: &'static str,
     attributes: &'static str,
+    /// Of the cookie that a browser must bring back from a provider, and so from another site.
+    journey_attributes: &'static str,
 }
 
 /// Longest value that is looked at.
@@ -30,12 +33,17 @@ impl Cookies {
             (false, SameSite::Lax) => "; Path=/; HttpOnly; SameSite=Lax",
             (false, SameSite::Strict) => "; Path=/; HttpOnly; SameSite=Strict",
         };
-        let (session, form) = if secure {
-            ("__Host-ringfence-session", "__Host-ringfence-form")
+        let (session, form, journey) = if secure {
+            ("__Host-ringfence-session", "__Host-ringfence-form", "__Host-ringfence-journey")
         } else {
-            ("ringfence-session", "ringfence-form")
+            ("ringfence-session", "ringfence-form", "ringfence-journey")
         };
-        Self { session, form, attributes }
+        let journey_attributes = if secure {
+            "; Path=/; HttpOnly; SameSite=Lax; Secure"
+        } else {
+            "; Path=/; HttpOnly; SameSite=Lax"
+        };
+        Self { session, form, journey, attributes, journey_attributes }
     }
 
     /// The session's secret. Two of them are one too many: which of them is meant is not ours to guess.
@@ -47,6 +55,20 @@ impl Cookies {
     /// What the sign-in page's form must repeat.
     pub(crate) fn form<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         one(headers, self.form).ok().flatten()
+    }
+
+    /// The secret of a browser that is on its way to a provider and back.
+    pub(crate) fn journey<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        one(headers, self.journey).ok().flatten()
+    }
+
+    pub(crate) fn set_journey(&self, secret: &str) -> Option<HeaderValue> {
+        let text = format!("{}={secret}; Max-Age=600{}", self.journey, self.journey_attributes);
+        HeaderValue::from_str(&text).ok()
+    }
+
+    pub(crate) fn clear_journey(&self) -> Option<HeaderValue> {
+        HeaderValue::from_str(&format!("{}=; Max-Age=0{}", self.journey, self.journey_attributes)).ok()
     }
 
     pub(crate) fn set_session(&self, secret: &str) -> Option<HeaderValue> {

@@ -30,8 +30,8 @@ fn zoe(as_of: i64, data_roles: &[&str]) -> Arrival {
     }
 }
 
-fn welcome(name: &str) -> Arrived {
-    Arrived::Welcome(user_id(name))
+fn changed(name: &str) -> Arrived {
+    Arrived::Changed(user_id(name))
 }
 
 pub(crate) async fn a_user_arrives_and_is_linked(world: World) {
@@ -40,7 +40,7 @@ pub(crate) async fn a_user_arrives_and_is_linked(world: World) {
     let (arrivals, users) = (store.arrivals(), store.users());
     let mut news = store.subscribe();
     let first = Arrival { variables: attributes(r#"{"region":"eu"}"#), ..zoe(10, &["ROLE_PARIS"]) };
-    assert_eq!(arrivals.arrive(&first).await.unwrap(), welcome("zoe"));
+    assert_eq!(arrivals.arrive(&first).await.unwrap(), changed("zoe"));
     assert_eq!(news.recv().await.unwrap(), Change::User(user_id("zoe")));
     let made = users.account(&user_id("zoe")).await.unwrap().unwrap().user;
     assert_eq!((made.tenant, made.org), (tenant_id("acme-1"), org("acme")));
@@ -50,13 +50,13 @@ pub(crate) async fn a_user_arrives_and_is_linked(world: World) {
 
     // The same again writes nothing, and a new name at the source is still the same user.
     let renamed = Arrival { user: user_id("zoe.new"), as_of: 20, ..first.clone() };
-    assert_eq!(arrivals.arrive(&renamed).await.unwrap(), welcome("zoe"));
+    assert_eq!(arrivals.arrive(&renamed).await.unwrap(), Arrived::Welcome(user_id("zoe")));
     assert!(news.try_recv().is_err(), "nothing changed, so nothing is told");
     assert_eq!(users.get(&user_id("zoe.new")).await.unwrap(), None);
 
     // To another tenant of the organization, never to another organization.
     let moved = Arrival { home: (tenant_id("acme-2"), org("acme")), as_of: 30, ..first.clone() };
-    assert_eq!(arrivals.arrive(&moved).await.unwrap(), welcome("zoe"));
+    assert_eq!(arrivals.arrive(&moved).await.unwrap(), changed("zoe"));
     assert_eq!(users.get(&user_id("zoe")).await.unwrap().unwrap().tenant, tenant_id("acme-2"));
     let away = Arrival { home: (tenant_id("rival-1"), org("rival")), as_of: 40, ..first.clone() };
     assert_eq!(arrivals.arrive(&away).await.unwrap(), Arrived::OtherOrganization);
@@ -69,7 +69,7 @@ pub(crate) async fn a_name_is_never_taken_over(world: World) {
     let store = world.open().await;
     two_organizations(&store).await;
     let arrivals = store.arrivals();
-    assert_eq!(arrivals.arrive(&zoe(10, &[])).await.unwrap(), welcome("zoe"));
+    assert_eq!(arrivals.arrive(&zoe(10, &[])).await.unwrap(), changed("zoe"));
     let before = store.users().list(&ringfence_store::users::UserFilter::default()).await.unwrap();
     let may_link = Unlinked { create_tenant: false, link_up_to: Some(Role::SuperAdminUser) };
     let base = Arrival { subject: "https://issuer other".to_owned(), ..zoe(20, &[]) };
@@ -91,7 +91,7 @@ pub(crate) async fn a_name_is_never_taken_over(world: World) {
     }
     // The same subject of another source is somebody else.
     let other = Arrival { source: "elsewhere".to_owned(), user: user_id("zed"), ..zoe(20, &[]) };
-    assert_eq!(arrivals.arrive(&other).await.unwrap(), welcome("zed"));
+    assert_eq!(arrivals.arrive(&other).await.unwrap(), changed("zed"));
     store.users().delete(&user_id("zed")).await.unwrap();
     let after = store.users().list(&ringfence_store::users::UserFilter::default()).await.unwrap();
     assert_eq!(after, before);
@@ -113,7 +113,7 @@ pub(crate) async fn a_link_is_made_only_where_it_may(world: World) {
     );
     let elsewhere = Arrival { home: (tenant_id("acme-2"), org("acme")), ..ann.clone() };
     assert_eq!(arrivals.arrive(&elsewhere).await.unwrap(), Arrived::TenantUnknown);
-    assert_eq!(arrivals.arrive(&ann).await.unwrap(), welcome("ann"));
+    assert_eq!(arrivals.arrive(&ann).await.unwrap(), changed("ann"));
     let linked = store.users().get(&user_id("ann")).await.unwrap().unwrap();
     assert_eq!(linked.data_roles, ["ROLE_PARIS"]);
     assert_eq!(linked.outside.unwrap().source, "corporate");
@@ -132,7 +132,7 @@ pub(crate) async fn a_tenant_is_made_only_where_it_may(world: World) {
     let unlinked = Unlinked { create_tenant: true, link_up_to: None };
     let theirs = Arrival { home: (tenant_id("rival-1"), org("acme")), unlinked, ..zoe(10, &[]) };
     assert_eq!(arrivals.arrive(&theirs).await.unwrap(), Arrived::TenantUnknown, "another's tenant");
-    assert_eq!(arrivals.arrive(&Arrival { unlinked, ..new }).await.unwrap(), welcome("zoe"));
+    assert_eq!(arrivals.arrive(&Arrival { unlinked, ..new }).await.unwrap(), changed("zoe"));
     assert_eq!(store.tenants().get(&tenant_id("acme-9")).await.unwrap().unwrap().org, org("acme"));
     let homeless = Arrival {
         home: (tenant_id("t"), org("none")),
@@ -188,7 +188,8 @@ pub(crate) async fn what_was_said_earlier_changes_nothing(world: World) {
     let arrivals = store.arrivals();
     arrivals.arrive(&zoe(10, &["A"])).await.unwrap();
     arrivals.arrive(&zoe(20, &[])).await.unwrap();
-    assert_eq!(arrivals.arrive(&zoe(19, &["A"])).await.unwrap(), welcome("zoe"), "let in as it is now");
+    let earlier = arrivals.arrive(&zoe(19, &["A"])).await.unwrap();
+    assert_eq!(earlier, Arrived::Welcome(user_id("zoe")), "let in as it is now");
     assert!(store.users().get(&user_id("zoe")).await.unwrap().unwrap().data_roles.is_empty());
 }
 
@@ -234,7 +235,7 @@ pub(crate) async fn who_is_disabled_stays_out(world: World) {
 
     let enabled = UserChange { disabled: Some(false), ..UserChange::default() };
     users.update(&user_id("zoe"), &enabled).await.unwrap();
-    assert_eq!(arrivals.arrive(&zoe(20, &["A"])).await.unwrap(), welcome("zoe"));
+    assert_eq!(arrivals.arrive(&zoe(20, &["A"])).await.unwrap(), changed("zoe"));
     users.delete(&user_id("zoe")).await.unwrap();
     users.create(&user("zoe", "acme-1", "acme")).await.unwrap();
     assert_eq!(

@@ -2,6 +2,7 @@
 
 mod form;
 mod page;
+mod provider;
 mod return_to;
 
 use std::sync::Arc;
@@ -42,14 +43,14 @@ pub(crate) struct SignInSettings {
     pub(crate) tenants: TenantRules,
     /// Where else one may sign in, as links on the page.
     pub(crate) providers: Vec<ProviderLink>,
+    /// How browsers reach this server, for providers to send them back; without a slash at the end.
+    pub(crate) public_url: Option<String>,
 }
 
 /// The routes, when people sign in here at all.
 pub(crate) fn router(state: &AppState) -> Router<AppState> {
-    if state.settings.sign_in.is_none() {
-        return Router::new();
-    }
-    Router::new()
+    let Some(settings) = &state.settings.sign_in else { return Router::new() };
+    provider::router(settings)
         .route("/login", get(show).post(sign_in).fallback(refuse_method))
         .route("/logout", post(sign_out).fallback(refuse_method))
 }
@@ -144,11 +145,16 @@ async fn try_sign_out(
     parts: &Parts,
 ) -> Result<Response, Refused> {
     refuse_foreign_change(parts, &RequestedAt::of(parts, &app.settings))?;
+    let mut ended = None;
     if let Ok(Some(secret)) = settings.cookies.session(&parts.headers) {
-        app.gateway.end_session(log, secret).await?;
+        ended = app.gateway.end_session(log, secret).await?;
     }
     let mut response = if wants_page(&parts.headers) {
-        see_other("/login")
+        let elsewhere = match (&ended, &settings.public_url) {
+            (Some(ended), Some(url)) => app.gateway.leave_provider(ended, &format!("{url}/login")).await,
+            _ => None,
+        };
+        see_other(elsewhere.as_deref().unwrap_or("/login"))
     } else {
         Json(json!({"msg": "logout successful"})).into_response()
     };

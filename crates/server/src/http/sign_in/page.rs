@@ -130,6 +130,7 @@ mod tests {
             cookies: Cookies::new(true, SameSite::Lax),
             tenants: TenantRules::default(),
             providers: Vec::new(),
+            public_url: None,
         }
     }
 
