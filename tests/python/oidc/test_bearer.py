@@ -1,4 +1,4 @@
-"""Bearer tokens of a real, certified OpenID provider: JWTs, opaque ones, and many that are not what they are."""
+"""Bearer tokens of a real, certified OpenID provider: JWTs, opaque ones, and many that pretend to be."""
 
 import json
 import re
