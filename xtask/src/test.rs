@@ -8,7 +8,7 @@ use crate::setup;
 use crate::steps::{Outcome, Steps, passed};
 
 /// Python suites: the name in the table, and the file.
-const PYTHON_SUITES: [(&str, &str); 23] = [
+const PYTHON_SUITES: [(&str, &str); 25] = [
     ("notebook", "test_notebook.py"),
     ("SDK: queries", "test_sdk_queries.py"),
     ("SDK: catalogs", "test_sdk_catalog.py"),
@@ -20,9 +20,11 @@ const PYTHON_SUITES: [(&str, &str); 23] = [
     ("models: document 001", "models/test_document.py"),
     ("models: requests", "models/test_requests.py"),
     ("models: isolation", "models/test_isolation.py"),
+    ("models: many rows", "models/test_many.py"),
     ("models: approvals", "models/test_approvals.py"),
     ("OpenID: bearer tokens", "oidc/test_bearer.py"),
     ("OpenID: browsers", "oidc/test_browser.py"),
+    ("published endpoints", "endpoints/test_endpoints.py"),
     ("crash", "test_crash.py"),
     ("guard corpus: harness", "guard_corpus/test_harness.py"),
     ("guard corpus", "guard_corpus/test_guard_corpus.py"),

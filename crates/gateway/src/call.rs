@@ -37,6 +37,8 @@ pub enum Door {
     Mcp,
     /// Where people sign in and out.
     SignIn,
+    /// Published endpoints.
+    Endpoint,
     Cli,
     /// None: the gateway does it by itself, when its time has come.
     Own,
@@ -50,6 +52,7 @@ impl Door {
             Self::V1 => "v1",
             Self::Mcp => "mcp",
             Self::SignIn => "sign-in",
+            Self::Endpoint => "endpoint",
             Self::Cli => "cli",
             Self::Own => "gateway",
         }

@@ -19,6 +19,7 @@ mod versions;
 pub mod catalog;
 pub mod connections;
 pub mod doctor;
+pub mod endpoints;
 pub mod history;
 pub mod indexing;
 pub mod likes;
@@ -35,6 +36,7 @@ pub mod prove;
 pub mod queries;
 pub mod refused;
 mod retention;
+mod road;
 pub mod role_mapping;
 pub mod sessions;
 pub mod sign_in;
@@ -143,6 +145,7 @@ struct Shared {
     policies: policies::PolicyCache,
     rules: access_rules::RuleCache,
     approvals: approvals::Desk,
+    endpoints: endpoints::EndpointCache,
     snapshots: guarded::SnapshotCache,
     plans: guarded::PlanCache,
     attributes: guarded::AttributeCache,
@@ -209,6 +212,7 @@ impl Gateway {
             policies: policies::PolicyCache::new(&config),
             rules: access_rules::RuleCache::new(&config),
             approvals: approvals::Desk::new(operations),
+            endpoints: endpoints::EndpointCache::new(),
             snapshots: guarded::SnapshotCache::new(),
             plans: guarded::PlanCache::new(),
             attributes: guarded::AttributeCache::new(),
@@ -277,6 +281,7 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
                 shared.catalogs.forget(source);
             }
             Change::Policy(policy) => shared.policies.forget(&policy),
+            Change::Endpoints(org) => shared.endpoints.forget(&org),
             Change::AccessRules(place) => shared.rules.forget(&place),
             Change::Attributes(policy) => shared.attributes.forget(&policy),
             Change::Everything => {
@@ -286,6 +291,7 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
                 shared.policies.forget_all();
                 shared.attributes.forget_all();
                 shared.rules.forget_all();
+                shared.endpoints.forget_all();
                 shared.running.suspect_everybody();
             }
         }

@@ -14,6 +14,7 @@ pub mod basic_credentials;
 pub mod changes;
 pub mod connections;
 mod database;
+pub mod endpoints;
 pub mod history;
 pub mod key_file;
 pub mod likes;
@@ -210,6 +211,11 @@ impl Store {
     /// Policies and their versions.
     pub fn policies(&self) -> policies::Policies<'_> {
         policies::Policies(self)
+    }
+
+    /// Published endpoints and their versions.
+    pub fn endpoints(&self) -> endpoints::Endpoints<'_> {
+        endpoints::Endpoints(self)
     }
 
     /// Operations that wait for an approval.

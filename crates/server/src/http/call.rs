@@ -65,6 +65,8 @@ pub(crate) enum FrontEnd {
     Mcp,
     /// Where people sign in and out.
     SignIn,
+    /// Paths that organizations publish.
+    Endpoint,
     /// The documents about the interface. They need no key and leave no audit record.
     Documents,
 }
@@ -90,7 +92,7 @@ impl FrontEnd {
     pub(crate) fn refuse(self, refused: Refused, trace_id: &TraceId) -> Response {
         match self {
             Self::Api => api::ApiRefused::from(refused).into_response(),
-            Self::V1 | Self::Mcp | Self::SignIn | Self::Documents => {
+            Self::V1 | Self::Mcp | Self::SignIn | Self::Endpoint | Self::Documents => {
                 Problem::from(refused).traced(trace_id.as_str()).into_response()
             }
         }
@@ -102,6 +104,7 @@ impl FrontEnd {
             Self::V1 => Some(Door::V1),
             Self::Mcp => Some(Door::Mcp),
             Self::SignIn => Some(Door::SignIn),
+            Self::Endpoint => Some(Door::Endpoint),
             Self::Documents => None,
         }
     }
@@ -168,8 +171,11 @@ pub(crate) async fn identify(parts: &mut Parts, state: &AppState) -> Result<Call
 /// The middleware around every route.
 pub(crate) async fn attend(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let front_end = FrontEnd::of(request.uri().path());
     let matched = request.extensions().get::<MatchedPath>().cloned();
+    let front_end = match FrontEnd::of(request.uri().path()) {
+        FrontEnd::Documents if matched.is_none() && state.gateway.has_endpoints().await => FrontEnd::Endpoint,
+        front_end => front_end,
+    };
     let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     let method = request.method().clone();
     let trace_id = trace_id_of(request.headers());

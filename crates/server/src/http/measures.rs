@@ -51,6 +51,7 @@ impl Measure {
             FrontEnd::V1 => "v1",
             FrontEnd::Mcp => "mcp",
             FrontEnd::SignIn => "sign-in",
+            FrontEnd::Endpoint => "endpoint",
             FrontEnd::Documents => "documents",
         };
         let labels =

@@ -9,6 +9,7 @@ pub(crate) mod call;
 mod credentials;
 mod cookies;
 pub(crate) mod docs;
+mod endpoints;
 pub(crate) mod limits;
 mod held;
 mod listen;
@@ -162,7 +163,7 @@ pub(crate) fn router(state: AppState) -> Router {
         .merge(mcp::router(&state))
         .merge(sign_in::router(&state))
         .route("/", any(answer_root))
-        .fallback(refuse_unknown_path)
+        .fallback(endpoints::answer)
         .layer(DefaultBodyLimit::max(max_body_bytes))
         .layer(from_fn_with_state(state.clone(), call::attend))
         .with_state(state)
