@@ -43,7 +43,7 @@ pub(crate) fn cargo_tool(tool: &CargoTool) -> Result<(), String> {
     start(install)
 }
 
-/// PostgreSQL's and MariaDB's server programs and Python's venv, from the distribution's packages.
+/// PostgreSQL's and MariaDB's server programs, Python's venv, Node.js and Chromium, from the distribution's packages.
 pub(crate) fn system_packages() -> Result<(), String> {
     let mut missing = Vec::new();
     if postgres_programs().is_err() {
@@ -59,6 +59,17 @@ pub(crate) fn system_packages() -> Result<(), String> {
     }
     if !is_installed("python3") {
         missing.push("python3");
+    }
+    // The OpenID provider that the suites sign in at is a program for Node.js.
+    if !is_installed("node") {
+        missing.push("nodejs");
+    }
+    if !is_installed("npm") {
+        missing.push("npm");
+    }
+    // And what somebody signs in with.
+    if !is_installed("chromium") {
+        missing.push("chromium");
     }
     if !has_venv_module() {
         missing.push("python3-venv");

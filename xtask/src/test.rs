@@ -8,7 +8,7 @@ use crate::setup;
 use crate::steps::{Outcome, Steps, passed};
 
 /// Python suites: the name in the table, and the file.
-const PYTHON_SUITES: [(&str, &str); 25] = [
+const PYTHON_SUITES: &[(&str, &str)] = &[
     ("notebook", "test_notebook.py"),
     ("SDK: queries", "test_sdk_queries.py"),
     ("SDK: catalogs", "test_sdk_catalog.py"),
@@ -22,6 +22,8 @@ const PYTHON_SUITES: [(&str, &str); 25] = [
     ("models: isolation", "models/test_isolation.py"),
     ("models: many rows", "models/test_many.py"),
     ("models: approvals", "models/test_approvals.py"),
+    ("OpenID: bearer tokens", "oidc/test_bearer.py"),
+    ("OpenID: browsers", "oidc/test_browser.py"),
     ("published endpoints", "endpoints/test_endpoints.py"),
     ("tenants: isolation", "tenants/test_isolation.py"),
     ("tenants: life", "tenants/test_life.py"),

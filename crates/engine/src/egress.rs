@@ -86,6 +86,17 @@ impl HostRule {
         &self.text
     }
 
+    /// Whether the rule names addresses, and not hosts.
+    pub fn is_of_addresses(&self) -> bool {
+        matches!(self.hosts, Hosts::Networks(_))
+    }
+
+    /// Whether the rule names addresses, and this is one of them.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        matches!(&self.hosts, Hosts::Networks(networks) if networks.iter().any(|network| network.holds(address)))
+    }
+
     fn covers(&self, host: &str, address: IpAddr) -> bool {
         let host = host.trim_end_matches('.');
         match &self.hosts {

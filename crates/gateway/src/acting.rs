@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Code, Gateway, GatewayConfig, Refused};
 pub(crate) use reach::{Home, both_at_once, stays_within_reach};
-pub(crate) use signatures::{KeyUnusable, PublicKey, WebKey};
+pub(crate) use signatures::{KeyUnusable, PublicKey, WebKey, install as install_verifiers};
 use token::{Fault, VerifiedToken};
 
 /// How the users of applications are taken on.

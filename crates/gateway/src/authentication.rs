@@ -1,6 +1,9 @@
-//! Identify: from an access key, and perhaps a name to act for, to a principal.
+//! Identify: from a credential, and perhaps a name to act for, to a principal.
 
+mod live;
 mod operator;
+mod presented;
+mod token;
 pub(crate) mod standing;
 
 use std::hash::Hash;
@@ -9,14 +12,19 @@ use std::time::Duration;
 
 use moka::future::Cache;
 use ringfence_policy::principal::{may_impersonate, merge_attributes, permissions_of};
-use ringfence_policy::{Permission, Principal, Standing, UserId};
+use ringfence_policy::{Credential, Permission, Principal, Standing, UserId};
 use ringfence_store::access_keys::KeyHash;
+use ringfence_store::sessions::Session;
 use ringfence_store::users::Account;
 use ringfence_store::{Store, StoreError};
 
 use crate::acting::{Acting, agent, both_at_once};
+use crate::sessions::Client;
+use crate::sign_in::{NameAndPassword, TenantClaims};
 use crate::versions::Versions;
 use crate::{Call, CallLog, Code, Gateway, GatewayConfig, Refused};
+use live::Live;
+use standing::{Held, held, holder};
 
 /// How long a copy is trusted when no news of changes arrive. News do arrive: this is the second line.
 const TRUST: Duration = Duration::from_mins(1);
@@ -28,6 +36,16 @@ const ATTEMPTS: usize = 3;
 pub struct Credentials<'a> {
     /// The access key.
     pub access_key: Option<&'a str>,
+    /// A technical user's name and password. Only looked at without an access key.
+    pub basic: Option<NameAndPassword<'a>>,
+    /// The secret of a sign-in session, from the request's cookie. Only looked at when nothing else is presented.
+    pub session: Option<&'a str>,
+    /// The `OpenID` provider that a token is of, where the token itself does not say so.
+    pub provider: Option<&'a str>,
+    /// What the request says of the tenant: it must agree with the user of a session or a password.
+    pub claims: TenantClaims<'a>,
+    /// Where the request comes from.
+    pub client: Client<'a>,
     /// The user whose place an administrator steps into.
     pub impersonate: Option<&'a str>,
     /// The user of its own that an application acts for.
@@ -50,20 +68,10 @@ impl Gateway {
 
     /// The same for all that a request may say of who asks.
     pub async fn identify(&self, log: &Arc<CallLog>, credentials: Credentials<'_>) -> Result<Call, Refused> {
-        let Credentials { access_key, impersonate, acting, agent } = credentials;
+        let Credentials { impersonate, acting, agent, .. } = credentials;
         // A call that could leave no record is not begun.
         self.shared.audit.has_room().await?;
-        let Some(access_key) = access_key.filter(|key| !key.is_empty()) else {
-            return Err(Refused::new(
-                Code::AuthenticationRequired,
-                "give an access key: Authorization: Bearer <key>",
-            ));
-        };
-        let presented = self.shared.principals.by_key(&self.shared.store, &KeyHash::of(access_key)).await;
-        let caller = presented.map_err(|miss| match miss {
-            Miss::Unknown { .. } => Refused::new(Code::KeyUnknown, "the access key is not valid"),
-            Miss::Failed(refused) => refused,
-        })?;
+        let caller = self.presenter(&credentials).await?;
         log.set_principal(&caller);
         if !caller.may(Permission::UsageApi) {
             return Err(Refused::lacks(Permission::UsageApi));
@@ -75,6 +83,7 @@ impl Gateway {
                 log.set_object(target);
                 Arc::new(self.step_into(&caller, target).await?)
             }
+            (None, Some(_)) if is_session(&caller) => return Err(acting_by_session()),
             // Boxed, as what happens seldom and is large.
             (None, Some(acting)) => Box::pin(self.speak_for(&caller, acting)).await?,
         };
@@ -104,7 +113,19 @@ impl Gateway {
     }
 }
 
-/// Principals by hash of their key, bounded, dropped when they change.
+fn is_session(caller: &Principal) -> bool {
+    caller.standing.is_some_and(|standing| standing.credential == Credential::Session)
+}
+
+/// A person's browser is no application: what rides on its cookie speaks for that person alone.
+fn acting_by_session() -> Refused {
+    Refused::new(
+        Code::NotPermitted,
+        "an application names its users beside its access key, not in a sign-in session",
+    )
+}
+
+/// Principals by hash of their credential, bounded, dropped when they change.
 ///
 /// Every copy carries the version of its user (and of its key) as it was *before* the store was read, and counts only
 /// while that version stands. So a reading that began before a change can't outlive it, whenever it is put away.
@@ -125,6 +146,8 @@ struct UserCopy {
 struct KeyCopy {
     user: UserCopy,
     version: u64,
+    /// Of a sign-in session: until when it counts.
+    live: Option<Arc<Live>>,
 }
 
 /// Why there is no principal.
@@ -172,10 +195,19 @@ impl PrincipalCache {
     }
 
     async fn by_key(&self, store: &Store, hash: &KeyHash) -> Result<Arc<Principal>, Miss> {
+        Ok(self.by_credential(store, Credential::AccessKey, hash).await?.user.principal)
+    }
+
+    async fn by_credential(
+        &self,
+        store: &Store,
+        credential: Credential,
+        hash: &KeyHash,
+    ) -> Result<KeyCopy, Miss> {
         match self.keys.get(hash).await {
-            Some(copy) if self.stands(hash, &copy) => Ok(copy.user.principal),
+            Some(copy) if self.stands(hash, &copy) => Ok(copy),
             // Boxed, because reading is rare and its future large: every call would carry it.
-            _ => Box::pin(self.fresh_key(store, hash)).await,
+            _ => Box::pin(self.fresh_credential(store, credential, hash)).await,
         }
     }
 
@@ -201,17 +233,22 @@ impl PrincipalCache {
 
     /// Those who miss at once share one reading. Unknown keys are not remembered: their number has no bound, and a key
     /// made now must work now.
-    async fn fresh_key(&self, store: &Store, hash: &KeyHash) -> Result<Arc<Principal>, Miss> {
+    async fn fresh_credential(
+        &self,
+        store: &Store,
+        credential: Credential,
+        hash: &KeyHash,
+    ) -> Result<KeyCopy, Miss> {
         for _ in 0..ATTEMPTS {
-            match self.keys.try_get_with_by_ref(hash, self.read_key(store, hash)).await {
-                Ok(copy) if self.stands(hash, &copy) => return Ok(copy.user.principal),
+            match self.keys.try_get_with_by_ref(hash, self.read_credential(store, credential, hash)).await {
+                Ok(copy) if self.stands(hash, &copy) => return Ok(copy),
                 Ok(_) => self.keys.invalidate(hash).await,
                 // Someone else's reading, which began before the key was made.
                 Err(miss) if self.overtaken(hash, &miss) => {}
                 Err(miss) => return Err(Miss::clone(&miss)),
             }
         }
-        Ok(self.read_key(store, hash).await?.user.principal)
+        self.read_credential(store, credential, hash).await
     }
 
     async fn fresh_user(&self, store: &Store, user: &UserId) -> Result<UserCopy, Miss> {
@@ -226,11 +263,16 @@ impl PrincipalCache {
         self.read_user(store, user).await
     }
 
-    async fn read_key(&self, store: &Store, hash: &KeyHash) -> Result<KeyCopy, Miss> {
+    async fn read_credential(
+        &self,
+        store: &Store,
+        credential: Credential,
+        hash: &KeyHash,
+    ) -> Result<KeyCopy, Miss> {
         let version = self.versions.of(hash);
         let changes = self.versions.changes();
         let unknown = Miss::Unknown { version };
-        let Some(owner) = store.access_keys().find(hash).await? else {
+        let Some(Held { owner, session }) = held(store, credential, hash).await? else {
             return Err(unknown);
         };
         let user = match self.by_user(store, &owner).await {
@@ -239,11 +281,19 @@ impl PrincipalCache {
         };
         // Had the owner been deleted and made again since the key was found, this would be the new one, who never had
         // that key. Something did change, so ask again.
-        if changes != self.versions.changes() && store.access_keys().find(hash).await? != Some(owner) {
+        if changes != self.versions.changes() && holder(store, credential, hash).await? != Some(owner) {
+            return Err(unknown);
+        }
+        // Who moved to another tenant signs in again: the session was opened for the old one.
+        let moved = |session: &Session| {
+            (&session.org, &session.tenant) != (&user.principal.org, &user.principal.tenant)
+        };
+        if session.as_ref().is_some_and(moved) {
             return Err(unknown);
         }
         // Of its own for each key: what runs under one must end with that one.
         let standing = Standing {
+            credential,
             key: hash.0,
             presented: [version, user.version],
             acting: user.version,
@@ -251,7 +301,7 @@ impl PrincipalCache {
         };
         let principal = Principal { standing: Some(standing), ..Principal::clone(&user.principal) };
         let user = UserCopy { principal: Arc::new(principal), version: user.version };
-        Ok(KeyCopy { user, version })
+        Ok(KeyCopy { user, version, live: session.map(|session| Arc::new(Live::of(&session))) })
     }
 
     async fn read_user(&self, store: &Store, user: &UserId) -> Result<UserCopy, Miss> {
@@ -324,6 +374,8 @@ mod tests {
             variables: None,
             roles: vec![Role::ApiUser],
             data_roles: Vec::new(),
+            disabled: false,
+            outside: None,
         }
     }
 
@@ -369,7 +421,7 @@ mod tests {
         for round in 0..ROUNDS {
             let role = if round % 2 == 0 { Role::TrialUser } else { Role::ApiUser };
             let of_user = begin(cache.read_user(&store, &user), &store).await;
-            let of_key = begin(cache.read_key(&store, &hash), &store).await;
+            let of_key = begin(cache.read_credential(&store, Credential::AccessKey, &hash), &store).await;
             let change = UserChange { roles: Some(vec![role]), ..UserChange::default() };
             store.users().update(&user, &change).await.unwrap();
             cache.forget_user(&user);
@@ -387,7 +439,7 @@ mod tests {
         let (store, cache, hash) = world(&dir).await;
         let name = KeyName::new("first").unwrap();
         for _ in 0..ROUNDS {
-            let reading = begin(cache.read_key(&store, &hash), &store).await;
+            let reading = begin(cache.read_credential(&store, Credential::AccessKey, &hash), &store).await;
             store.users().delete(&ann().id).await.unwrap();
             cache.forget_user(&ann().id);
             store.users().create(&ann()).await.unwrap();
@@ -406,7 +458,7 @@ mod tests {
         let (store, cache, hash) = world(&dir).await;
         let name = KeyName::new("first").unwrap();
         for _ in 0..ROUNDS {
-            let reading = begin(cache.read_key(&store, &hash), &store).await;
+            let reading = begin(cache.read_credential(&store, Credential::AccessKey, &hash), &store).await;
             store.access_keys().delete(&ann().id, std::slice::from_ref(&name)).await.unwrap();
             cache.forget_key(&hash);
             if let Ok(copy) = end(reading).await {

@@ -49,8 +49,17 @@ pub(crate) async fn bootstrap(store: &Store, admin: &AdminAccount) -> Result<Boo
     if store.users().get(&user).await?.is_none() {
         let name = Some(admin.name.clone()).filter(|name| !name.is_empty());
         let roles = vec![Role::SuperAdminUser];
-        let account =
-            User { id: user.clone(), tenant, org, name, variables: None, roles, data_roles: Vec::new() };
+        let account = User {
+            id: user.clone(),
+            tenant,
+            org,
+            name,
+            variables: None,
+            roles,
+            data_roles: Vec::new(),
+            disabled: false,
+            outside: None,
+        };
         existing_is_fine(store.users().create(&account).await)?;
     }
     match admin.key.as_ref().filter(|key| !key.expose_secret().is_empty()) {

@@ -35,6 +35,8 @@ pub enum Door {
     V1,
     /// The one for agents: what it lets through is narrower, see `agents`.
     Mcp,
+    /// Where people sign in and out.
+    SignIn,
     /// Published endpoints.
     Endpoint,
     Cli,
@@ -49,6 +51,7 @@ impl Door {
             Self::Api => "api",
             Self::V1 => "v1",
             Self::Mcp => "mcp",
+            Self::SignIn => "sign-in",
             Self::Endpoint => "endpoint",
             Self::Cli => "cli",
             Self::Own => "gateway",

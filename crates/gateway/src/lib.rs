@@ -9,8 +9,10 @@ pub mod acting;
 pub mod agents;
 pub mod annotations;
 pub mod approvals;
+pub mod arrivals;
 pub mod audit;
 pub mod authentication;
+pub mod basic_credentials;
 pub mod bootstrap;
 pub mod call;
 mod versions;
@@ -25,14 +27,19 @@ mod guarded;
 mod lifted;
 mod limits;
 pub mod models;
+pub mod oidc;
 pub mod organizations;
 pub mod parameters;
+mod passwords;
 pub mod policies;
 pub mod prove;
 pub mod queries;
 pub mod refused;
 mod retention;
 mod road;
+pub mod role_mapping;
+pub mod sessions;
+pub mod sign_in;
 pub mod signing_keys;
 pub mod tenancy;
 pub mod tenants;
@@ -56,7 +63,10 @@ pub use acting::{Acting, ActingConfig, PlainPrincipal};
 pub use authentication::Credentials;
 pub use bootstrap::{AdminAccount, Bootstrap};
 pub use call::{Call, CallLog, Decision, Door, Sanitiser};
+pub use passwords::PasswordsConfig;
 pub use refused::{Code, Refused};
+pub use sessions::SessionsConfig;
+pub use sign_in::{NameAndPassword, SignIn, TenantClaims};
 
 /// How the audit log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,6 +105,9 @@ pub struct GatewayConfig {
     /// Names this node in leases.
     pub node: String,
     pub acting: ActingConfig,
+    pub oidc: oidc::OidcConfig,
+    pub sessions: SessionsConfig,
+    pub passwords: PasswordsConfig,
 }
 
 impl GatewayConfig {
@@ -122,7 +135,10 @@ struct Shared {
     engine: Engine,
     audit: audit::Writer,
     principals: authentication::PrincipalCache,
+    passwords: passwords::PasswordWork,
     acting: acting::ActingCache,
+    providers: oidc::Providers,
+    tokens: oidc::TokenCache,
     indexer: indexing::Indexer,
     connections: connections::ConnectionCache,
     probes: connections::Probes,
@@ -186,7 +202,10 @@ impl Gateway {
         let shared = Shared {
             audit: audit::Writer::start(store.clone(), config.audit, config.audit_queue),
             principals: authentication::PrincipalCache::new(&config),
+            passwords: passwords::PasswordWork::new(&config),
             acting: acting::ActingCache::new(&config),
+            providers: oidc::Providers::new(&config.oidc),
+            tokens: oidc::TokenCache::new(&config),
             indexer: indexing::Indexer::new(&config),
             connections: connections::ConnectionCache::new(&config),
             probes: connections::Probes::default(),

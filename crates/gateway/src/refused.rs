@@ -9,7 +9,11 @@ pub enum Code {
     // The caller can mend these.
     AuthenticationRequired,
     KeyUnknown,
+    SessionEnded,
+    SignInRefused,
+    CrossSiteRequest,
     InvalidPrincipalToken,
+    TokenInvalid,
     NotPermitted,
     ImpersonationDenied,
     InvalidRequest,
@@ -117,6 +121,15 @@ const fn row(
 pub const ROWS: &[CodeRow] = &[
     row(Code::AuthenticationRequired, "AUTHENTICATION_REQUIRED", 401, "28000", "Credentials are missing"),
     row(Code::KeyUnknown, "KEY_UNKNOWN", 401, "28000", "The access key is not valid"),
+    row(Code::SessionEnded, "SESSION_ENDED", 401, "28000", "The sign-in session has ended"),
+    row(Code::SignInRefused, "SIGN_IN_REFUSED", 401, "28P01", "User name or password is wrong"),
+    row(
+        Code::CrossSiteRequest,
+        "CROSS_SITE_REQUEST",
+        403,
+        "42501",
+        "The request does not come from this site",
+    ),
     row(
         Code::InvalidPrincipalToken,
         "INVALID_PRINCIPAL_TOKEN",
@@ -124,6 +137,7 @@ pub const ROWS: &[CodeRow] = &[
         "28000",
         "The user to act for is not accepted",
     ),
+    row(Code::TokenInvalid, "TOKEN_INVALID", 401, "28000", "The bearer token is not accepted"),
     row(Code::NotPermitted, "NOT_PERMITTED", 403, "42501", "Not permitted"),
     row(Code::ImpersonationDenied, "IMPERSONATION_DENIED", 403, "42501", "Impersonation denied"),
     row(Code::InvalidRequest, "INVALID_REQUEST", 400, "22023", "The request is not valid"),

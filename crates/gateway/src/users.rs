@@ -6,6 +6,7 @@ use ringfence_policy::{Attributes, OrgId, Permission, Role, TenantId, UserId};
 use ringfence_store::users::{User, UserChange, UserFilter};
 use tokio::sync::MutexGuard;
 
+use crate::call::now_ms;
 use crate::limits::{check_display_name, check_variables, given};
 use crate::{Call, Code, Gateway, Refused};
 
@@ -27,6 +28,8 @@ pub struct UserSpec {
     pub roles: Vec<String>,
     /// Names of data roles, which policies know. `None`: none at creation, and at a change they stay.
     pub data_roles: Option<Vec<String>>,
+    /// Refused wherever it comes from. `None`: not at creation, and at a change it stays.
+    pub disabled: Option<bool>,
 }
 
 /// Which users; all given conditions hold together.
@@ -54,7 +57,8 @@ impl Gateway {
         let (tenant, org) = self.home(call, tenant, given(spec.org.as_deref())).await?;
         let (name, variables) = (spec.name, spec.variables);
         let data_roles = data_roles.unwrap_or_default();
-        let user = User { id, tenant, org, name, variables, roles, data_roles };
+        let disabled = spec.disabled.unwrap_or_default();
+        let user = User { id, tenant, org, name, variables, roles, data_roles, disabled, outside: None };
         let made = self.shared.store.users().create(&user).await;
         self.shared.forget_user(&user.id);
         made?;
@@ -76,12 +80,12 @@ impl Gateway {
             (None, None) => None,
             (tenant, org) => Some(self.home(call, tenant.unwrap_or(user.tenant.as_str()), org).await?),
         };
-        let _turn = match &roles {
-            Some(roles) if !roles.contains(&Role::SuperAdminUser) => self.keep_a_super_admin(&user).await?,
-            _ => None,
-        };
+        let demoted = roles.as_ref().is_some_and(|roles| !roles.contains(&Role::SuperAdminUser));
+        let leaves = demoted || spec.disabled == Some(true);
+        let _turn = if leaves { self.keep_a_super_admin(&user).await? } else { None };
         let users = self.shared.store.users();
-        let change = UserChange { name: spec.name, home, variables: spec.variables, roles, data_roles };
+        let UserSpec { name, variables, disabled, .. } = spec;
+        let change = UserChange { name, home, variables, roles, data_roles, disabled, at_ms: now_ms() };
         let updated = users.update(&id, &change).await;
         // Also after a failure: whether the change arrived is not known then.
         self.shared.forget_user(&id);
@@ -170,7 +174,7 @@ impl Gateway {
     /// Refuses when nobody would be left who rules over all organizations. Two who go at once wait for each other: the
     /// turn is held until the change is made.
     async fn keep_a_super_admin(&self, user: &User) -> Result<Option<MutexGuard<'_, ()>>, Refused> {
-        let rules = |user: &User| user.roles.contains(&Role::SuperAdminUser);
+        let rules = |user: &User| !user.disabled && user.roles.contains(&Role::SuperAdminUser);
         if !rules(user) {
             return Ok(None);
         }
@@ -184,7 +188,7 @@ impl Gateway {
 }
 
 /// The roles of those names, each once, none above the caller.
-fn grantable_roles(call: &Call, names: &[String]) -> Result<Vec<Role>, Refused> {
+pub(crate) fn grantable_roles(call: &Call, names: &[String]) -> Result<Vec<Role>, Refused> {
     let mut roles = Vec::new();
     for name in names {
         let role: Role = name
@@ -205,7 +209,7 @@ fn grantable_roles(call: &Call, names: &[String]) -> Result<Vec<Role>, Refused> 
 }
 
 /// Names of data roles, each once and in order, so that who has the same ones sees through the same view.
-fn checked_data_roles(names: Option<Vec<String>>) -> Result<Option<Vec<String>>, Refused> {
+pub(crate) fn checked_data_roles(names: Option<Vec<String>>) -> Result<Option<Vec<String>>, Refused> {
     let Some(mut names) = names else { return Ok(None) };
     names.sort();
     names.dedup();

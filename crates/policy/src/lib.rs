@@ -69,7 +69,7 @@ pub use id::{ConnectionKey, KeyName, NameInvalid, OrgId, QueryId, TenantId, Trac
 pub use intent::{Cast, Intent, intent_schema};
 pub use lint::{Warning, WarningCode, folded, names_a_secret, names_a_tenant};
 pub use policy::Policy;
-pub use principal::{Agent, Attributes, Identity, Principal, Standing};
+pub use principal::{Agent, Attributes, Credential, Identity, Principal, Standing};
 pub use problem::{PolicyInvalid, Problem};
 pub use reason::{Clause, Effect, Part, Reason, Subject, Verdict};
 pub use rls::{CompiledRls, Unsaid, UnsaidCode, compile_rls};

@@ -40,7 +40,7 @@ pub struct Principal {
     pub application: Option<UserId>,
     /// The agent that the request is made with, if it says so.
     pub agent: Option<Agent>,
-    /// The access key behind the request; `None` for the operator, who needs none.
+    /// The credential behind the request; `None` for the operator, who needs none.
     pub standing: Option<Standing>,
 }
 
@@ -85,12 +85,27 @@ pub struct Identity {
     pub on_behalf_of: Option<(TenantId, UserId)>,
 }
 
+/// The kinds of credentials. All but tokens are kept in the control store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential {
+    /// A user's access key.
+    AccessKey,
+    /// The cookie of a sign-in session.
+    Session,
+    /// A technical user's name and password.
+    Password,
+    /// An access token of an `OpenID` provider, which only the provider can take back.
+    Token,
+}
+
 /// What a principal rests on, as it was when it was resolved: so that what still runs can be ended when it changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
-    /// The access key's hash.
+    /// What kind of credential it was.
+    pub credential: Credential,
+    /// The credential's hash: no two kinds share one.
     pub key: [u8; 32],
-    /// Versions of the key and of who presented it, in the memory of the process that resolved them.
+    /// Versions of the credential and of who presented it, in the memory of the process that resolved them.
     pub presented: [u64; 2],
     /// The version of the account that the request uses.
     pub acting: u64,

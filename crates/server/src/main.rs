@@ -8,6 +8,7 @@ mod config;
 mod explanation;
 mod http;
 mod mcp;
+mod outgoing;
 mod reports;
 mod telemetry;
 mod webhook;

@@ -20,7 +20,8 @@ pub struct AccessKey {
     pub created_at: i64,
 }
 
-/// The SHA-256 of an access key's secret.
+/// The SHA-256 of an access key's secret, or what stands for another credential ([`crate::sessions::hash_of`]): no two kinds
+/// of credentials share one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash(pub [u8; 32]);
 
@@ -32,8 +33,7 @@ impl KeyHash {
 
     pub(crate) fn read(row: &Row, column: usize) -> Result<Self, StoreError> {
         let hash = row.blob(column)?.try_into();
-        hash.map(Self)
-            .map_err(|_| StoreError::Corrupt("an access key's hash is not 32 bytes long".to_owned()))
+        hash.map(Self).map_err(|_| StoreError::Corrupt("a credential's hash is not 32 bytes long".to_owned()))
     }
 }
 

@@ -7,8 +7,10 @@ pub mod access_keys;
 pub mod access_rules;
 pub mod annotations;
 pub mod approvals;
+pub mod arrivals;
 mod audience;
 pub mod audit;
+pub mod basic_credentials;
 pub mod changes;
 pub mod connections;
 mod database;
@@ -22,7 +24,9 @@ pub mod organizations;
 pub mod parameters;
 pub mod policies;
 pub mod repeats;
+pub mod role_mapping;
 pub mod sealing;
+pub mod sessions;
 pub mod signing_keys;
 pub mod sources;
 pub mod tenants;
@@ -149,9 +153,29 @@ impl Store {
         users::Users(self)
     }
 
+    /// Users of outside sources.
+    pub fn arrivals(&self) -> arrivals::Arrivals<'_> {
+        arrivals::Arrivals(self)
+    }
+
+    /// What roles of outside sources mean.
+    pub fn role_mapping(&self) -> role_mapping::RoleMapping<'_> {
+        role_mapping::RoleMapping(self)
+    }
+
     /// Access keys.
     pub fn access_keys(&self) -> access_keys::AccessKeys<'_> {
         access_keys::AccessKeys(self)
+    }
+
+    /// Passwords of technical users.
+    pub fn basic_credentials(&self) -> basic_credentials::BasicCredentials<'_> {
+        basic_credentials::BasicCredentials(self)
+    }
+
+    /// Sign-in sessions.
+    pub fn sessions(&self) -> sessions::Sessions<'_> {
+        sessions::Sessions(self)
     }
 
     /// Public keys of applications.

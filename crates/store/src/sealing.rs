@@ -193,6 +193,11 @@ pub(crate) fn password_place<'a>(user: &'a str, key: &'a str) -> [&'a str; 4] {
     ["connections", "password", user, key]
 }
 
+/// The place of a technical user's password hash.
+pub(crate) fn basic_credential_place(user: &str) -> [&str; 4] {
+    ["basic_credentials", "sealed", user, ""]
+}
+
 /// The places of what an approval says of the requester, of the operation, and of its outcome.
 pub(crate) fn approval_places<'a>(org: &'a str, id: &'a str) -> [[&'a str; 4]; 3] {
     ["principal", "operation", "outcome"].map(|column| ["approvals", column, org, id])
@@ -209,7 +214,7 @@ struct SealedColumn {
 }
 
 /// INVARIANT: every sealed column stands here, or rotation loses it (test `rotation_reaches_every_sealed_value`).
-const COLUMNS: [SealedColumn; 5] = [
+const COLUMNS: [SealedColumn; 6] = [
     SealedColumn {
         select: "SELECT ordinal, user_id, name, sealed FROM access_keys \
                  WHERE ordinal > $1 ORDER BY ordinal LIMIT $2 FOR UPDATE",
@@ -239,6 +244,13 @@ const COLUMNS: [SealedColumn; 5] = [
                  WHERE outcome IS NOT NULL AND ordinal > $1 ORDER BY ordinal LIMIT $2 FOR UPDATE",
         update: "UPDATE approvals SET outcome = $2 WHERE ordinal = $1",
         place: |org, id| approval_places(org, id)[2],
+    },
+    SealedColumn {
+        // One text names the row: the second is the same.
+        select: "SELECT ordinal, user_id, user_id, sealed FROM basic_credentials \
+                 WHERE ordinal > $1 ORDER BY ordinal LIMIT $2 FOR UPDATE",
+        update: "UPDATE basic_credentials SET sealed = $2 WHERE ordinal = $1",
+        place: |user, _| basic_credential_place(user),
     },
 ];
 

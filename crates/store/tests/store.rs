@@ -9,6 +9,8 @@ mod access_rules;
 mod annotations;
 #[path = "store/approvals.rs"]
 mod approvals;
+#[path = "store/arrivals.rs"]
+mod arrivals;
 #[path = "store/audit.rs"]
 mod audit;
 #[path = "store/connections.rs"]
@@ -31,6 +33,8 @@ mod policies;
 mod repeats;
 #[path = "store/sealing.rs"]
 mod sealing;
+#[path = "store/sessions.rs"]
+mod sessions;
 #[path = "store/settings.rs"]
 mod settings;
 #[path = "store/signing_keys.rs"]
@@ -63,8 +67,13 @@ contract! {
         odd_texts_come_back_as_they_were;
     approvals: tickets_are_sealed_and_come_back, steps_are_made_from_their_own_states, nobody_decides_too_late,
         a_ticket_runs_once, a_run_whose_node_died_is_not_repeated, each_finds_their_own_tickets;
+    arrivals: a_user_arrives_and_is_linked, a_name_is_never_taken_over, a_link_is_made_only_where_it_may,
+        a_tenant_is_made_only_where_it_may, what_the_source_takes_away_goes_and_the_rest_stays,
+        what_was_said_earlier_changes_nothing, defaults_are_for_those_without, who_is_disabled_stays_out,
+        roles_are_mapped_per_source;
     keys: access_keys_are_found_by_hash, access_keys_are_unique, deleted_keys_are_gone;
     repeats: a_repeat_is_begun_once, a_repeat_is_forgotten;
+    sessions: sessions_are_found_until_their_end, opening_ends_what_it_replaces, sessions_end_and_are_told;
     signing_keys: signing_keys_are_an_applications_own, signing_keys_go_and_are_told;
     settings: user_config_merges, parameters_fit_their_targets, parameters_go_with_their_target;
     connections: lists_keep_their_order, changes_are_all_or_nothing, sources_are_shared_within_an_organization,

@@ -1,4 +1,5 @@
-//! Public keys, and what they verify: ES256, `EdDSA` (Ed25519) and RS256. No key in here is secret.
+//! Public keys, and what they verify: ES256, `EdDSA` (Ed25519) and RSA, of which applications sign with RS256 alone. No key in
+//! here is secret.
 //!
 //! `jsonwebtoken` reads and checks tokens; `ring` does the arithmetic, as it does for TLS. The library's own backends
 //! would bring a second implementation into the binary.
@@ -12,7 +13,9 @@ use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::signature::{Error as Unsigned, Verifier};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey};
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+    RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512,
+    RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use ringfence_store::signing_keys::SigningKey;
 use serde::{Deserialize, Serialize};
@@ -110,7 +113,8 @@ impl WebKey {
         self.decoding().map(|(algorithm, _)| name_of(algorithm))
     }
 
-    fn decoding(&self) -> Result<(Algorithm, DecodingKey), KeyUnusable> {
+    /// The algorithm that it verifies for an application, and the key.
+    pub(crate) fn decoding(&self) -> Result<(Algorithm, DecodingKey), KeyUnusable> {
         let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| KeyUnusable::Numbers);
         let coordinate = |text: &str| match bytes(text)?.len() {
             32 => Ok(()),
@@ -153,7 +157,7 @@ fn name_of(algorithm: Algorithm) -> &'static str {
 }
 
 /// Has `jsonwebtoken` verify with `ring`.
-pub(super) fn install() {
+pub(crate) fn install() {
     static INSTALLED: Once = Once::new();
     static PROVIDER: CryptoProvider = CryptoProvider {
         signer_factory: no_signer,
@@ -177,8 +181,9 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
     let verifying = match (algorithm, key.kind()) {
         (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => Verifying::Point(point.clone()),
         (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => Verifying::Edwards(point.clone()),
-        (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, e }) => {
-            Verifying::Rsa { n: n.clone(), e: e.clone() }
+        (algorithm, DecodingKeyKind::RsaModulusExponent { n, e }) => {
+            let parameters = rsa_parameters(*algorithm).ok_or(ErrorKind::InvalidAlgorithm)?;
+            Verifying::Rsa { n: n.clone(), e: e.clone(), algorithm: *algorithm, parameters }
         }
         _ => return Err(ErrorKind::InvalidAlgorithm.into()),
     };
@@ -188,11 +193,23 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
     Ok(Box::new(verifying))
 }
 
+fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
+    Some(match algorithm {
+        Algorithm::RS256 => &RSA_PKCS1_2048_8192_SHA256,
+        Algorithm::RS384 => &RSA_PKCS1_2048_8192_SHA384,
+        Algorithm::RS512 => &RSA_PKCS1_2048_8192_SHA512,
+        Algorithm::PS256 => &RSA_PSS_2048_8192_SHA256,
+        Algorithm::PS384 => &RSA_PSS_2048_8192_SHA384,
+        Algorithm::PS512 => &RSA_PSS_2048_8192_SHA512,
+        _ => return None,
+    })
+}
+
 /// One key for one algorithm.
 enum Verifying {
     Point(Vec<u8>),
     Edwards(Vec<u8>),
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa { n: Vec<u8>, e: Vec<u8>, algorithm: Algorithm, parameters: &'static RsaParameters },
 }
 
 impl Verifier<Vec<u8>> for Verifying {
@@ -202,8 +219,8 @@ impl Verifier<Vec<u8>> for Verifying {
                 UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature)
             }
             Self::Edwards(point) => UnparsedPublicKey::new(&ED25519, point).verify(message, signature),
-            Self::Rsa { n, e } => {
-                RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
+            Self::Rsa { n, e, parameters, .. } => {
+                RsaPublicKeyComponents { n, e }.verify(parameters, message, signature)
             }
         };
         verified.map_err(|_| Unsigned::new())
@@ -215,7 +232,7 @@ impl JwtVerifier for Verifying {
         match self {
             Self::Point(_) => Algorithm::ES256,
             Self::Edwards(_) => Algorithm::EdDSA,
-            Self::Rsa { .. } => Algorithm::RS256,
+            Self::Rsa { algorithm, .. } => *algorithm,
         }
     }
 }

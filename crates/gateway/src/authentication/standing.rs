@@ -1,12 +1,14 @@
 //! Whether what a call rests on still holds while it runs: its key, who presented it, and as whom it runs.
 
 use ringfence_policy::principal::may_impersonate;
-use ringfence_policy::{Permission, Principal, UserId};
+use ringfence_policy::{Credential, Permission, Principal, UserId};
 use ringfence_store::access_keys::KeyHash;
+use ringfence_store::sessions::Session;
 use ringfence_store::{Store, StoreError};
 
 use super::{PrincipalCache, principal_of};
 use crate::acting::may_still_speak;
+use crate::call::now_ms;
 
 impl PrincipalCache {
     /// Whether nothing about the principal is known to have changed since it was resolved. No look into the store.
@@ -25,8 +27,10 @@ pub(crate) async fn may_still_query(store: &Store, principal: &Principal) -> Res
     if store.tenants().is_suspended(&principal.tenant).await? {
         return Ok(false);
     }
+    // A token stands until it ends: what the store has to say is of its user alone.
     if let Some(standing) = principal.standing
-        && store.access_keys().find(&KeyHash(standing.key)).await?.as_ref() != Some(presenter)
+        && standing.credential != Credential::Token
+        && holder(store, standing.credential, &KeyHash(standing.key)).await?.as_ref() != Some(presenter)
     {
         return Ok(false);
     }
@@ -55,4 +59,40 @@ pub(crate) async fn may_still_query(store: &Store, principal: &Principal) -> Res
 /// The user as a principal, as the store has it now.
 pub(crate) async fn now(store: &Store, user: &UserId) -> Result<Option<Principal>, StoreError> {
     Ok(store.users().account(user).await?.map(principal_of))
+}
+
+/// Whose a credential is, and the session when it is one.
+pub(super) struct Held {
+    pub(super) owner: UserId,
+    pub(super) session: Option<Session>,
+}
+
+/// What the store has of a credential now.
+pub(super) async fn held(
+    store: &Store,
+    credential: Credential,
+    hash: &KeyHash,
+) -> Result<Option<Held>, StoreError> {
+    match credential {
+        Credential::AccessKey => {
+            Ok(store.access_keys().find(hash).await?.map(|owner| Held { owner, session: None }))
+        }
+        Credential::Session => {
+            let session = store.sessions().find(hash, now_ms()).await?;
+            Ok(session.map(|session| Held { owner: session.user.clone(), session: Some(session) }))
+        }
+        Credential::Password => {
+            Ok(store.basic_credentials().holder(hash).await?.map(|owner| Held { owner, session: None }))
+        }
+        Credential::Token => Ok(None),
+    }
+}
+
+/// Whose a credential is now.
+pub(super) async fn holder(
+    store: &Store,
+    credential: Credential,
+    hash: &KeyHash,
+) -> Result<Option<UserId>, StoreError> {
+    Ok(held(store, credential, hash).await?.map(|held| held.owner))
 }

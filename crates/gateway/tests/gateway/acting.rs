@@ -6,7 +6,7 @@ mod isolation;
 mod keys;
 mod reach;
 mod revocation;
-mod signing;
+pub(crate) mod signing;
 mod tokens;
 
 use ringfence_gateway::policies::{NewPolicy, PutPolicy};

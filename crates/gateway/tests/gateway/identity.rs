@@ -7,6 +7,7 @@ mod bootstrap;
 mod directory;
 mod likes;
 mod revocation;
+mod sessions;
 mod settings;
 mod trail;
 mod users;

@@ -4,6 +4,7 @@ mod world;
 mod sources;
 mod identity;
 mod acting;
+mod oidc;
 mod connections;
 mod indexing;
 mod prove;

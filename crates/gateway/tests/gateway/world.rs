@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use ringfence_engine::{Engine, EngineLimits};
 use ringfence_gateway::approvals::Operations;
+use ringfence_gateway::oidc::OidcConfig;
 use ringfence_gateway::parameters::Target;
 use ringfence_gateway::{
     ActingConfig, AdminAccount, AuditMode, Bootstrap, Call, CallLog, Code, Door, Gateway, GatewayConfig,
-    Refused,
+    PasswordsConfig, Refused, SessionsConfig,
 };
 use ringfence_policy::{
     Attributes, ConnectionKey, ConnectionSpec, KeyName, OrgId, Role, TenantId, TraceId, UserId,
@@ -208,6 +209,9 @@ pub(crate) fn config() -> GatewayConfig {
         principal_cache: 1000,
         node: "test".to_owned(),
         acting: ActingConfig::default(),
+        oidc: OidcConfig::default(),
+        sessions: SessionsConfig::default(),
+        passwords: PasswordsConfig::default(),
     }
 }
 
@@ -276,7 +280,17 @@ async fn fill(store: &Store) {
         let id = UserId::new(user).unwrap();
         let (tenant, org) = (TenantId::new(tenant).unwrap(), OrgId::new(org).unwrap());
         let (name, variables, roles) = (None, None, vec![role]);
-        let user = User { id: id.clone(), tenant, org, name, variables, roles, data_roles: Vec::new() };
+        let user = User {
+            id: id.clone(),
+            tenant,
+            org,
+            name,
+            variables,
+            roles,
+            data_roles: Vec::new(),
+            disabled: false,
+            outside: None,
+        };
         store.users().create(&user).await.unwrap();
         let name = KeyName::new("first").unwrap();
         store.access_keys().create(&id, &name, &key_of(id.as_str()).into(), 1).await.unwrap();

@@ -21,6 +21,7 @@ pub(crate) const SHORTEST_KEY: usize = 16;
 pub(crate) fn refuse_unusable(config: &Config) -> Result<(), Failure> {
     telemetry::check(&config.log, &config.telemetry)?;
     Webhook::of(&config.approvals, config.egress()).map_err(Failure::usage)?;
+    config.oidc.check().map_err(Failure::usage)?;
     refuse_wrong_names(config)?;
     refuse_weak_key(config)?;
     config.server.tls.as_ref().map_or(Ok(()), refuse_unusable_tls)?;

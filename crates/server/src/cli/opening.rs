@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ringfence_engine::Engine;
 use ringfence_gateway::{Bootstrap, Gateway};
@@ -10,6 +11,7 @@ use ringfence_store::{SealingKey, Store, StoreError};
 
 use super::failure::Failure;
 use crate::config::Config;
+use crate::outgoing::Outgoing;
 
 /// Held by the one process that serves from a data directory.
 const LOCK_FILE: &str = "lock";
@@ -176,5 +178,11 @@ pub(crate) fn refuse_missing_store(config: &Config) -> Result<(), Failure> {
 /// Opens the gateway over an opened store.
 pub(crate) async fn open_gateway(config: &Config, store: Store) -> Result<(Gateway, Bootstrap), Failure> {
     let engine = Engine::new(config.engine_limits());
-    Ok(Gateway::open(config.gateway_config(), store, engine).await?)
+    let mut settings = config.gateway_config();
+    if !config.oidc.providers.is_empty() {
+        let web = Outgoing::new()
+            .map_err(|error| Failure::from(error).about("the certificates of this machine"))?;
+        settings.oidc = config.oidc.config(Arc::new(web)).map_err(Failure::usage)?;
+    }
+    Ok(Gateway::open(settings, store, engine).await?)
 }

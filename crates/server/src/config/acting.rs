@@ -88,10 +88,11 @@ pub(crate) struct Application(UserId);
 
 /// The name of a header of one's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Header(HeaderName);
+pub(crate) struct Header(pub(super) HeaderName);
 
 /// Headers that have a meaning already.
-const TAKEN: [&str; 3] = ["x-waii-impersonate-user", "x-ringfence-principal", "x-ringfence-agent"];
+const TAKEN: [&str; 4] =
+    ["x-waii-impersonate-user", "x-ringfence-principal", "x-ringfence-agent", "x-ringfence-provider"];
 
 impl Serialize for Application {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

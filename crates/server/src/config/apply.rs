@@ -4,13 +4,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use ringfence_engine::{Egress, EngineLimits};
+use ringfence_gateway::oidc::OidcConfig;
 use ringfence_gateway::{AdminAccount, AuditMode, GatewayConfig};
 use ringfence_store::StoreLocation;
 
 use super::Config;
 use super::hosts::rules;
 use crate::http::places::PlaceLimits;
-use crate::http::{HttpSettings, McpSettings, TlsFiles};
+use crate::http::{HttpSettings, McpSettings, SignInSettings, TlsFiles};
 use crate::mcp::Bounds;
 
 /// The embedded store's directory when none is named.
@@ -64,6 +65,12 @@ impl Config {
             stall_timeout: server.stall_timeout.duration(),
             mcp: self.mcp.enabled.then(|| self.mcp_settings()),
             plain_headers: self.acting.headers(),
+            sign_in: self.sign_in.enabled.then(|| SignInSettings {
+                providers: self.oidc.links(),
+                public_url: self.oidc.public_url.as_ref().map(ToString::to_string),
+                ..self.sign_in.settings()
+            }),
+            trusted_proxies: self.server.trusted_proxies.iter().map(|proxy| proxy.0.clone()).collect(),
         }
     }
 
@@ -124,6 +131,9 @@ impl Config {
             principal_cache: limits.principal_cache,
             node: node_name(),
             acting: self.acting.config(),
+            oidc: OidcConfig::default(),
+            sessions: self.sign_in.sessions(),
+            passwords: self.sign_in.passwords(),
         }
     }
 

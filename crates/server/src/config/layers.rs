@@ -186,7 +186,7 @@ fn typed(kind: Kind, text: &str) -> Result<Value, String> {
 
 /// The setting that is right by itself and wrong beside others, and why.
 fn contradiction(config: &Config) -> Option<(&'static str, &'static str)> {
-    let Config { server, store, sealing, limits, .. } = config;
+    let Config { server, store, sealing, limits, sign_in, .. } = config;
     let postgres = |url: &str| url.starts_with("postgresql://") || url.starts_with("postgres://");
     if limits.query_timeout.duration() > limits.max_query_timeout.duration() {
         Some(("limits.query_timeout", "longer than `limits.max_query_timeout`: raise that too"))
@@ -198,6 +198,13 @@ fn contradiction(config: &Config) -> Option<(&'static str, &'static str)> {
         Some(("store.url", "no PostgreSQL URL: write it like postgresql://user:password@host/database"))
     } else if sealing.key.is_some() && sealing.key_file.is_some() {
         Some(("sealing.key", "`sealing.key_file` is given too: give one of them"))
+    } else if !sign_in.secure_cookie && !server.listen.ip().is_loopback() {
+        Some((
+            "sign_in.secure_cookie",
+            "false is for a server on loopback alone: `server.listen` is on another address",
+        ))
+    } else if sign_in.idle_timeout.duration() > sign_in.absolute_timeout.duration() {
+        Some(("sign_in.idle_timeout", "longer than `sign_in.absolute_timeout`: raise that too"))
     } else {
         None
     }

@@ -10,8 +10,10 @@ pub(crate) mod hosts;
 pub(crate) mod invalid;
 pub(crate) mod keys;
 pub(crate) mod layers;
+pub(crate) mod oidc;
 pub(crate) mod quantity;
 pub(crate) mod secret;
+pub(crate) mod sign_in;
 pub(crate) mod web;
 #[cfg(test)]
 mod tests;
@@ -26,8 +28,10 @@ use serde::{Deserialize, Serialize};
 use acting::Acting;
 use hosts::Host;
 pub(crate) use invalid::ConfigInvalid;
+use oidc::Oidc;
 use quantity::{Age, Size, Span};
 use secret::Secret;
+use sign_in::{Proxy, SignIn};
 use web::{WebAddress, WebOrigin};
 
 /// Configuration of Ringfence. Every key may be left out; the defaults suit one node with the embedded store.
@@ -40,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) sealing: Sealing,
     pub(crate) admin: Admin,
     pub(crate) acting: Acting,
+    pub(crate) oidc: Oidc,
+    pub(crate) sign_in: SignIn,
     pub(crate) audit: Audit,
     pub(crate) limits: Limits,
     pub(crate) connections: Connections,
@@ -78,6 +84,9 @@ pub(crate) struct Server {
     pub(crate) worker_threads: Option<NonZeroUsize>,
     /// How long a client may read nothing of its answer before the connection is ended.
     pub(crate) stall_timeout: Span,
+    /// Addresses and ranges of the proxies in front of this server, whose headers X-Forwarded-For and X-Forwarded-Host are
+    /// believed. From all others they are ignored.
+    pub(crate) trusted_proxies: Vec<Proxy>,
 }
 
 impl Default for Server {
@@ -93,6 +102,7 @@ impl Default for Server {
             max_in_flight: count(1024),
             worker_threads: None,
             stall_timeout: Span::seconds(30),
+            trusted_proxies: Vec::new(),
         }
     }
 }

@@ -59,6 +59,9 @@ const V1: &[(&str, &str)] = &[
     ("GET /v1/users/{id}", "get-user"),
     ("PATCH /v1/users/{id}", "update-user"),
     ("DELETE /v1/users/{id}", "delete-user"),
+    ("GET /v1/security/role-mapping/{source}", "list-role-mapping"),
+    ("PUT /v1/security/role-mapping/{source}/{role}", "put-role-mapping"),
+    ("DELETE /v1/security/role-mapping/{source}/{role}", "delete-role-mapping"),
     ("GET /v1/connections", "list-connections"),
     ("POST /v1/connections", "edit-connections"),
     ("PUT /v1/connections/default", "edit-connections"),
@@ -107,6 +110,16 @@ const V1: &[(&str, &str)] = &[
     ("DELETE /v1/connections/{key}/parameters/{name}", "delete-parameter"),
 ];
 
+/// Where people sign in and out.
+const SIGN_IN: &[(&str, &str)] = &[
+    ("GET /login", "show-sign-in"),
+    ("POST /login", "sign-in"),
+    ("GET /login/oidc/{provider}", "leave-for-provider"),
+    ("GET /login/oidc/{provider}/callback", "sign-in"),
+    ("POST /login/oidc/{provider}/back-channel", "end-outside-sessions"),
+    ("POST /logout", "sign-out"),
+];
+
 /// The name to begin with; never empty. `route` is the template that matched, such as `/v1/users/{id}`.
 pub(super) fn action_of<'a>(front_end: FrontEnd, method: &str, route: &'a str) -> &'a str {
     let named = |table: &'static [(&str, &str)], name: &str| {
@@ -116,6 +129,7 @@ pub(super) fn action_of<'a>(front_end: FrontEnd, method: &str, route: &'a str) -
         (FrontEnd::Api, Some(endpoint)) if !endpoint.is_empty() => named(&API, endpoint).unwrap_or(endpoint),
         // The front end knows more once it has read the message.
         (FrontEnd::Mcp, _) => "mcp-message",
+        (FrontEnd::SignIn, _) => named(SIGN_IN, &format!("{method} {route}")).unwrap_or(UNMATCHED),
         (FrontEnd::Endpoint, _) => "call-endpoint",
         (FrontEnd::V1, _) => named(V1, &format!("{method} {route}")).unwrap_or(UNMATCHED),
         _ => UNMATCHED,

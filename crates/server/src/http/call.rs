@@ -12,19 +12,23 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
-use ringfence_gateway::{Call, CallLog, Code, Credentials, Decision, Door, Refused};
+use ringfence_gateway::{Call, CallLog, Code, Credentials, Decision, Door, NameAndPassword, Refused};
 use ringfence_policy::TraceId;
 use tracing::{Instrument, Span, field};
 
 use super::actions::{UNMATCHED, action_of};
 use super::budgets;
-use super::credentials::{acting, impersonated_user, named_agent, presented_key};
+use super::credentials::{
+    acting, impersonated_user, named_agent, named_provider, presented_key, presented_pair,
+};
 use super::held::hold_until_sent;
 use super::limits::{Lateness, set_deadline};
 use super::places::Place;
 use super::problem::Problem;
+use super::requested_at::RequestedAt;
+use super::sender::refuse_foreign_change;
 use super::trace::trace_id_of;
-use super::{AppState, api};
+use super::{AppState, api, sign_in};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -59,6 +63,8 @@ pub(crate) enum FrontEnd {
     V1,
     /// The door for agents.
     Mcp,
+    /// Where people sign in and out.
+    SignIn,
     /// Paths that organizations publish.
     Endpoint,
     /// The documents about the interface. They need no key and leave no audit record.
@@ -75,6 +81,8 @@ impl FrontEnd {
             Self::V1
         } else if path == "/mcp" {
             Self::Mcp
+        } else if belongs_to("/login") || belongs_to("/logout") {
+            Self::SignIn
         } else {
             Self::Documents
         }
@@ -84,7 +92,7 @@ impl FrontEnd {
     pub(crate) fn refuse(self, refused: Refused, trace_id: &TraceId) -> Response {
         match self {
             Self::Api => api::ApiRefused::from(refused).into_response(),
-            Self::V1 | Self::Mcp | Self::Endpoint | Self::Documents => {
+            Self::V1 | Self::Mcp | Self::SignIn | Self::Endpoint | Self::Documents => {
                 Problem::from(refused).traced(trace_id.as_str()).into_response()
             }
         }
@@ -95,31 +103,55 @@ impl FrontEnd {
             Self::Api => Some(Door::Api),
             Self::V1 => Some(Door::V1),
             Self::Mcp => Some(Door::Mcp),
+            Self::SignIn => Some(Door::SignIn),
             Self::Endpoint => Some(Door::Endpoint),
             Self::Documents => None,
         }
     }
 }
 
-/// Authenticates the request by its headers (`Authorization: Bearer`, `x-waii-impersonate-user`, and those of
-/// an application that acts for a user of its own). The call's log was put into the request's extensions by the middleware.
+/// Authenticates the request by its headers (`Authorization`, else the cookie of a sign-in session; `x-waii-impersonate-user`, and
+/// those of an application that acts for a user of its own). The call's log was put into the request's extensions by the middleware.
 pub(crate) async fn identify(parts: &mut Parts, state: &AppState) -> Result<Call, Refused> {
     let Some(log) = parts.extensions.get::<Arc<CallLog>>().cloned() else {
         return Err(Refused::internal(&"a handler outside /api/, /v1/ and /mcp asked who the caller is"));
     };
-    let key = presented_key(&parts.headers)?;
+    let pair = presented_pair(&parts.headers)?;
+    let key = if pair.is_some() { None } else { presented_key(&parts.headers)? };
+    let requested_at = RequestedAt::of(parts, &state.settings);
+    let session = match &state.settings.sign_in {
+        // A cookie rides along on whatever a browser sends: it counts only where nothing was presented on purpose, never for
+        // agents, and never on a change that another site's page asks for.
+        Some(sign_in)
+            if pair.is_none() && key.is_none() && FrontEnd::of(parts.uri.path()) != FrontEnd::Mcp =>
+        {
+            let session = sign_in.cookies.session(&parts.headers)?;
+            if session.is_some() {
+                refuse_foreign_change(parts, &requested_at)?;
+            }
+            session
+        }
+        _ => None,
+    };
     let credentials = Credentials {
         access_key: key,
+        basic: pair.as_ref().map(|(user, password)| NameAndPassword { user, password }),
+        session,
+        claims: requested_at.claims(),
+        client: requested_at.client(&parts.headers),
         impersonate: impersonated_user(&parts.headers)?,
         acting: acting(&parts.headers, &state.settings.plain_headers)?,
         agent: named_agent(&parts.headers)?,
+        provider: named_provider(&parts.headers)?,
     };
     // Boxed: reading an unknown caller from the store makes it too large to be moved around on the stack.
     let identified = Box::pin(state.gateway.identify(&log, credentials)).await;
     if let (Some(limits), Some(key)) = (&state.rate_limits, key) {
         match &identified {
             Ok(_) => limits.learn(key.as_bytes(), true),
-            Err(refused) if refused.code == Code::KeyUnknown => limits.learn(key.as_bytes(), false),
+            Err(refused) if matches!(refused.code, Code::KeyUnknown | Code::TokenInvalid) => {
+                limits.learn(key.as_bytes(), false);
+            }
             Err(_) => {}
         }
     }
@@ -164,9 +196,11 @@ pub(crate) async fn attend(State(state): State<AppState>, mut request: Request, 
         request.extensions_mut().insert(log.clone());
     }
     let attendance = Attendance { state: &state, front_end, trace_id: &trace_id };
+    let page = sign_in::page_for(&state, front_end, &request);
     let answer = attendance.answer_within_limits(request, next).instrument(span.clone()).await;
     let budget = log.as_ref().and_then(|log| log.budget());
-    let mut response = attendance.finish_record(log, answer).instrument(span.clone()).await;
+    let response = attendance.finish_record(log, answer).instrument(span.clone()).await;
+    let mut response = sign_in::lead_there(response, page);
     add_headers(response.headers_mut(), front_end, &trace_id);
     if let Some(budget) = budget {
         budgets::write(budget, response.headers_mut());
@@ -306,6 +340,8 @@ mod tests {
             ("/v11", FrontEnd::Documents),
             ("/mcp", FrontEnd::Mcp),
             ("/mcp/", FrontEnd::Documents),
+            ("/login", FrontEnd::SignIn),
+            ("/logins", FrontEnd::Documents),
             ("/openapi.json", FrontEnd::Documents),
         ];
         for (path, front_end) in cases {

@@ -1,10 +1,15 @@
 //! What a request's headers say about who asks.
 
 use axum::http::{HeaderMap, HeaderName, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ringfence_gateway::{Acting, Code, PlainPrincipal, Refused};
+use secrecy::SecretString;
+use zeroize::Zeroizing;
 
 const IMPERSONATE: HeaderName = HeaderName::from_static("x-waii-impersonate-user");
 const PRINCIPAL: HeaderName = HeaderName::from_static("x-ringfence-principal");
+const PROVIDER: HeaderName = HeaderName::from_static("x-ringfence-provider");
 const AGENT: HeaderName = HeaderName::from_static("x-ringfence-agent");
 
 /// The presented key; `None` when there is no `Authorization`. Anything else that is no Bearer credential is refused.
@@ -22,6 +27,37 @@ pub(super) fn presented_key(headers: &HeaderMap) -> Result<Option<&str>, Refused
     let (scheme, key) = text.split_once(' ').ok_or_else(refuse)?;
     let key = key.trim();
     if scheme.eq_ignore_ascii_case("bearer") && !key.is_empty() { Ok(Some(key)) } else { Err(refuse()) }
+}
+
+/// The presented name and password; `None` when there is no `Authorization`, or one of another kind. One that is not as it should
+/// be is refused.
+pub(super) fn presented_pair(headers: &HeaderMap) -> Result<Option<(String, SecretString)>, Refused> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some((scheme, encoded)) =
+        values.next().and_then(|value| value.to_str().ok()).and_then(|text| text.split_once(' '))
+    else {
+        return Ok(None);
+    };
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Ok(None);
+    }
+    let refuse = || {
+        Refused::new(
+            Code::AuthenticationRequired,
+            "send one header Authorization: Basic <user:password in base64>",
+        )
+    };
+    if values.next().is_some() {
+        return Err(refuse());
+    }
+    let pair = STANDARD.decode(encoded.trim()).map_err(|_| refuse())?;
+    let pair = Zeroizing::new(String::from_utf8(pair).map_err(|_| refuse())?);
+    // RFC 7617: the name ends at the first colon.
+    let (user, password) = pair.split_once(':').ok_or_else(refuse)?;
+    if user.is_empty() || password.is_empty() {
+        return Err(refuse());
+    }
+    Ok(Some((user.to_owned(), password.into())))
 }
 
 /// INVARIANT: a header that is present is never ignored, or the request would run as somebody else than it asked for.
@@ -95,6 +131,11 @@ pub(super) fn named_agent(headers: &HeaderMap) -> Result<Option<&str>, Refused> 
     one_text(headers, &AGENT, |_| Refused::invalid("X-Ringfence-Agent must be one non-empty name in UTF-8"))
 }
 
+/// The `OpenID` provider that an opaque token is of, where there are several.
+pub(super) fn named_provider(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
+    one_text(headers, &PROVIDER, |_| Refused::invalid("X-Ringfence-Provider must be one name of a provider"))
+}
+
 /// The text of a header that may be left out; one that is there must be one text, and not empty.
 fn one_text<'a>(
     headers: &'a HeaderMap,
@@ -155,6 +196,33 @@ mod tests {
             &[b"Basic abc"],
             &[b"Bearer \xff"],
             &[b"Bearer a", b"Bearer b"],
+        ] {
+            assert_eq!(read(bad).unwrap_err().code, Code::AuthenticationRequired, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_pair_is_one_basic_credential() {
+        use secrecy::ExposeSecret as _;
+
+        let read = |values: &[&[u8]]| {
+            let pairs: Vec<_> = values.iter().map(|value| ("authorization", *value)).collect();
+            let pair = presented_pair(&headers(&pairs))?;
+            Ok::<_, Refused>(pair.map(|(user, password)| format!("{user} {}", password.expose_secret())))
+        };
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&[b"Bearer abc"]), Ok(None));
+        assert_eq!(read(&[b"Basic YW5uOnNlY3JldA=="]), Ok(Some("ann secret".to_owned())));
+        assert_eq!(read(&[b"basic  YW5uOmE6Yg== "]), Ok(Some("ann a:b".to_owned())));
+        for bad in [
+            &[b"Basic ".as_slice()][..],
+            &[b"Basic YW5u"],
+            &[b"Basic OnNlY3JldA=="],
+            &[b"Basic YW5uOg=="],
+            &[b"Basic YW5uOnNlY3JldA"],
+            &[b"Basic /////w=="],
+            &[b"Basic YW5uOnNlY3JldA==", b"Basic YW5uOnNlY3JldA=="],
+            &[b"Basic YW5uOnNlY3JldA==", b"Bearer abc"],
         ] {
             assert_eq!(read(bad).unwrap_err().code, Code::AuthenticationRequired, "{bad:?}");
         }

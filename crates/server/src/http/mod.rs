@@ -7,6 +7,7 @@ pub(crate) mod api;
 mod budgets;
 pub(crate) mod call;
 mod credentials;
+mod cookies;
 pub(crate) mod docs;
 mod endpoints;
 pub(crate) mod limits;
@@ -18,6 +19,9 @@ pub(crate) mod openapi;
 pub(crate) mod places;
 pub(crate) mod problem;
 pub(crate) mod rate_limit;
+mod requested_at;
+mod sender;
+pub(crate) mod sign_in;
 mod stalls;
 mod tls;
 mod trace;
@@ -45,6 +49,8 @@ use measures::Measures;
 use places::{InFlight, PlaceLimits};
 use problem::Problem;
 use rate_limit::RateLimits;
+use ringfence_engine::HostRule;
+pub(crate) use sign_in::SignInSettings;
 
 /// How the front end behaves. Made from the configuration.
 #[derive(Debug, Clone)]
@@ -67,6 +73,10 @@ pub(crate) struct HttpSettings {
     pub(crate) mcp: Option<McpSettings>,
     /// In which applications name their users, if they are trusted to.
     pub(crate) plain_headers: PlainHeaders,
+    /// How people sign in. `None`: they don't.
+    pub(crate) sign_in: Option<SignInSettings>,
+    /// Proxies that are believed.
+    pub(crate) trusted_proxies: Vec<HostRule>,
 }
 
 /// PEM files.
@@ -151,6 +161,7 @@ pub(crate) fn router(state: AppState) -> Router {
     api::router()
         .merge(v1::router())
         .merge(mcp::router(&state))
+        .merge(sign_in::router(&state))
         .route("/", any(answer_root))
         .fallback(endpoints::answer)
         .layer(DefaultBodyLimit::max(max_body_bytes))
@@ -160,11 +171,7 @@ pub(crate) fn router(state: AppState) -> Router {
 
 /// Who types the address into a browser wants to read.
 async fn answer_root(method: Method, headers: HeaderMap) -> Response {
-    let wants_page = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|accepted| accepted.to_str().ok())
-        .any(|accepted| accepted.to_ascii_lowercase().contains("text/html"));
+    let wants_page = wants_page(&headers);
     let is_reading = method == Method::GET || method == Method::HEAD;
     let answer = if wants_page && is_reading {
         (StatusCode::FOUND, [(header::LOCATION, "/docs")]).into_response()
@@ -172,6 +179,15 @@ async fn answer_root(method: Method, headers: HeaderMap) -> Response {
         refuse_unknown_path(None).await.into_response()
     };
     ([(header::VARY, "Accept")], answer).into_response()
+}
+
+/// Whether it is a person with a browser who asks.
+pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|accepted| accepted.to_str().ok())
+        .any(|accepted| accepted.to_ascii_lowercase().contains("text/html"))
 }
 
 async fn refuse_unknown_path(log: Option<Extension<Arc<CallLog>>>) -> Problem {

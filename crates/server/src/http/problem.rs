@@ -187,6 +187,12 @@ pub(crate) const fn standing_hint(code: Code) -> Option<&'static str> {
     Some(match code {
         Code::AuthenticationRequired => "send the header `Authorization: Bearer <access key>`",
         Code::KeyUnknown => "check the access key: it may have been deleted, or cut when it was copied",
+        Code::TokenInvalid => "get a new token from your provider; the server's log has the reason",
+        Code::SessionEnded => "sign in again, at /login",
+        Code::SignInRefused => "check both; an administrator can give you another password",
+        Code::CrossSiteRequest => {
+            "a change is asked for from a page of this server itself, or with an access key"
+        }
         Code::InvalidPrincipalToken => {
             "the server's log has the reason; the manual (docs/acting.md) has what a token must say, and what it may say"
         }

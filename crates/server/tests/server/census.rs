@@ -190,7 +190,9 @@ fn observable(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
 
 #[tokio::test]
 async fn what_is_somebody_elses_is_answered_like_what_is_missing() {
-    let server = Server::start().await;
+    // With somebody's provider, which nobody signs in at.
+    let provider = concat!(env!("CARGO_MANIFEST_DIR"), "/../../cases/http/providers.toml");
+    let server = Server::start_with(&[("RINGFENCE_CONFIG", provider)]).await;
     let scene = Scene::set(&server).await;
     let v1 = V1::of(&server);
     for case in cases() {

@@ -114,7 +114,7 @@ pub(crate) async fn users_belong_to_tenants(world: World) {
         variables: Some(attributes(r#"{"z":1,"a":2}"#)),
         roles: Some(vec![Role::SuperAdminUser, Role::TrialUser]),
         data_roles: Some(vec!["ROLE_FRANCE".to_owned()]),
-        home: None,
+        ..UserChange::default()
     };
     users.update(&user_id("ann"), &change).await.unwrap();
     users.update(&user_id("ann"), &UserChange::default()).await.unwrap();

@@ -138,6 +138,8 @@ pub(crate) fn user(id: &str, tenant: &str, org_id: &str) -> User {
         variables: None,
         roles: vec![Role::ApiUser],
         data_roles: Vec::new(),
+        disabled: false,
+        outside: None,
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) mod parameters;
 pub(crate) mod policies;
 pub(crate) mod queries;
 pub(crate) mod refusals;
+pub(crate) mod role_mapping;
 pub(crate) mod rows;
 pub(crate) mod signing_keys;
 pub(crate) mod submitted;
@@ -72,6 +73,7 @@ fn operations() -> (Router<AppState>, Document) {
         .merge(orgs::router())
         .merge(tenants::router())
         .merge(users::router())
+        .merge(role_mapping::router())
         .merge(connections::router())
         .merge(catalog::router())
         .merge(descriptions::router())

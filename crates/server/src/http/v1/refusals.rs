@@ -11,10 +11,14 @@ use utoipa::openapi::{ContentBuilder, Object, Ref, RefOr, Response, ResponseBuil
 use crate::http::problem::{self, Problem};
 
 /// What any call may be refused with.
-const ANY_CALL: [Code; 14] = [
+const ANY_CALL: [Code; 18] = [
     Code::InvalidRequest,
     Code::AuthenticationRequired,
     Code::KeyUnknown,
+    Code::SessionEnded,
+    Code::SignInRefused,
+    Code::CrossSiteRequest,
+    Code::TokenInvalid,
     Code::InvalidPrincipalToken,
     Code::NotPermitted,
     Code::ImpersonationDenied,

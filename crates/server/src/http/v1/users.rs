@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use ringfence_gateway::users::{UserLookup, UserSpec};
 use ringfence_policy::{Attributes, Role, UserId};
-use ringfence_store::users::User;
+use ringfence_store::users::{Outside, User};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -35,6 +35,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     "variables": {"region": "eu"},
     "roles": ["api-user"],
     "data_roles": ["ROLE_FRANCE"],
+    "disabled": false,
+    "outside": null,
 }))]
 struct UserView {
     id: String,
@@ -47,6 +49,34 @@ struct UserView {
     roles: Vec<&'static str>,
     /// Roles that restrict what is seen, as policies name them.
     data_roles: Vec<String>,
+    /// A disabled user is refused, however it signs in.
+    disabled: bool,
+    /// What of all this an outside source gives; null for a user who comes from none.
+    outside: Option<OutsideView>,
+}
+
+/// What an outside source gives a user. It goes when the source takes it away.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UserOutside, example = json!({
+    "source": "corporate",
+    "roles": ["api-user"],
+    "data_roles": ["ROLE_FRANCE"],
+    "variables": {"region": "eu"},
+}))]
+struct OutsideView {
+    /// The source's name in the configuration.
+    source: String,
+    roles: Vec<&'static str>,
+    data_roles: Vec<String>,
+    #[schema(value_type = Object)]
+    variables: Attributes,
+}
+
+impl From<Outside> for OutsideView {
+    fn from(outside: Outside) -> Self {
+        let Outside { source, roles, data_roles, variables } = outside;
+        Self { source, roles: roles.into_iter().map(Role::name).collect(), data_roles, variables }
+    }
 }
 
 impl From<User> for UserView {
@@ -59,6 +89,8 @@ impl From<User> for UserView {
             variables: user.variables,
             roles: user.roles.into_iter().map(Role::name).collect(),
             data_roles: user.data_roles,
+            disabled: user.disabled,
+            outside: user.outside.map(OutsideView::from),
         }
     }
 }
@@ -84,6 +116,8 @@ struct NewUser {
     roles: Vec<String>,
     /// Roles that restrict what is seen, as policies name them. Default: none.
     data_roles: Option<Vec<String>>,
+    /// Default: false.
+    disabled: Option<bool>,
 }
 
 /// Changes to a user; what is absent stays.
@@ -113,6 +147,10 @@ struct UserChange {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Vec<String>, required = false)]
     data_roles: Option<Vec<String>>,
+    /// Whether the user is refused from the next request on, however it signs in.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = bool, required = false)]
+    disabled: Option<bool>,
 }
 
 /// Which users; all that are given hold together.
@@ -167,8 +205,8 @@ async fn create_user(
     _: NoParams,
     Body(new): Body<NewUser>,
 ) -> Result<impl IntoResponse, Problem> {
-    let NewUser { id, name, tenant, org, variables, roles, data_roles } = new;
-    let spec = UserSpec { id, name, tenant, org, variables, roles, data_roles };
+    let NewUser { id, name, tenant, org, variables, roles, data_roles, disabled } = new;
+    let spec = UserSpec { id, name, tenant, org, variables, roles, data_roles, disabled };
     let user = app.gateway.create_user(&call, spec).await?;
     let location = format!("/v1/users/{}", path_segment(user.id.as_str()));
     Ok((StatusCode::CREATED, [("location", location)], Json(UserView::from(user))))
@@ -207,14 +245,16 @@ async fn change_user(
     _: NoParams,
     Body(change): Body<UserChange>,
 ) -> Result<Json<UserView>, Problem> {
-    let UserChange { name, tenant, org, variables, roles, data_roles } = change;
-    let spec = UserSpec { id: id.into(), name, tenant, org, variables, roles, data_roles };
+    let UserChange { name, tenant, org, variables, roles, data_roles, disabled } = change;
+    let spec = UserSpec { id: id.into(), name, tenant, org, variables, roles, data_roles, disabled };
     Ok(Json(app.gateway.update_user(&call, spec).await?.into()))
 }
 
 /// Delete a user
 ///
-/// Needs `write:user`. With the user go their access keys, connections, configuration, likes and history.
+/// Needs `write:user`. With the user go their access keys, connections, configuration, likes and history. One who comes from
+/// an outside source comes back at the next sign-in, if the source still knows them: disable them instead. One who is
+/// disabled is not deleted for the same reason.
 #[utoipa::path(
     delete, path = "/users/{id}", tag = "Users",
     params(("id" = String, Path, description = "The user's id.", example = "ann")),
