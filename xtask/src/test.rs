@@ -8,7 +8,7 @@ use crate::setup;
 use crate::steps::{Outcome, Steps, passed};
 
 /// Python suites: the name in the table, and the file.
-const PYTHON_SUITES: [(&str, &str); 21] = [
+const PYTHON_SUITES: [(&str, &str); 24] = [
     ("notebook", "test_notebook.py"),
     ("SDK: queries", "test_sdk_queries.py"),
     ("SDK: catalogs", "test_sdk_catalog.py"),
@@ -21,6 +21,9 @@ const PYTHON_SUITES: [(&str, &str); 21] = [
     ("models: requests", "models/test_requests.py"),
     ("models: isolation", "models/test_isolation.py"),
     ("models: approvals", "models/test_approvals.py"),
+    ("sign-in: document 004", "signin/test_document.py"),
+    ("sign-in: walls", "signin/test_walls.py"),
+    ("sign-in: two nodes", "signin/test_nodes.py"),
     ("crash", "test_crash.py"),
     ("guard corpus: harness", "guard_corpus/test_harness.py"),
     ("guard corpus", "guard_corpus/test_guard_corpus.py"),

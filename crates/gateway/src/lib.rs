@@ -18,9 +18,11 @@ pub mod call;
 mod versions;
 pub mod catalog;
 pub mod connections;
+pub mod directories;
 pub mod doctor;
 pub mod history;
 pub mod indexing;
+pub mod individual_roles;
 pub mod likes;
 mod guarded;
 mod lifted;
@@ -102,6 +104,8 @@ pub struct GatewayConfig {
     pub acting: ActingConfig,
     pub sessions: SessionsConfig,
     pub passwords: PasswordsConfig,
+    /// Where users are read from, in the order in which they are asked.
+    pub directories: Vec<directories::Directory>,
 }
 
 impl GatewayConfig {

@@ -209,7 +209,7 @@ fn grantable_roles(call: &Call, names: &[String]) -> Result<Vec<Role>, Refused> 
 }
 
 /// Names of data roles, each once and in order, so that who has the same ones sees through the same view.
-fn checked_data_roles(names: Option<Vec<String>>) -> Result<Option<Vec<String>>, Refused> {
+pub(crate) fn checked_data_roles(names: Option<Vec<String>>) -> Result<Option<Vec<String>>, Refused> {
     let Some(mut names) = names else { return Ok(None) };
     names.sort();
     names.dedup();

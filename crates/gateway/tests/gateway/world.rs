@@ -210,6 +210,7 @@ pub(crate) fn config() -> GatewayConfig {
         acting: ActingConfig::default(),
         sessions: SessionsConfig::default(),
         passwords: PasswordsConfig::default(),
+        directories: Vec::new(),
     }
 }
 

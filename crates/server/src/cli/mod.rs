@@ -15,6 +15,7 @@ mod mcp;
 mod opening;
 mod operator;
 mod options;
+mod passwords;
 mod policy;
 mod program;
 mod prove;

@@ -64,7 +64,7 @@ impl Config {
             stall_timeout: server.stall_timeout.duration(),
             mcp: self.mcp.enabled.then(|| self.mcp_settings()),
             plain_headers: self.acting.headers(),
-            sign_in: self.sign_in.enabled.then(|| self.sign_in.settings()),
+            sign_in: self.people_sign_in().then(|| self.sign_in.settings()),
             trusted_proxies: self.server.trusted_proxies.iter().map(|proxy| proxy.0.clone()).collect(),
         }
     }
@@ -128,6 +128,7 @@ impl Config {
             acting: self.acting.config(),
             sessions: self.sign_in.sessions(),
             passwords: self.sign_in.passwords(),
+            directories: self.directories(),
         }
     }
 
@@ -144,6 +145,16 @@ impl Config {
             max_sqlite_value_bytes: memory(self.sqlite.max_value.bytes()),
             egress: self.egress(),
         }
+    }
+
+    /// Whether people sign in here. A directory is of no use otherwise.
+    fn people_sign_in(&self) -> bool {
+        self.sign_in.enabled || !self.directories.is_empty()
+    }
+
+    /// The directories; those that can't be used are refused when the configuration is loaded.
+    fn directories(&self) -> Vec<ringfence_gateway::directories::Directory> {
+        self.directories.iter().filter_map(|directory| directory.read().ok()).collect()
     }
 
     /// Where connections of the gateway's may lead.

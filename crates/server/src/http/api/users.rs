@@ -141,6 +141,7 @@ impl From<UserFields> for UserSpec {
             roles: fields.roles.unwrap_or_default(),
             // Not in this interface: they stay.
             data_roles: None,
+            disabled: None,
         }
     }
 }
