@@ -18,10 +18,12 @@ pub mod call;
 mod versions;
 pub mod catalog;
 pub mod connections;
+pub mod directories;
 pub mod doctor;
 pub mod endpoints;
 pub mod history;
 pub mod indexing;
+pub mod individual_roles;
 pub mod likes;
 mod guarded;
 mod lifted;
@@ -108,6 +110,8 @@ pub struct GatewayConfig {
     pub oidc: oidc::OidcConfig,
     pub sessions: SessionsConfig,
     pub passwords: PasswordsConfig,
+    /// Where users are read from, in the order in which they are asked.
+    pub directories: Vec<directories::Directory>,
 }
 
 impl GatewayConfig {

@@ -4,19 +4,21 @@
 mod hash;
 mod throttle;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant as Now};
 
+use moka::future::Cache as AsyncCache;
 use moka::sync::Cache;
 use ring::hmac;
 use ringfence_store::access_keys::KeyHash;
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
 pub(crate) use hash::PasswordHash;
-pub(crate) use throttle::Throttle;
+use throttle::{Attempt, Throttle};
 
 use crate::{Code, GatewayConfig, Refused};
 
@@ -60,11 +62,11 @@ const MOST_PAIRS: u64 = 10_000;
 /// Where passwords are worked on.
 pub(crate) struct PasswordWork {
     turns: Arc<Semaphore>,
-    pub(crate) throttle: Throttle,
+    throttle: Throttle,
     /// Of each source of hashes, the parameters of the last one seen there: nobody's password costs as much.
     kinds: Cache<String, PasswordHash>,
     /// Names with passwords that were right, by a keyed digest of both, and the stamp of what they were checked against.
-    pairs: Cache<[u8; 32], KeyHash>,
+    pub(crate) pairs: AsyncCache<[u8; 32], KeyHash>,
     pair_key: hmac::Key,
     runs: AtomicU64,
 }
@@ -77,7 +79,7 @@ impl PasswordWork {
             turns: Arc::new(Semaphore::new(config.at_once.unwrap_or(cores).max(1))),
             throttle: Throttle::new(config.failures_per_user, config.failures_per_address),
             kinds: Cache::new(64),
-            pairs: Cache::builder().max_capacity(MOST_PAIRS).time_to_live(config.remembered).build(),
+            pairs: AsyncCache::builder().max_capacity(MOST_PAIRS).time_to_live(config.remembered).build(),
             pair_key: hmac::Key::new(hmac::HMAC_SHA256, &rand::random::<[u8; 32]>()),
             runs: AtomicU64::new(0),
         }
@@ -86,16 +88,23 @@ impl PasswordWork {
     /// Makes a hash for a new password.
     pub(crate) async fn hash(&self, password: &SecretString) -> Result<PasswordHash, Refused> {
         let password = password.clone();
-        self.work(move || PasswordHash::of(password.expose_secret())).await?
+        let turn = self.turn().await?;
+        work(turn, move || PasswordHash::of(password.expose_secret())).await?
+    }
+
+    /// Refuses who has been wrong too often, before anything is looked up for them.
+    pub(crate) fn let_try(&self, trying: Trying<'_>) -> Result<(), Refused> {
+        self.throttle.attempt(trying, Now::now()).map(Attempt::was_right)
     }
 
     /// Whether the password is the one that `hash` was made of. Without a hash it is not, and that takes as much work as one of
-    /// `source` would.
+    /// `source` would. Who has been wrong too often is refused.
     // INVARIANT: each call is one run of a hash function, whatever comes of it. Held by the test `nobody_costs_as_much`.
     pub(crate) async fn check(
         &self,
         source: &str,
         hash: Option<PasswordHash>,
+        trying: Trying<'_>,
         password: &SecretString,
     ) -> Result<bool, Refused> {
         let is_somebodys = hash.is_some();
@@ -106,24 +115,23 @@ impl PasswordWork {
             }
             None => self.kinds.get(source).unwrap_or_else(PasswordHash::nobodys),
         };
+        // Not before it is one's turn: many who are right at once must not use up the share of those who are wrong.
+        let turn = self.turn().await?;
+        let attempt = self.throttle.attempt(trying, Now::now())?;
         self.runs.fetch_add(1, Ordering::Relaxed);
         let password = password.clone();
-        let is_right = self.work(move || hash.is_of(password.expose_secret())).await?;
-        Ok(is_right && is_somebodys)
+        let is_right = work(turn, move || hash.is_of(password.expose_secret())).await? && is_somebodys;
+        if is_right {
+            attempt.was_right();
+        }
+        Ok(is_right)
     }
 
-    /// Runs it where it holds up nobody, when it is its turn.
-    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Refused> {
         let busy =
             || Refused::new(Code::Overloaded, "too many people sign in at once: try again in a moment");
         let turn = timeout(PATIENCE, self.turns.clone().acquire_owned()).await.map_err(|_| busy())?;
-        let turn = turn.map_err(|_| busy())?;
-        let working = tokio::task::spawn_blocking(move || {
-            // Held until the work is done, also when nobody waits for it any more.
-            let _turn = turn;
-            work()
-        });
-        working.await.map_err(|error| Refused::internal(&error))
+        turn.map_err(|_| busy())
     }
 
     /// What a pair is remembered by. Nothing about either can be learned from it.
@@ -134,18 +142,26 @@ impl PasswordWork {
         context.update(password.expose_secret().as_bytes());
         context.sign().as_ref().try_into().unwrap_or_default()
     }
+}
 
-    pub(crate) fn known(&self, pair: &[u8; 32]) -> Option<KeyHash> {
-        self.pairs.get(pair)
-    }
+/// Runs it where it holds up nobody. The turn is given back when the work is done, also when nobody waits for it any more.
+async fn work<T: Send + 'static>(
+    turn: OwnedSemaphorePermit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refused> {
+    let working = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        work()
+    });
+    working.await.map_err(|error| Refused::internal(&error))
+}
 
-    pub(crate) fn remember(&self, pair: [u8; 32], stamp: KeyHash) {
-        self.pairs.insert(pair, stamp);
-    }
-
-    pub(crate) fn forget(&self, pair: &[u8; 32]) {
-        self.pairs.invalidate(pair);
-    }
+/// Who tries a password.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trying<'a> {
+    /// The name, whether somebody has it or not.
+    pub(crate) user: &'a str,
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// Waits until a failure that began then may be answered.
@@ -163,7 +179,7 @@ mod tests {
             turns: Arc::new(Semaphore::new(1)),
             throttle: Throttle::new(10, 10),
             kinds: Cache::new(8),
-            pairs: Cache::new(8),
+            pairs: AsyncCache::new(8),
             pair_key: hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]),
             runs: AtomicU64::new(0),
         }
@@ -172,23 +188,41 @@ mod tests {
     const OF_FOO: &str =
         "$pbkdf2-sha256$29000$5ry31vofg7CWkhJCSClFKA$i01NZ9cAJCAYlXQCY2AXmcmJfe8eD5vZMDOy0h8tH2U";
 
+    const ANN: Trying<'_> = Trying { user: "ann", address: None };
+
     #[tokio::test]
     async fn nobody_costs_as_much() {
         let work = work();
         let (foo, bar) = ("foo".into(), "bar".into());
         let hash = || Some(PasswordHash::read(OF_FOO).unwrap());
-        assert!(work.check("table", hash(), &foo).await.unwrap());
-        assert!(!work.check("table", hash(), &bar).await.unwrap());
-        assert!(!work.check("table", None, &foo).await.unwrap());
+        assert!(work.check("table", hash(), ANN, &foo).await.unwrap());
+        assert!(!work.check("table", hash(), ANN, &bar).await.unwrap());
+        assert!(!work.check("table", None, ANN, &foo).await.unwrap());
         assert_eq!(work.runs.load(Ordering::Relaxed), 3);
         let kind = work.kinds.get("table").unwrap();
         assert_eq!(kind.cost(), hash().unwrap().cost(), "as much as the others of the table");
         assert!(!kind.is_of("foo"), "and no hash of anybody");
         // Before anybody was seen, as much as a new password costs.
-        assert!(!work.check("store", None, &foo).await.unwrap());
+        assert!(!work.check("store", None, ANN, &foo).await.unwrap());
         let own = work.hash(&foo).await.unwrap();
         assert_eq!(PasswordHash::nobodys().cost(), own.cost());
-        assert!(work.check("store", Some(own), &foo).await.unwrap());
+        assert!(work.check("store", Some(own), ANN, &foo).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn who_is_wrong_too_often_is_not_worked_for() {
+        let work = PasswordWork { throttle: Throttle::new(2, 10), ..work() };
+        let (foo, bar) = ("foo".into(), "bar".into());
+        let hash = || Some(PasswordHash::read(OF_FOO).unwrap());
+        for _ in 0..5 {
+            assert!(work.check("table", hash(), ANN, &foo).await.unwrap());
+        }
+        for _ in 0..2 {
+            assert!(!work.check("table", hash(), ANN, &bar).await.unwrap());
+        }
+        assert_eq!(work.check("table", hash(), ANN, &foo).await.unwrap_err().code, Code::RateLimited);
+        assert_eq!(work.let_try(ANN).unwrap_err().code, Code::RateLimited);
+        assert_eq!(work.runs.load(Ordering::Relaxed), 7);
     }
 
     #[test]
@@ -196,10 +230,6 @@ mod tests {
         let work = work();
         let pair = work.pair("ab", &"c".into());
         assert_ne!(pair, work.pair("a", &"bc".into()));
-        assert_eq!(work.known(&pair), None);
-        work.remember(pair, KeyHash([1; 32]));
-        assert_eq!(work.known(&work.pair("ab", &"c".into())), Some(KeyHash([1; 32])));
-        work.forget(&pair);
-        assert_eq!(work.known(&pair), None);
+        assert_eq!(pair, work.pair("ab", &"c".into()));
     }
 }

@@ -8,13 +8,16 @@ mod tenant_claims;
 use std::sync::Arc;
 
 use ringfence_policy::{Principal, UserId};
+use ringfence_store::access_keys::KeyHash;
 use ringfence_store::basic_credentials::StoredPassword;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 
 pub use tenant_claims::TenantClaims;
 
-use crate::passwords::{LONGEST_PASSWORD, PasswordHash, until_told};
+use crate::arrivals::Unwelcome;
+use crate::directories::{Directory, Entry};
+use crate::passwords::{LONGEST_PASSWORD, PasswordHash, Trying, until_told};
 use crate::sessions::{Client, NewSession, OpenedSession, SignInSource, sign_in_refused};
 use crate::{CallLog, Code, Gateway, Refused};
 
@@ -57,14 +60,11 @@ impl Gateway {
         log.set_action("sign-in");
         self.shared.audit.has_room().await?;
         let SignIn { pair, claims, client, replaces } = sign_in;
-        let attempt =
-            self.shared.passwords.throttle.attempt(pair.user, client.address, std::time::Instant::now())?;
+        self.shared.passwords.let_try(Trying { user: pair.user, address: client.address })?;
         let begun = Instant::now();
         let signed_in = self.session_for(log, pair, claims, client, replaces).await;
-        match &signed_in {
-            Ok(_) => attempt.was_right(),
-            Err(refused) if refused.code == Code::SignInRefused => until_told(begun).await,
-            Err(_) => {}
+        if signed_in.as_ref().is_err_and(|refused| refused.code == Code::SignInRefused) {
+            until_told(begun).await;
         }
         signed_in
     }
@@ -77,7 +77,7 @@ impl Gateway {
         client: Client<'_>,
         replaces: Option<&str>,
     ) -> Result<OpenedSession, Refused> {
-        let vouched = self.vouch(pair).await?;
+        let vouched = self.vouch(pair, client).await?;
         let found = self.shared.principals.principal(&self.shared.store, &vouched.user).await?;
         let principal = found.ok_or_else(sign_in_refused)?;
         // INVARIANT: whoever names another tenant is answered like whoever has the wrong password. Held by the test
@@ -97,23 +97,65 @@ impl Gateway {
     }
 
     /// Who the pair is, by the first source that knows the name.
-    async fn vouch(&self, pair: NameAndPassword<'_>) -> Result<Vouched, Refused> {
-        let checked = self.check_own(pair).await?;
+    async fn vouch(&self, pair: NameAndPassword<'_>, client: Client<'_>) -> Result<Vouched, Refused> {
+        if self.own_password(pair.user).await?.is_none() {
+            for directory in &self.shared.config.directories {
+                if let Some(entry) = self.look_up(directory, pair.user).await? {
+                    return self.vouch_by(directory, entry, pair, client).await;
+                }
+            }
+        }
+        // Nobody's password costs as much as the last directory's would.
+        let source = self.shared.config.directories.last().map(|directory| directory.source.name.as_str());
+        let checked = self.check_own(pair, client, source).await?;
         let user = checked.ok_or_else(sign_in_refused)?.0;
         Ok(Vouched { user, source: SignInSource::Password, subject: None })
     }
 
-    /// The user whose password this is, among those that are kept here.
+    /// Takes in whoever has the password that the directory knows.
+    async fn vouch_by(
+        &self,
+        directory: &Directory,
+        entry: Entry,
+        pair: NameAndPassword<'_>,
+        client: Client<'_>,
+    ) -> Result<Vouched, Refused> {
+        let Entry { hash, arrival } = entry;
+        let name = &directory.source.name;
+        let trying = Trying { user: pair.user, address: client.address };
+        let hash = within_length(hash, pair);
+        if !self.shared.passwords.check(&of_directory(name), hash, trying, pair.password).await? {
+            return Err(sign_in_refused());
+        }
+        let subject = arrival.subject.clone();
+        match self.arrive(&directory.source, arrival).await {
+            Ok(user) => {
+                // What the directory says now counts for this very session.
+                self.shared.principals.forget_user(&user);
+                Ok(Vouched { user, source: SignInSource::Directory(name.clone()), subject: Some(subject) })
+            }
+            Err(Unwelcome::Refused(refused)) => Err(refused),
+            Err(Unwelcome::Because(reason)) => {
+                tracing::warn!(directory = name, reason, "a directory's user is not taken in");
+                Err(sign_in_refused())
+            }
+        }
+    }
+
+    /// The user whose password this is, among those that are kept here. Nobody's costs as much as one of that directory.
     async fn check_own(
         &self,
         pair: NameAndPassword<'_>,
+        client: Client<'_>,
+        otherwise: Option<&str>,
     ) -> Result<Option<(UserId, StoredPassword)>, Refused> {
         let found = self.own_password(pair.user).await?;
         let hash = found.as_ref().and_then(|(_, stored)| readable(stored));
         let outdated = hash.as_ref().is_some_and(PasswordHash::is_outdated);
-        // What is longer than any password is nobody's.
-        let hash = hash.filter(|_| pair.password.expose_secret().len() <= LONGEST_PASSWORD);
-        let is_right = self.shared.passwords.check(OWN, hash, pair.password).await?;
+        let source = otherwise.filter(|_| found.is_none()).map_or_else(|| OWN.to_owned(), of_directory);
+        let hash = within_length(hash, pair);
+        let trying = Trying { user: pair.user, address: client.address };
+        let is_right = self.shared.passwords.check(&source, hash, trying, pair.password).await?;
         let Some((user, stored)) = found.filter(|_| is_right) else { return Ok(None) };
         if outdated {
             self.upgrade(&user, &stored, pair.password).await;
@@ -149,29 +191,40 @@ impl Gateway {
     ) -> Result<Arc<Principal>, Refused> {
         let passwords = &self.shared.passwords;
         let name = passwords.pair(pair.user, pair.password);
-        if let Some(stamp) = passwords.known(&name) {
+        // Twice, because what is remembered may be of a password that is another by now.
+        for _ in 0..2 {
+            // Those who present the same at once wait for one check of it. Boxed, as what happens seldom and is large.
+            let proving = Box::pin(self.prove_pair(pair, client));
+            let stamp = passwords.pairs.try_get_with_by_ref(&name, proving).await;
+            let stamp = stamp.map_err(|refused| Refused::clone(&refused))?;
             if let Some(principal) = self.shared.principals.password_user(&self.shared.store, &stamp).await? {
                 return Ok(principal);
             }
-            passwords.forget(&name);
+            passwords.pairs.invalidate(&name).await;
         }
-        let attempt = passwords.throttle.attempt(pair.user, client.address, std::time::Instant::now())?;
-        let begun = Instant::now();
-        let checked = self.check_own(pair).await?;
-        let principal = match &checked {
-            Some((_, stored)) => {
-                self.shared.principals.password_user(&self.shared.store, &stored.stamp).await?
-            }
-            None => None,
-        };
-        let (Some((_, stored)), Some(principal)) = (checked, principal) else {
-            until_told(begun).await;
-            return Err(sign_in_refused());
-        };
-        attempt.was_right();
-        passwords.remember(name, stored.stamp);
-        Ok(principal)
+        Err(sign_in_refused())
     }
+
+    /// What stands for the pair's password, when it is right.
+    async fn prove_pair(&self, pair: NameAndPassword<'_>, client: Client<'_>) -> Result<KeyHash, Refused> {
+        self.shared.passwords.let_try(Trying { user: pair.user, address: client.address })?;
+        let begun = Instant::now();
+        if let Some((_, stored)) = self.check_own(pair, client, None).await? {
+            return Ok(stored.stamp);
+        }
+        until_told(begun).await;
+        Err(sign_in_refused())
+    }
+}
+
+/// Where hashes of a directory's passwords come from.
+fn of_directory(name: &str) -> String {
+    SignInSource::Directory(name.to_owned()).to_string()
+}
+
+/// What is longer than any password is nobody's.
+fn within_length(hash: Option<PasswordHash>, pair: NameAndPassword<'_>) -> Option<PasswordHash> {
+    hash.filter(|_| pair.password.expose_secret().len() <= LONGEST_PASSWORD)
 }
 
 /// The stored hash. One that can't be read is the operator's to mend, and nobody gets in by it.

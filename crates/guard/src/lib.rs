@@ -71,6 +71,7 @@ mod labels;
 mod lift;
 mod liftable;
 mod named;
+mod operator;
 mod operators;
 mod proposed;
 mod queries;
@@ -92,6 +93,7 @@ pub use guarded::{GuardedPlan, PlanParameter, attribute_query, guard, guard_lift
 pub use inspect::Inspection;
 pub use lift::{Scanned, scan};
 pub use named::NamedRelation;
+pub use operator::{OperatorQuery, OperatorQueryInvalid};
 pub use proposed::REFUSED;
 pub use refusal::Refusal;
 pub use sealed::{Fence, GuardedQuery, Parameter, StatementKind};

@@ -16,6 +16,7 @@ pub mod connections;
 mod database;
 pub mod endpoints;
 pub mod history;
+pub mod individual_roles;
 pub mod key_file;
 pub mod likes;
 mod masking;
@@ -171,6 +172,11 @@ impl Store {
     /// Passwords of technical users.
     pub fn basic_credentials(&self) -> basic_credentials::BasicCredentials<'_> {
         basic_credentials::BasicCredentials(self)
+    }
+
+    /// Data roles that were granted by hand.
+    pub fn individual_roles(&self) -> individual_roles::IndividualRolesOf<'_> {
+        individual_roles::IndividualRolesOf(self)
     }
 
     /// Sign-in sessions.

@@ -13,6 +13,8 @@ mod approvals;
 mod arrivals;
 #[path = "store/audit.rs"]
 mod audit;
+#[path = "store/basic_credentials.rs"]
+mod basic_credentials;
 #[path = "store/connections.rs"]
 mod connections;
 #[path = "store/directory.rs"]
@@ -73,6 +75,8 @@ contract! {
         roles_are_mapped_per_source;
     keys: access_keys_are_found_by_hash, access_keys_are_unique, deleted_keys_are_gone;
     repeats: a_repeat_is_begun_once, a_repeat_is_forgotten;
+    basic_credentials: passwords_are_sealed_and_replaced, passwords_go_with_their_user,
+        individual_roles_are_replaced_and_told;
     sessions: sessions_are_found_until_their_end, opening_ends_what_it_replaces, sessions_end_and_are_told;
     signing_keys: signing_keys_are_an_applications_own, signing_keys_go_and_are_told;
     settings: user_config_merges, parameters_fit_their_targets, parameters_go_with_their_target;

@@ -6,7 +6,11 @@ use super::tree::{File, Tree};
 const SEALED: &str = "crates/guard/src/sealed.rs";
 
 /// Functions of the guard that may hand out a sealed query.
-const MAKERS: [&str; 6] = ["open", "bind", "bind_lifted", "bind_typed", "bind_to_explain", "attribute_query"];
+const MAKERS: [&str; 7] =
+    ["open", "bind", "bind_lifted", "bind_typed", "bind_to_explain", "bind_operator", "attribute_query"];
+
+/// Who makes queries of the operator's, and from what: a text of the configuration.
+const OPERATOR: (&str, &str) = ("OperatorQuery::configured(", "crates/gateway/src/directories.rs");
 
 /// Hands out queries that the guard never saw, for tests of the engine, behind a feature of this name.
 const UNSEALED: (&str, &str) = ("crates/guard/src/unsealed.rs", "\"unsealed\"");
@@ -56,6 +60,24 @@ pub(super) fn guarded_query_is_sealed(tree: &Tree) -> Vec<Finding> {
         }
     }
     findings.extend(shipped_unsealed(tree));
+    findings.extend(operator_queries_are_configured(tree));
+    findings
+}
+
+/// One place makes a query of the operator's, and makes it of its configuration.
+fn operator_queries_are_configured(tree: &Tree) -> Vec<Finding> {
+    let (maker, place) = OPERATOR;
+    let mut findings = Vec::new();
+    for (file, source) in tree.rust().filter(|(file, _)| !file.path.starts_with("crates/guard/")) {
+        for (line, code) in source.shipped().filter(|(_, code)| code.contains(maker)) {
+            let is_configured =
+                file.path == place && code.contains("OperatorQuery::configured(&directory.query,");
+            if !is_configured {
+                let message = "a query of the operator's is made of a directory's configuration alone";
+                findings.push(Finding::new(&file.path, line, message));
+            }
+        }
+    }
     findings
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use moka::sync::Cache;
 use parking_lot::Mutex;
 
+use super::Trying;
 use crate::{Code, Refused};
 
 /// Names and addresses that are remembered; each is small.
@@ -55,12 +56,8 @@ impl Throttle {
     }
 
     /// Takes a share of the name's and of the address's.
-    pub(crate) fn attempt(
-        &self,
-        user: &str,
-        address: Option<IpAddr>,
-        now: Instant,
-    ) -> Result<Attempt, Refused> {
+    pub(crate) fn attempt(&self, trying: Trying<'_>, now: Instant) -> Result<Attempt, Refused> {
+        let Trying { user, address } = trying;
         let too_many =
             || Refused::new(Code::RateLimited, "too many attempts to sign in: wait a minute, then try again");
         let user = self.users.take(self.users.hasher.hash_one(user), now).ok_or_else(too_many)?;
@@ -115,8 +112,8 @@ fn network_of(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    fn trying<'a>(user: &'a str, address: &str) -> Trying<'a> {
+        Trying { user, address: Some(address.parse().unwrap()) }
     }
 
     #[test]
@@ -124,7 +121,7 @@ mod tests {
         let throttle = Throttle::new(3, 100);
         let begin = Instant::now();
         let attempt = |user: &str, seconds: u64| {
-            throttle.attempt(user, address("203.0.113.1"), begin + Duration::from_secs(seconds)).is_ok()
+            throttle.attempt(trying(user, "203.0.113.1"), begin + Duration::from_secs(seconds)).is_ok()
         };
         assert_eq!(
             [attempt("ann", 0), attempt("ann", 0), attempt("ann", 0), attempt("ann", 0)],
@@ -141,17 +138,17 @@ mod tests {
         let throttle = Throttle::new(2, 2);
         let now = Instant::now();
         for _ in 0..100 {
-            throttle.attempt("ann", address("203.0.113.1"), now).unwrap().was_right();
+            throttle.attempt(trying("ann", "203.0.113.1"), now).unwrap().was_right();
         }
-        let _wrong = throttle.attempt("ann", address("203.0.113.1"), now).unwrap();
-        assert!(throttle.attempt("ann", address("203.0.113.1"), now).is_ok());
+        let _wrong = throttle.attempt(trying("ann", "203.0.113.1"), now).unwrap();
+        assert!(throttle.attempt(trying("ann", "203.0.113.1"), now).is_ok());
     }
 
     #[test]
     fn an_address_is_counted_over_all_names() {
         let throttle = Throttle::new(100, 3);
         let now = Instant::now();
-        let attempt = |user: &str, from: &str| throttle.attempt(user, address(from), now).is_ok();
+        let attempt = |user: &str, from: &str| throttle.attempt(trying(user, from), now).is_ok();
         assert!(attempt("a", "2001:db8::1") && attempt("b", "2001:db8::2") && attempt("c", "2001:db8::3"));
         assert!(!attempt("d", "2001:db8::4"), "one machine has a whole network");
         assert!(attempt("d", "2001:db8:1::4"));
@@ -160,8 +157,8 @@ mod tests {
         );
         assert!(!attempt("d", "203.0.113.1"), "however the address is written");
         let victim = Throttle::new(1, 1);
-        assert!(victim.attempt("x", address("203.0.113.1"), now).is_ok());
-        assert!(victim.attempt("ann", address("203.0.113.1"), now).is_err());
-        assert!(victim.attempt("ann", address("203.0.113.2"), now).is_ok(), "ann was not counted");
+        assert!(victim.attempt(trying("x", "203.0.113.1"), now).is_ok());
+        assert!(victim.attempt(trying("ann", "203.0.113.1"), now).is_err());
+        assert!(victim.attempt(trying("ann", "203.0.113.2"), now).is_ok(), "ann was not counted");
     }
 }

@@ -6,6 +6,7 @@ mod authentication;
 mod bootstrap;
 mod directory;
 mod likes;
+mod passwords;
 mod revocation;
 mod sessions;
 mod settings;

@@ -212,6 +212,7 @@ pub(crate) fn config() -> GatewayConfig {
         oidc: OidcConfig::default(),
         sessions: SessionsConfig::default(),
         passwords: PasswordsConfig::default(),
+        directories: Vec::new(),
     }
 }
 

@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::opening::{lock, make_data_dir, open_existing_store, refuse_missing_store};
 use super::operator::{as_operator, with_gateway};
 use super::options::StoreOptions;
+use super::passwords::Password;
 use super::program::{program, quoted};
 use super::terminal::{GOOD, complain, paint_error, say};
 use super::{help, terminal};
@@ -60,6 +61,9 @@ enum Noun {
     /// Access keys of users
     #[command(subcommand)]
     Key(Key),
+    /// Passwords of technical users, who send them with each request or sign in with them
+    #[command(subcommand)]
+    Password(Password),
     /// Give the store a new sealing key and seal every secret again (stop the server first)
     ///
     /// With a key file, the new key takes the file's place. With a key from `RINGFENCE_SEALING_KEY`, the new one is
@@ -217,6 +221,7 @@ impl Noun {
             Self::Tenant(verb) => verb.perform(gateway).await,
             Self::User(verb) => verb.perform(gateway, given).await,
             Self::Key(verb) => verb.perform(gateway).await,
+            Self::Password(verb) => verb.perform(gateway).await,
             Self::RotateSealingKey => Ok(()),
         }
     }
@@ -381,11 +386,11 @@ impl Key {
 }
 
 /// What was done, beside the answer, so that scripts get the answer alone.
-fn done(what: impl std::fmt::Display) {
+pub(super) fn done(what: impl std::fmt::Display) {
     complain(format_args!("{} {what}", paint_error(GOOD, "done:")));
 }
 
-fn list<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) {
+pub(super) fn list<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) {
     let mut table: Table = terminal::plain_table();
     table.set_header(header);
     table.add_rows(rows);

@@ -76,6 +76,7 @@ EXAMPLES
   ringfence admin user create ada --tenant berlin --role org-admin-user --data-dir ./data
   ringfence admin key create laptop --user ada --data-dir ./data
   ringfence admin key list --user ada --data-dir ./data
+  ringfence admin password set metrics --data-dir ./data < password.txt
   ringfence admin rotate-sealing-key --data-dir ./data     (stop the server first)";
 
 pub(crate) const ENDPOINTS: &str = "\

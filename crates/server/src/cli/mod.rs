@@ -16,6 +16,7 @@ mod opening;
 mod operator;
 mod options;
 mod endpoints;
+mod passwords;
 mod policy;
 mod program;
 mod prove;

@@ -65,7 +65,7 @@ impl Config {
             stall_timeout: server.stall_timeout.duration(),
             mcp: self.mcp.enabled.then(|| self.mcp_settings()),
             plain_headers: self.acting.headers(),
-            sign_in: self.sign_in.enabled.then(|| SignInSettings {
+            sign_in: self.people_sign_in().then(|| SignInSettings {
                 providers: self.oidc.links(),
                 public_url: self.oidc.public_url.as_ref().map(ToString::to_string),
                 ..self.sign_in.settings()
@@ -134,6 +134,7 @@ impl Config {
             oidc: OidcConfig::default(),
             sessions: self.sign_in.sessions(),
             passwords: self.sign_in.passwords(),
+            directories: self.directories(),
         }
     }
 
@@ -150,6 +151,16 @@ impl Config {
             max_sqlite_value_bytes: memory(self.sqlite.max_value.bytes()),
             egress: self.egress(),
         }
+    }
+
+    /// Whether people sign in here. A directory is of no use otherwise.
+    fn people_sign_in(&self) -> bool {
+        self.sign_in.enabled || !self.directories.is_empty()
+    }
+
+    /// The directories; those that can't be used are refused when the configuration is loaded.
+    fn directories(&self) -> Vec<ringfence_gateway::directories::Directory> {
+        self.directories.iter().filter_map(|directory| directory.read().ok()).collect()
     }
 
     /// Where connections of the gateway's may lead.

@@ -68,6 +68,10 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded, ConfigInvalid> {
         let origin = layers.origins.get(name).cloned();
         return Err(ConfigInvalid::Value { origin, name: name.to_owned(), message: message.to_owned() });
     }
+    if let Err(message) = super::directory::check(&config) {
+        let origin = layers.origins.get("directories").cloned();
+        return Err(ConfigInvalid::Value { origin, name: "directories".to_owned(), message });
+    }
     Ok(Loaded { config, file, origins: layers.origins })
 }
 

@@ -6,6 +6,7 @@
 pub(crate) mod acting;
 pub(crate) mod address;
 pub(crate) mod apply;
+pub(crate) mod directory;
 pub(crate) mod hosts;
 pub(crate) mod invalid;
 pub(crate) mod keys;
@@ -26,6 +27,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use acting::Acting;
+use directory::Directory;
 use hosts::Host;
 pub(crate) use invalid::ConfigInvalid;
 use oidc::Oidc;
@@ -46,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) acting: Acting,
     pub(crate) oidc: Oidc,
     pub(crate) sign_in: SignIn,
+    /// Tables of users of the company's own (docs/sign-in.md), in the order in which they are asked.
+    pub(crate) directories: Vec<Directory>,
     pub(crate) audit: Audit,
     pub(crate) limits: Limits,
     pub(crate) connections: Connections,

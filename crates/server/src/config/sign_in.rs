@@ -18,7 +18,7 @@ use crate::http::sign_in::{Cookies, SameSite as Site, TenantRules};
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SignIn {
-    /// Serve /login and /logout, and take sessions' cookies.
+    /// Serve /login and /logout, and take sessions' cookies. Served also when there are directories.
     pub(crate) enabled: bool,
     /// Names that the user name's field may have; the page has the first.
     pub(crate) user_fields: Vec<String>,

@@ -30,6 +30,7 @@ use super::problem::{ProblemBody, standing_hint};
         (name = "Organizations", description = "The outermost boundary. Made and changed by super administrators."),
         (name = "Tenants", description = "The customers of an organization."),
         (name = "Users", description = "People and programs; each belongs to one tenant."),
+        (name = "Security", description = "Passwords of technical users, and data roles granted by hand."),
         (name = "Connections", description = "The databases you have registered, and how far their indexing is."),
         (name = "Catalog", description = "What a connection holds, as far as you may see it, and what is said about it."),
         (name = "Policies", description = "What each person may see and change of a connection: documents with versions."),
@@ -65,6 +66,11 @@ impl Modify for Identification {
              application itself.",
         );
         let components = document.components.get_or_insert_default();
+        let basic = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Basic)
+            .description(Some("A technical user's id and password."))
+            .build();
+        components.add_security_scheme("basic", SecurityScheme::Http(basic));
         components.add_security_scheme("accessKey", SecurityScheme::Http(bearer));
         components.add_security_scheme("impersonation", SecurityScheme::ApiKey(ApiKey::Header(impersonate)));
         components.add_security_scheme("principal", SecurityScheme::ApiKey(ApiKey::Header(principal)));
@@ -72,7 +78,8 @@ impl Modify for Identification {
         document.security = Some(vec![
             SecurityRequirement::new("accessKey", nothing.clone()),
             SecurityRequirement::new("accessKey", nothing.clone()).add("impersonation", nothing.clone()),
-            SecurityRequirement::new("accessKey", nothing.clone()).add("principal", nothing),
+            SecurityRequirement::new("accessKey", nothing.clone()).add("principal", nothing.clone()),
+            SecurityRequirement::new("basic", nothing),
         ]);
     }
 }
@@ -83,7 +90,8 @@ struct Conventions;
 const CONVENTIONS: &str = "\n\n\
 ## Conventions
 
-- Every request names an access key: `Authorization: Bearer <key>`.
+- Every request names an access key (`Authorization: Bearer <key>`), or a technical user with a password (`Authorization: \
+Basic`), or has the cookie of a sign-in session.
 - Bodies are JSON. Fields and query parameters that an operation does not know are refused, with the nearest one that \
 it knows.
 - A connection is named by its key, percent-encoded: `postgresql://u@h/d` is \

@@ -61,6 +61,28 @@ async fn every_route_has_a_case_of_isolation() {
     assert!(stale.is_empty(), "cases/http/isolation.json has cases for what is no route: {stale:#?}");
 }
 
+/// `POST /login` and so on, from the source. Who asks there is nobody yet: a whole suite holds each, and the file names it.
+#[test]
+fn every_door_without_a_key_has_a_suite() {
+    let text = include_str!("../../src/http/actions.rs");
+    let (_, table) = text.split_once("const SIGN_IN").unwrap();
+    let (table, _) = table.split_once("];").unwrap();
+    let doors: BTreeSet<&str> =
+        table.split("(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(doors.contains("POST /login"), "the doors are not written as they were: {doors:?}");
+    let file: Value = serde_json::from_str(include_str!("../../../../cases/http/isolation.json")).unwrap();
+    let held = file["held_elsewhere"].as_array().unwrap();
+    let named: BTreeSet<&str> = held.iter().map(|door| door["route"].as_str().unwrap()).collect();
+    assert_eq!(named, doors, "cases/http/isolation.json, `held_elsewhere`");
+    for door in held {
+        let suite =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../").to_owned() + door["suite"].as_str().unwrap();
+        let suite = std::fs::read_to_string(&suite).unwrap_or_else(|error| panic!("{suite}: {error}"));
+        let path = door["route"].as_str().unwrap().split_once(' ').unwrap().1;
+        assert!(suite.contains(path), "{door} is not asked");
+    }
+}
+
 /// `TOOL /mcp/query` and so on, from the source: who may do less is offered less.
 fn tools() -> BTreeSet<String> {
     let text = include_str!("../../src/mcp/tools.rs");

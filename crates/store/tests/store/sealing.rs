@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use ringfence_store::access_keys::KeyHash;
 use ringfence_store::audit::ChainVerdict;
+use ringfence_store::basic_credentials::StoredPassword;
 use ringfence_store::{SealingKey, Store, StoreError, open_with_key_file, rotate_key_file};
 use secrecy::ExposeSecret as _;
 
@@ -50,8 +52,10 @@ pub(crate) async fn rotation_reaches_every_sealed_value(world: World) {
     fill(&store).await;
     let many: Vec<String> = (0..1_050).map(|n| format!("many{n}")).collect();
     connect(&store, "abe", "acme", &many.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let password = StoredPassword { stamp: KeyHash([1; 32]), hash: "hash of a password".into() };
+    store.basic_credentials().put(&user_id("ann"), &password, 1).await.unwrap();
     let new_key = SealingKey::generate();
-    assert_eq!(store.rotate_sealing_key(new_key.clone()).await.unwrap(), 1 + 2 + 1_050 + 1);
+    assert_eq!(store.rotate_sealing_key(new_key.clone()).await.unwrap(), 1 + 2 + 1_050 + 1 + 1);
     reads(&store).await.unwrap();
     store.access_keys().create(&user_id("rob"), &"n".parse().unwrap(), &"after".into(), 0).await.unwrap();
     assert!(matches!(
@@ -65,6 +69,8 @@ pub(crate) async fn rotation_reaches_every_sealed_value(world: World) {
         "after"
     );
     assert_eq!(reopened.connections().list(&user_id("abe")).await.unwrap().len(), 1_050);
+    let password = reopened.basic_credentials().find(&user_id("ann")).await.unwrap().unwrap();
+    assert_eq!(password.hash.expose_secret(), "hash of a password");
 }
 
 pub(crate) async fn a_sealed_value_opens_in_no_other_row(world: World) {

@@ -144,6 +144,12 @@ impl Nameable for ConnectionKey {
 impl Nameable for QueryId {
     const NOUN: &'static str = "query";
 }
+impl Nameable for (UserId, String) {
+    const NOUN: &'static str = "user";
+}
+impl Nameable for String {
+    const NOUN: &'static str = "session";
+}
 impl Nameable for (ConnectionKey, String) {
     const NOUN: &'static str = "connection";
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod approvals;
+pub(crate) mod basic_credentials;
 pub(crate) mod catalog;
 pub(crate) mod config;
 pub(crate) mod connection_body;
@@ -11,6 +12,7 @@ pub(crate) mod endpoints;
 pub(crate) mod explain;
 pub(crate) mod extract;
 pub(crate) mod history;
+pub(crate) mod individual_roles;
 pub(crate) mod keys;
 pub(crate) mod likes;
 pub(crate) mod me;
@@ -23,6 +25,7 @@ pub(crate) mod queries;
 pub(crate) mod refusals;
 pub(crate) mod role_mapping;
 pub(crate) mod rows;
+pub(crate) mod sessions;
 pub(crate) mod signing_keys;
 pub(crate) mod submitted;
 pub(crate) mod tenants;
@@ -69,6 +72,9 @@ fn operations() -> (Router<AppState>, Document) {
         .merge(me::router())
         .merge(keys::router())
         .merge(signing_keys::router())
+        .merge(sessions::router())
+        .merge(basic_credentials::router())
+        .merge(individual_roles::router())
         .merge(config::router())
         .merge(orgs::router())
         .merge(tenants::router())
