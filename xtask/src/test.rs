@@ -20,6 +20,7 @@ const PYTHON_SUITES: [(&str, &str); 21] = [
     ("models: document 001", "models/test_document.py"),
     ("models: requests", "models/test_requests.py"),
     ("models: isolation", "models/test_isolation.py"),
+    ("models: many rows", "models/test_many.py"),
     ("models: approvals", "models/test_approvals.py"),
     ("crash", "test_crash.py"),
     ("guard corpus: harness", "guard_corpus/test_harness.py"),

@@ -41,6 +41,7 @@ pub struct SourceTransaction {
 /// What the holder of a transaction asks of its task.
 pub(crate) enum Command {
     Run(Box<Statement>, oneshot::Sender<Result<ResultSet, SourceError>>),
+    Cost(Box<Statement>, oneshot::Sender<Result<Option<f64>, SourceError>>),
     Commit(oneshot::Sender<Result<(), SourceError>>),
     RollBack(oneshot::Sender<Result<(), SourceError>>),
 }
@@ -58,6 +59,12 @@ pub(crate) trait Session: Send + Sized {
 
     fn run(&mut self, statement: &Statement)
     -> impl Future<Output = Result<ResultSet, Self::Failure>> + Send;
+
+    /// What the database expects the query to cost, in its own unit; `None` where it gives no estimate.
+    fn cost(
+        &mut self,
+        statement: &Statement,
+    ) -> impl Future<Output = Result<Option<f64>, Self::Failure>> + Send;
 
     /// Undoes everything after a query that came to nothing. What to tell the one who asked.
     fn give_up(self, failure: Self::Failure) -> impl Future<Output = SourceError> + Send;
@@ -107,14 +114,25 @@ impl SourceTransaction {
         query: &GuardedQuery,
         options: &RunOptions,
     ) -> Result<ResultSet, SourceError> {
-        let statement = match self.admit(query, options) {
-            Ok(statement) => statement,
-            Err(refused) => {
-                self.end(refused.clone());
-                return Err(refused);
-            }
-        };
+        let statement = self.admit_or_end(query, options)?;
         self.ask(|answer| Command::Run(Box::new(statement), answer)).await
+    }
+
+    /// What the database expects the query to cost, asked for in the session that would run it. Only a read-only transaction
+    /// says: planning may call an owner's functions, which must change nothing.
+    pub async fn cost(
+        &mut self,
+        query: &GuardedQuery,
+        options: &RunOptions,
+    ) -> Result<Option<f64>, SourceError> {
+        if self.isolation != Isolation::ReadOnly {
+            let refused =
+                SourceError::Option("costs are estimated in read-only transactions: ask before".to_owned());
+            self.end(refused.clone());
+            return Err(refused);
+        }
+        let statement = self.admit_or_end(query, options)?;
+        self.ask(|answer| Command::Cost(Box::new(statement), answer)).await
     }
 
     /// Makes everything last. On `Lost` it is not known whether it did.
@@ -129,6 +147,11 @@ impl SourceTransaction {
             Err(_) if self.ended.get().is_some() => Ok(()),
             done => done,
         }
+    }
+
+    /// What is refused ends the transaction, as every error does.
+    fn admit_or_end(&self, query: &GuardedQuery, options: &RunOptions) -> Result<Statement, SourceError> {
+        self.admit(query, options).inspect_err(|refused| self.end(refused.clone()))
     }
 
     /// INVARIANT: an open statement may hold anything, COMMIT among it: it never gets into a transaction.
@@ -215,20 +238,23 @@ pub(crate) async fn drive<S: Session>(mut session: S, driven: Driven, mut whole:
                     stop = own.stopped() => Err(stop),
                     done = session.run(&statement) => Ok(done),
                 };
-                let error = match done {
-                    Ok(Ok(result)) => {
-                        // Nobody waiting means that the halt is on.
-                        let _ = answer.send(Ok(result));
-                        continue;
-                    }
-                    Ok(Err(failure)) => session.give_up(failure).await,
-                    Err(stop) => {
-                        session.stop().await;
-                        stop
-                    }
+                if let Some(same) = settle(session, done, answer, &ended).await {
+                    session = same;
+                    continue;
+                }
+            }
+            Ok(Some(Command::Cost(statement, answer))) => {
+                let mut own = Watchdog::new(statement.options.timeout, halt.clone(), closing.clone());
+                let done = tokio::select! {
+                    biased;
+                    stop = stopped(&mut whole) => Err(stop),
+                    stop = own.stopped() => Err(stop),
+                    done = session.cost(&statement) => Ok(done),
                 };
-                let _ = ended.set(undone());
-                let _ = answer.send(Err(error));
+                if let Some(same) = settle(session, done, answer, &ended).await {
+                    session = same;
+                    continue;
+                }
             }
             Ok(Some(Command::Commit(answer))) => {
                 let done = tokio::select! {
@@ -250,6 +276,30 @@ pub(crate) async fn drive<S: Session>(mut session: S, driven: Driven, mut whole:
         }
         return;
     }
+}
+
+/// Answers what was asked. The session goes on, unless that came to nothing.
+async fn settle<S: Session, T>(
+    session: S,
+    done: Result<Result<T, S::Failure>, SourceError>,
+    answer: oneshot::Sender<Result<T, SourceError>>,
+    ended: &OnceLock<SourceError>,
+) -> Option<S> {
+    let error = match done {
+        Ok(Ok(result)) => {
+            // Nobody waiting means that the halt is on.
+            let _ = answer.send(Ok(result));
+            return Some(session);
+        }
+        Ok(Err(failure)) => session.give_up(failure).await,
+        Err(stop) => {
+            session.stop().await;
+            stop
+        }
+    };
+    let _ = ended.set(undone());
+    let _ = answer.send(Err(error));
+    None
 }
 
 /// Nobody waits for the end of a transaction that ends by itself.

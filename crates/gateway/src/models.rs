@@ -2,13 +2,14 @@
 //!
 //! A request becomes a statement in `semantic`, and the statement goes the road of every guarded statement: there is no
 //! second place where access is decided. Reading order: [`road`] is what a request walks on, [`describe`], [`read`] and
-//! [`change`] what it asks for, [`rows`] its answer, [`cursor`] how a page goes on.
+//! [`change`] what it asks for (changes are made ready in [`prepare`]), [`rows`] its answer, [`cursor`] how a page goes on.
 
 mod approval;
 mod change;
 mod cursor;
 mod describe;
 mod inputs;
+mod prepare;
 mod read;
 mod repeats;
 mod road;
@@ -38,6 +39,7 @@ impl From<Refusal> for Refused {
             Refusal::Invalid(_) => Code::InvalidRequest,
             Refusal::BudgetExceeded(_) => Code::BudgetExceeded,
             Refusal::WriteDisabled { .. } | Refusal::VersionNotWritable(..) => Code::WriteDisabled,
+            Refusal::TooManyRows { .. } => Code::TooManyRows,
             Refusal::ImmutableField { .. } => Code::ImmutableField,
             Refusal::FieldNotWritable { .. } => Code::ColumnNotWritable,
             Refusal::RequiredField { .. } => Code::RequiredField,

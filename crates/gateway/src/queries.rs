@@ -24,7 +24,7 @@ use ringfence_policy::filter::SearchContext;
 use serde_json::Map;
 
 use admit::Admitted;
-pub(crate) use budgets::{Spending, TenantBudgets};
+pub(crate) use budgets::{Spending, TenantBudgets, refuse_cost};
 pub use explain::{
     AdministratorsView, Asked, Because, CallersView, ClauseValue, ColumnShown, ExplainRequest,
     ExplainedColumn, ExplainedRelation, Explanation, Limits, SeenRelation, Sent, SentParameter, View, Why,

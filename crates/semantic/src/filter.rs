@@ -122,13 +122,8 @@ fn one_of(
         writer.text(if negated { "1 = 1" } else { "1 = 0" });
         return Ok(());
     }
-    writer.column(field.name);
-    writer.text(if negated { " NOT IN (" } else { " IN (" });
-    writer.list(values, ", ", |writer, value| {
-        writer.parameter(value_of(model, field, value)?);
-        Ok(())
-    })?;
-    writer.text(")");
+    let values = values.iter().map(|value| value_of(model, field, value)).collect::<Result<Vec<_>, _>>()?;
+    writer.one_of(field.name, values, negated);
     Ok(())
 }
 

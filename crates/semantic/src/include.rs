@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ringfence_policy::ConnectionKind;
 use ringfence_policy::policy::ModelRelation;
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use crate::order::Order;
 use crate::query::{Bounds, Columns, from};
 use crate::refusal::Refusal;
 use crate::request::Include;
-use crate::statement::{ROW, Statement, Writer};
+use crate::statement::{FEW, MOST_PARAMETERS, ROW, Statement, Writer};
 
 /// Relations beside one row.
 const MOST_INCLUDES: usize = 16;
@@ -99,6 +100,15 @@ fn plan_one<'a>(
 }
 
 impl Included<'_> {
+    /// Keys that one statement looks for.
+    pub fn most_keys(&self) -> usize {
+        match self.way.target.policy().kind {
+            // Each is a parameter, and they are padded to a power of two.
+            ConnectionKind::Mysql => (MOST_PARAMETERS / self.joined.len().max(1) / 2).max(1),
+            ConnectionKind::Postgresql | ConnectionKind::Sqlite | ConnectionKind::Push => 8_192,
+        }
+    }
+
     /// Reads the rows that belong to these keys, and perhaps a few more: of a key of several fields, each is looked for by
     /// itself. No more than `limit` rows come. One text serves many numbers of keys.
     pub fn statement(&self, keys: &[Vec<Value>], limit: u64) -> Result<Statement, Refusal> {
@@ -135,22 +145,19 @@ impl Included<'_> {
 
     fn condition(&self, writer: &mut Writer, keys: &[Vec<Value>]) -> Result<(), Refusal> {
         writer.text(" WHERE ");
-        let padded = keys.len().max(1).checked_next_power_of_two().unwrap_or(keys.len());
+        // One text for many numbers of keys.
+        let few = keys.len() <= FEW || writer.kind == ConnectionKind::Mysql;
+        let padded = if few { keys.len().max(1).next_power_of_two() } else { keys.len() };
         let kind = writer.kind;
-        let columns = self.joined.iter().enumerate();
-        writer.list(columns, " AND ", |writer, (index, field)| {
-            writer.column(field.name);
-            writer.text(" IN (");
-            let values = (0..padded).map(|number| keys.get(number).or(keys.last()));
-            writer.list(values, ", ", |writer, key| {
+        writer.list(self.joined.iter().enumerate(), " AND ", |writer, (index, field)| {
+            let mut values = Vec::with_capacity(padded);
+            for key in (0..padded).map(|number| keys.get(number).or(keys.last())) {
                 let value = key.and_then(|key| key.get(index)).unwrap_or(&Value::Null);
-                let value = field.class.parameter(kind, value).ok_or_else(|| {
+                values.push(field.class.parameter(kind, value).ok_or_else(|| {
                     Refusal::invalid(format!("\"{}\" joins fields of different types", self.way.name))
-                })?;
-                writer.parameter(value);
-                Ok(())
-            })?;
-            writer.text(")");
+                })?);
+            }
+            writer.one_of(field.name, values, false);
             Ok(())
         })?;
         if let Some(filter) = &self.request.filter {

@@ -44,6 +44,14 @@ pub enum Refusal {
     /// More than a budget allows.
     #[error("{0}")]
     BudgetExceeded(String),
+    /// More rows than the policy lets an operation change.
+    #[error("at most {limit} rows of {model} can be changed at once: send fewer")]
+    TooManyRows {
+        /// The model.
+        model: String,
+        /// The limit.
+        limit: u64,
+    },
     /// The policy does not let the principal do that to the model.
     #[error("{model} can't be {action} by you{}", Alternatives(alternatives))]
     WriteDisabled {

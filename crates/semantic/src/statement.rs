@@ -71,6 +71,31 @@ impl Writer {
         }
     }
 
+    /// That the column has one of the values, or none of them. A few are a list; many are one parameter, so that the text does
+    /// not grow with them: a statement may have a thousand placeholders, and one text serves all numbers of values.
+    pub(crate) fn one_of(&mut self, name: &str, values: Vec<Value>, negated: bool) {
+        let is_few = values.len() <= FEW || self.kind == ConnectionKind::Mysql;
+        let holds_lists = values.iter().any(Value::is_array);
+        self.column(name);
+        if is_few || holds_lists {
+            self.text(if negated { " NOT IN (" } else { " IN (" });
+            self.each(values, ", ", Self::parameter);
+            self.text(")");
+        } else if self.kind == ConnectionKind::Sqlite {
+            self.text(if negated {
+                " NOT IN (SELECT value FROM json_each("
+            } else {
+                " IN (SELECT value FROM json_each("
+            });
+            self.parameter(Value::String(Value::Array(values).to_string()));
+            self.text("))");
+        } else {
+            self.text(if negated { " <> ALL (" } else { " = ANY (" });
+            self.parameter(Value::Array(values));
+            self.text(")");
+        }
+    }
+
     /// Each item, with a separator in between.
     pub(crate) fn list<T>(
         &mut self,
@@ -102,6 +127,12 @@ impl Writer {
         }
     }
 }
+
+/// Values of a list that are parameters of their own.
+pub(crate) const FEW: usize = 16;
+
+/// Placeholders of a statement that are ours to use: the guard takes a thousand.
+pub(crate) const MOST_PARAMETERS: usize = 900;
 
 /// What the relation of a statement is called in it.
 pub(crate) const ROW: &str = "t";

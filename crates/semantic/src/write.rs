@@ -9,11 +9,13 @@ use serde_json::{Map, Value};
 use crate::model::{Field, ModelView};
 use crate::query::{Columns, from};
 use crate::refusal::Refusal;
-use crate::statement::{ROW, Statement, Writer};
+use crate::statement::{MOST_PARAMETERS, ROW, Statement, Writer};
 use crate::value::FieldType;
 
 /// Rows of one bulk operation.
 pub const MOST_ROWS: usize = 1_000;
+/// Values of keys with several fields: each row is a condition of its own.
+const MOST_KEY_PARTS: usize = 400;
 
 /// The primary key of one row.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +100,7 @@ pub fn create(
     if rows.is_empty() || rows.len() > MOST_ROWS {
         return Err(Refusal::invalid(format!("1 to {MOST_ROWS} rows can be created at once")));
     }
+    refuse_too_many(model, rows.len())?;
     let mut groups: Vec<(Vec<Field<'_>>, Vec<usize>)> = Vec::new();
     for (index, row) in rows.iter().enumerate() {
         let fields = new_fields(model, row)?;
@@ -106,7 +109,14 @@ pub fn create(
             None => groups.push((fields, vec![index])),
         }
     }
-    groups.into_iter().map(|(fields, members)| insert(model, rows, &fields, members, returned)).collect()
+    let mut inserted = Vec::new();
+    for (fields, members) in groups {
+        let at_once = MOST_PARAMETERS.checked_div(fields.len()).unwrap_or(1).max(1);
+        for members in members.chunks(at_once) {
+            inserted.push(insert(model, rows, &fields, members.to_vec(), returned)?);
+        }
+    }
+    Ok(inserted)
 }
 
 /// The fields of a new row, in the relation's order.
@@ -200,8 +210,12 @@ pub fn update(
     Ok(writer.finish())
 }
 
-/// Removes the row of the key. Where the policy keeps removed rows, the statement sets what says so.
-pub fn delete(model: ModelView<'_>, key: &Key<'_>, if_version: Option<&Value>) -> Result<Statement, Refusal> {
+/// Removes the rows of these keys. Where the policy keeps removed rows, the statement sets what says so.
+pub fn delete(
+    model: ModelView<'_>,
+    keys: &[Key<'_>],
+    if_version: Option<&Value>,
+) -> Result<Statement, Refusal> {
     refuse_denied(model, model.operations().delete, "deleted")?;
     let mut writer = Writer::new(model.policy().kind);
     match &model.entitlement.soft_delete {
@@ -210,13 +224,13 @@ pub fn delete(model: ModelView<'_>, key: &Key<'_>, if_version: Option<&Value>) -
             writer.relation(&model.entitlement.relation);
             writer.text(" AS ");
             writer.text(ROW);
-            write_rows(&mut writer, model, std::slice::from_ref(key), if_version)?;
+            write_rows(&mut writer, model, keys, if_version)?;
         }
         Some(soft) => {
             begin_update(&mut writer, model);
             writer.name(&soft.column.name);
             writer.text(" = CURRENT_TIMESTAMP");
-            write_rows(&mut writer, model, std::slice::from_ref(key), if_version)?;
+            write_rows(&mut writer, model, keys, if_version)?;
             writer.text(" AND ");
             writer.column(&soft.column.name);
             writer.text(" IS NULL");
@@ -253,15 +267,17 @@ fn write_rows(
     writer.text(" WHERE ");
     if let [key] = keys {
         key.write(writer);
-    } else if keys.iter().all(|key| key.parts.len() == 1) {
-        let parts = || keys.iter().filter_map(|key| key.parts.first());
-        if let Some((field, _)) = parts().next() {
-            writer.column(field.name);
-            writer.text(" IN (");
-            writer.each(parts(), ", ", |writer, (_, value)| writer.parameter(value.clone()));
-            writer.text(")");
-        }
+    } else if let Some([(field, _)]) = keys.first().map(|key| key.parts.as_slice()) {
+        let values = keys.iter().flat_map(|key| &key.parts).map(|(_, value)| value.clone());
+        writer.one_of(field.name, values.collect(), false);
     } else {
+        let parts: usize = keys.iter().map(|key| key.parts.len()).sum();
+        if parts > MOST_KEY_PARTS {
+            return Err(Refusal::invalid(format!(
+                "the primary key of {} has several fields: at most {MOST_KEY_PARTS} values of keys can be named at once",
+                model.name()
+            )));
+        }
         writer.text("(");
         writer.each(keys, " OR ", |writer, key| {
             writer.text("(");
@@ -323,6 +339,16 @@ fn new_value(model: ModelView<'_>, field: Field<'_>, value: &Value) -> Result<Va
             field.class.noun()
         ))
     })
+}
+
+/// The operation counts, in however many statements it is done.
+fn refuse_too_many(model: ModelView<'_>, rows: usize) -> Result<(), Refusal> {
+    match model.entitlement.writes.max_rows {
+        Some(limit) if rows as u64 > limit => {
+            Err(Refusal::TooManyRows { model: model.name().to_owned(), limit })
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn not_writable(model: ModelView<'_>, field: Field<'_>) -> Refusal {

@@ -250,7 +250,7 @@ fn statements_are_these() {
 
     let order = world.models().named("Order").unwrap();
     let key = write::key_of(order, &json!({ "id": 4 })).unwrap();
-    let deleted = write::delete(order, &key, Some(&json!(2))).unwrap();
+    let deleted = write::delete(order, std::slice::from_ref(&key), Some(&json!(2))).unwrap();
     assert_eq!(
         deleted.text,
         "UPDATE \"public\".\"orders\" AS t SET \"deleted_at\" = CURRENT_TIMESTAMP WHERE t.\"id\" = $1 AND t.\"version\" = $2 \
@@ -280,6 +280,7 @@ fn includes_are_one_statement_for_many_numbers_of_keys() {
     };
     assert_eq!(of(5), of(8));
     assert_ne!(of(8), of(9));
+    assert_eq!(of(17), of(5_000), "many keys are one parameter");
     assert!(of(1).contains("row_number() OVER (PARTITION BY t.\"order_id\" ORDER BY"), "{}", of(1));
     for (query, depth, is_fine) in [
         (json!({ "include": { "customer": {} } }), 1, true),

@@ -174,11 +174,10 @@ class Shop:
 
 
 @contextmanager
-def shops(postgres: Postgres, kind: str) -> Iterator[Shop]:
-    """A shop of its own on the kind of database."""
+def shops(postgres: Postgres, kind: str, **settings: str) -> Iterator[Shop]:
+    """A shop of its own on the kind of database, with these settings of the server."""
     with tempfile.TemporaryDirectory(prefix="ringfence-shop-") as directory:
-        settings = {"RINGFENCE_SQLITE__DIRECTORIES": directory}
-        with Places(settings) as places:
+        with Places({"RINGFENCE_SQLITE__DIRECTORIES": directory} | settings) as places:
             places.add(*PEOPLE)
             server = postgres if kind == "postgresql" else None
             try:

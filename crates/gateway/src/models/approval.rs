@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use ringfence_policy::{Permit, Role};
+use ringfence_semantic::ModelView;
 use ringfence_semantic::write::{self, Key};
-use ringfence_semantic::{ModelView, Models};
 use ringfence_store::approvals::Approval;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::change::{Consent, permit};
+use super::prepare::{Consent, keys_of, permit};
 use super::read::no_such_row;
 use super::road::Road;
 use super::rows::{self, Row};
@@ -44,12 +44,9 @@ impl Road<'_> {
     /// refused now.
     pub(super) async fn ask_for_consent(&self, change: &Change) -> Result<Option<Approval>, Refused> {
         let Some(terms) = self.terms(change)? else { return Ok(None) };
-        let seat = self.standing(change, Consent::Approved)?.seat;
-        let models = Models::of(&self.snapshot.policy.policy, &seat.shape.view);
-        for operation in &change.operations {
-            let model = models.named(operation.model())?;
-            check(model, operation)?;
-            self.touched(model, operation).await?;
+        let seat = self.seat_for(change, Consent::Approved)?;
+        for prepared in self.prepare(&seat, change).await? {
+            self.touched(prepared.model, prepared.operation).await?;
         }
         let kept = Kept { operations: change.operations.clone(), reason: change.reason.clone() };
         let words = |word: fn(&Operation) -> &str| {
@@ -100,9 +97,13 @@ impl Road<'_> {
         Ok(terms)
     }
 
+    async fn touched_by(&self, operation: &Operation) -> Result<Vec<Row>, Refused> {
+        self.touched(self.models().named(operation.model())?, operation).await
+    }
+
     /// The rows that an operation touches, as the one on this road sees them; none of one that adds rows.
     async fn touched(&self, model: ModelView<'_>, operation: &Operation) -> Result<Vec<Row>, Refused> {
-        let keys = keys(model, operation)?;
+        let keys = keys_of(model, operation)?;
         if keys.is_empty() {
             return Ok(Vec::new());
         }
@@ -145,13 +146,17 @@ impl Operations for ModelOperations {
         Box::pin(async move {
             let Kept { operations, .. } = kept(operation.value)?;
             let key = operation.connection.as_str();
-            let road = Road::open(gateway, requester, key).await?;
+            // Who else decides must not read in a refusal what only the requester may know.
+            let told = |refused: Refused| {
+                if requester.principal().account() == viewer.principal().account() { refused } else { gone() }
+            };
+            let road = Road::open(gateway, requester, key).await.map_err(told)?;
             // INVARIANT: who decides sees rows through their own view. Held by the test
             // `test_an_approver_sees_rows_through_their_own_view`.
             let own = Road::open(gateway, viewer, key).await;
             let mut shown = Vec::new();
             for operation in &operations {
-                let touched = road.touched(road.models().named(operation.model())?, operation).await?.len();
+                let touched = road.touched_by(operation).await.map_err(told)?.len();
                 let rows = match &own {
                     Ok(own) => own.seen(operation).await?,
                     Err(_) => Vec::new(),
@@ -168,12 +173,19 @@ impl Road<'_> {
     /// Those of the rows that an operation touches which the one on this road sees.
     async fn seen(&self, operation: &Operation) -> Result<Vec<Row>, Refused> {
         let Ok(model) = self.models().named(operation.model()) else { return Ok(Vec::new()) };
-        match keys(model, operation) {
+        match keys_of(model, operation) {
             Ok(keys) if !keys.is_empty() => self.rows_of(model, &keys).await,
             // Nothing is touched, or its key is hidden.
             Ok(_) | Err(_) => Ok(Vec::new()),
         }
     }
+}
+
+fn gone() -> Refused {
+    Refused::new(
+        Code::NotPermitted,
+        "the requester can't do this any more: what it is about is gone, or no longer theirs",
+    )
 }
 
 fn kept(value: &Value) -> Result<Kept, Refused> {
@@ -183,33 +195,4 @@ fn kept(value: &Value) -> Result<Kept, Refused> {
             "the operation was asked for under another version: ask for it again",
         )
     })
-}
-
-fn keys<'m>(model: ModelView<'m>, operation: &Operation) -> Result<Vec<Key<'m>>, Refused> {
-    let ids = match operation {
-        Operation::Create { .. } | Operation::BulkCreate { .. } => &[][..],
-        Operation::Update { id, .. } | Operation::Delete { id, .. } => std::slice::from_ref(id),
-        Operation::BulkUpdate { ids, .. } => ids.as_slice(),
-    };
-    Ok(ids.iter().map(|id| write::key_of(model, id)).collect::<Result<_, _>>()?)
-}
-
-/// Whether the operation makes a statement at all.
-fn check(model: ModelView<'_>, operation: &Operation) -> Result<(), Refused> {
-    let all = write::returned(model, operation.return_fields())?;
-    let keys = keys(model, operation)?;
-    match operation {
-        Operation::Create { data, .. } => write::create(model, std::slice::from_ref(data), &all).map(drop)?,
-        Operation::BulkCreate { data, .. } => write::create(model, data, &all).map(drop)?,
-        Operation::Update { data, if_version, .. } => {
-            write::update(model, &keys, data, if_version.as_ref(), &all).map(drop)?;
-        }
-        Operation::BulkUpdate { data, .. } => write::update(model, &keys, data, None, &all).map(drop)?,
-        Operation::Delete { if_version, .. } => {
-            for key in &keys {
-                write::delete(model, key, if_version.as_ref())?;
-            }
-        }
-    }
-    Ok(())
 }

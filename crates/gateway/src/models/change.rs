@@ -3,25 +3,22 @@
 //! Each runs as a statement behind the fences, in one transaction with the rows as they were before, so that the record of
 //! the call says what became of what. A transaction that met another one is repeated.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use ringfence_engine::{Isolation, ResultSet, SourceError, SourceTransaction};
-use ringfence_policy::{Permit, View};
-use ringfence_semantic::query::Columns;
-use ringfence_semantic::write::{self, Key};
-use ringfence_semantic::{ModelView, Models, Statement};
+use ringfence_engine::{Isolation, ResultSet, SourceTransaction};
+use ringfence_semantic::ModelView;
 use ringfence_store::approvals::Approval;
 use ringfence_store::audit::RowChange;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::prepare::{Consent, Prepared, Work};
 use super::read::no_such_row;
 use super::repeats::Repeated;
-use super::road::Road;
+use super::road::{Ready, Road};
 use super::rows::{self, Row};
 use super::{Operation, inputs};
-use crate::guarded::{Seat, shown as shown_name};
+use crate::guarded::shown as shown_name;
 use crate::{Call, Code, Gateway, Refused};
 
 /// Operations of one request.
@@ -67,20 +64,6 @@ pub struct OperationResult {
     pub(super) keys: Vec<Row>,
 }
 
-/// How operations may go through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Consent {
-    /// The caller's own.
-    Own,
-    /// Somebody approved them.
-    Approved,
-}
-
-/// The view that a statement of an operation is guarded with, and the models behind it.
-pub(super) struct Standing {
-    pub(super) seat: Arc<Seat>,
-}
-
 impl Gateway {
     /// Makes changes, all of them or none.
     pub async fn change_models(&self, call: &Call, key: &str, change: &Change) -> Result<Changed, Refused> {
@@ -124,11 +107,12 @@ impl Road<'_> {
         change: &Change,
         consent: Consent,
     ) -> Result<Vec<OperationResult>, Refused> {
-        let standing = self.standing(change, consent)?;
+        let seat = self.seat_for(change, consent)?;
+        let prepared = self.prepare(&seat, change).await?;
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match self.attempt(change, &standing).await {
+            match self.attempt(&prepared).await {
                 Err(refused) if refused.code == Code::WriteConflict && attempt < ATTEMPTS => {
                     let longest = PAUSE.saturating_mul(1 << attempt);
                     tokio::time::sleep(longest.mul_f64(rand::random::<f64>())).await;
@@ -138,63 +122,23 @@ impl Road<'_> {
         }
     }
 
-    /// The view for changes, once every operation was looked at.
-    pub(super) fn standing(&self, change: &Change, consent: Consent) -> Result<Standing, Refused> {
-        for operation in &change.operations {
-            let model = self.models().named(operation.model())?;
-            if model.entitlement.writes.require_reason
-                && change.reason.as_deref().is_none_or(|reason| reason.trim().is_empty())
-            {
-                return Err(Refused::new(
-                    Code::ReasonRequired,
-                    "the policy wants to know why: give a `reason`",
-                ));
-            }
-            if permit(model, operation) == Permit::Approval && consent == Consent::Own {
-                return Err(Refused::new(
-                    Code::ApprovalRequired,
-                    format!("to {} {} needs an approval", operation.action(), model.name()),
-                ));
-            }
-        }
-        let seat = match consent {
-            Consent::Own => self.seat.clone(),
-            Consent::Approved => {
-                let named = change.operations.iter().map(Operation::model);
-                let mut view = self.seat.shape.view.clone();
-                for name in named {
-                    let model = self.models().named(name)?;
-                    let relation = model.entitlement.relation.clone();
-                    view.relations.insert(relation, Arc::new(model.entitlement.once_approved()));
-                }
-                self.seat_with(view)
-            }
-        };
-        Ok(Standing { seat })
-    }
-
-    async fn attempt(&self, change: &Change, standing: &Standing) -> Result<Vec<OperationResult>, Refused> {
+    async fn attempt(&self, prepared: &[Prepared<'_>]) -> Result<Vec<OperationResult>, Refused> {
         // A row that has the version asked for is the row as it was before.
-        let is_exact = |operation: &Operation| match operation {
+        let is_exact = |prepared: &Prepared<'_>| match prepared.operation {
             Operation::Create { .. } | Operation::BulkCreate { .. } => true,
             Operation::Update { if_version, .. } | Operation::Delete { if_version, .. } => {
                 if_version.is_some()
             }
             Operation::BulkUpdate { .. } => false,
         };
-        let isolation = if change.operations.iter().all(is_exact) {
-            Isolation::ReadCommitted
-        } else {
-            Isolation::RepeatableRead
-        };
+        let isolation =
+            if prepared.iter().all(is_exact) { Isolation::ReadCommitted } else { Isolation::RepeatableRead };
         let mut transaction = self.begin(isolation).await?;
-        let mut step =
-            Step { road: self, standing, transaction: &mut transaction, reason: change.reason.as_deref() };
         let (mut results, mut changes) = (Vec::new(), Vec::new());
-        for operation in &change.operations {
-            let (result, touched) = step.run(operation).await?;
-            results.push(result);
-            changes.extend(touched);
+        for operation in prepared {
+            let (before, after) = operation.run(&mut transaction).await?;
+            changes.extend(operation.changes(&before, &after));
+            results.push(operation.result(&before, after));
         }
         transaction.commit().await?;
         self.record(changes);
@@ -208,129 +152,87 @@ impl Road<'_> {
     }
 }
 
-/// One operation in its transaction.
-struct Step<'s> {
-    road: &'s Road<'s>,
-    standing: &'s Standing,
-    transaction: &'s mut SourceTransaction,
-    reason: Option<&'s str>,
+impl Prepared<'_> {
+    /// Runs in its transaction. The rows before and after.
+    async fn run(&self, transaction: &mut SourceTransaction) -> Result<(Vec<Row>, Vec<Row>), Refused> {
+        match &self.work {
+            Work::Create(inserts) => Ok((Vec::new(), self.create(transaction, inserts).await?)),
+            Work::Change { rows, change, count } => {
+                let before = self.rows(transaction, rows).await?;
+                if before.len() < *count {
+                    return Err(no_such_row());
+                }
+                let result = execute(transaction, change).await?;
+                all_changed(&result, *count, self.has_version())?;
+                let after = match self.operation {
+                    Operation::Delete { .. } => Vec::new(),
+                    _ if result.columns.is_empty() => self.rows(transaction, rows).await?,
+                    _ => self.read(result),
+                };
+                Ok((before, after))
+            }
+        }
+    }
+
+    /// The new rows, in the order of the request.
+    async fn create(
+        &self,
+        transaction: &mut SourceTransaction,
+        inserts: &[(Ready, Vec<usize>)],
+    ) -> Result<Vec<Row>, Refused> {
+        let mut created = Vec::new();
+        for (insert, places) in inserts {
+            let result = execute(transaction, insert).await?;
+            created.extend(places.iter().copied().zip(self.read(result)));
+        }
+        created.sort_by_key(|(place, _)| *place);
+        Ok(created.into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// The rows as they are.
+    async fn rows(&self, transaction: &mut SourceTransaction, ready: &Ready) -> Result<Vec<Row>, Refused> {
+        Ok(self.read(execute(transaction, ready).await?))
+    }
+
+    fn read(&self, result: ResultSet) -> Vec<Row> {
+        rows::fetched(result, &self.all).into_iter().map(|fetched| fetched.row).collect()
+    }
+
+    fn has_version(&self) -> bool {
+        match self.operation {
+            Operation::Update { if_version, .. } | Operation::Delete { if_version, .. } => {
+                if_version.is_some()
+            }
+            Operation::Create { .. } | Operation::BulkCreate { .. } | Operation::BulkUpdate { .. } => false,
+        }
+    }
+
+    fn result(&self, before: &[Row], after: Vec<Row>) -> OperationResult {
+        let affected = match self.operation {
+            Operation::BulkCreate { data, .. } => data.len(),
+            Operation::Create { .. } => 1,
+            Operation::Update { .. } | Operation::BulkUpdate { .. } | Operation::Delete { .. } => {
+                before.len()
+            }
+        };
+        OperationResult {
+            action: self.operation.action(),
+            model: self.model.name().to_owned(),
+            affected: affected as u64,
+            rows: after.iter().map(|row| row.pick(&self.shown)).collect(),
+            keys: after,
+        }
+    }
+
+    /// Each row before and after.
+    fn changes(&self, before: &[Row], after: &[Row]) -> Vec<RowChange> {
+        changes(&shown_name(&self.model.entitlement.relation), self.model, before, after)
+    }
 }
 
-impl Step<'_> {
-    async fn run(&mut self, operation: &Operation) -> Result<(OperationResult, Vec<RowChange>), Refused> {
-        let standing = self.standing;
-        let policy = &self.road.snapshot.policy.policy;
-        let model = Models::of(policy, &standing.seat.shape.view).named(operation.model())?;
-        let (before, after, affected, shown) = match operation {
-            Operation::Create { data, return_fields, .. } => {
-                let after = self.create(model, std::slice::from_ref(data)).await?;
-                (Vec::new(), after, 1, return_fields.as_deref())
-            }
-            Operation::BulkCreate { data, return_fields, .. } => {
-                let after = self.create(model, data).await?;
-                (Vec::new(), after, data.len() as u64, return_fields.as_deref())
-            }
-            Operation::Update { id, data, if_version, return_fields, .. } => {
-                let ids = std::slice::from_ref(id);
-                let (before, after) = self.update(model, ids, data, if_version.as_ref()).await?;
-                (before, after, 1, return_fields.as_deref())
-            }
-            Operation::BulkUpdate { ids, data, return_fields, .. } => {
-                let (before, after) = self.update(model, ids, data, None).await?;
-                (before, after, ids.len() as u64, return_fields.as_deref())
-            }
-            Operation::Delete { id, if_version, .. } => {
-                let before = self.delete(model, id, if_version.as_ref()).await?;
-                (before, Vec::new(), 1, None)
-            }
-        };
-        let shown = write::returned(model, shown)?;
-        let rows = after.iter().map(|row| row.pick(&shown)).collect();
-        let changes = changes(&shown_name(&model.entitlement.relation), model, &before, &after);
-        let (action, model) = (operation.action(), model.name().to_owned());
-        Ok((OperationResult { action, model, affected, rows, keys: after }, changes))
-    }
-
-    async fn create(
-        &mut self,
-        model: ModelView<'_>,
-        data: &[Map<String, Value>],
-    ) -> Result<Vec<Row>, Refused> {
-        let all = write::returned(model, None)?;
-        let mut after: Vec<Option<Row>> = vec![None; data.len()];
-        for inserted in write::create(model, data, &all)? {
-            let result = self.execute(&self.standing.seat.clone(), &inserted.statement).await?;
-            for (row, place) in rows::fetched(result, &all).into_iter().zip(&inserted.rows) {
-                if let Some(slot) = after.get_mut(*place) {
-                    *slot = Some(row.row);
-                }
-            }
-        }
-        Ok(after.into_iter().flatten().collect())
-    }
-
-    /// The rows before and after.
-    async fn update(
-        &mut self,
-        model: ModelView<'_>,
-        ids: &[Value],
-        data: &Map<String, Value>,
-        if_version: Option<&Value>,
-    ) -> Result<(Vec<Row>, Vec<Row>), Refused> {
-        let keys = keys_of(model, ids)?;
-        let all = write::returned(model, None)?;
-        let statement = write::update(model, &keys, data, if_version, &all)?;
-        let before = self.before(model, &keys).await?;
-        let result = self.execute(&self.standing.seat.clone(), &statement).await?;
-        all_changed(&result, keys.len(), if_version.is_some())?;
-        let after = if result.columns.is_empty() {
-            self.before(model, &keys).await?
-        } else {
-            rows::fetched(result, &all).into_iter().map(|fetched| fetched.row).collect()
-        };
-        Ok((before, after))
-    }
-
-    async fn delete(
-        &mut self,
-        model: ModelView<'_>,
-        id: &Value,
-        if_version: Option<&Value>,
-    ) -> Result<Vec<Row>, Refused> {
-        let key = write::key_of(model, id)?;
-        let statement = write::delete(model, &key, if_version)?;
-        let keys = [key];
-        let before = self.before(model, &keys).await?;
-        let seat = match model.entitlement.while_deleting() {
-            None => self.standing.seat.clone(),
-            Some(deleting) => {
-                let mut view: View = self.standing.seat.shape.view.clone();
-                view.relations.insert(deleting.relation.clone(), Arc::new(deleting));
-                self.road.seat_with(view)
-            }
-        };
-        let result = self.execute(&seat, &statement).await?;
-        all_changed(&result, 1, if_version.is_some())?;
-        Ok(before)
-    }
-
-    /// The rows as they are. One that is not there, or hidden, ends it.
-    async fn before(&mut self, model: ModelView<'_>, keys: &[Key<'_>]) -> Result<Vec<Row>, Refused> {
-        let (statement, columns): (Statement, Columns<'_>) = write::before(model, keys)?;
-        let result = self.execute(&self.standing.seat.clone(), &statement).await?;
-        let rows: Vec<Row> = rows::fetched(result, &columns).into_iter().map(|fetched| fetched.row).collect();
-        if rows.len() < keys.len() {
-            return Err(no_such_row());
-        }
-        Ok(rows)
-    }
-
-    async fn execute(&mut self, seat: &Seat, statement: &Statement) -> Result<ResultSet, Refused> {
-        let ready = self.road.guard(seat, statement, self.reason).await?;
-        self.road.within_cost(&ready).await?;
-        let ran = self.transaction.run(&ready.query, &ready.options).await;
-        ran.map_err(|error: SourceError| crate::queries::told(error, &ready.text))
-    }
+async fn execute(transaction: &mut SourceTransaction, ready: &Ready) -> Result<ResultSet, Refused> {
+    let ran = transaction.run(&ready.query, &ready.options).await;
+    ran.map_err(|error| crate::queries::told(error, &ready.text))
 }
 
 /// The rows are there: one that did not change may not be changed, or has another version.
@@ -345,23 +247,6 @@ fn all_changed(result: &ResultSet, wanted: usize, has_version: bool) -> Result<(
         ));
     }
     Err(Refused::new(Code::RowRefused, "a row may be read and not changed by you"))
-}
-
-/// Keys, each once: a row named twice would be counted twice.
-fn keys_of<'m>(model: ModelView<'m>, ids: &[Value]) -> Result<Vec<Key<'m>>, Refused> {
-    if ids.is_empty() || ids.len() > write::MOST_ROWS {
-        return Err(Refused::invalid(format!("1 to {} rows can be changed at once", write::MOST_ROWS)));
-    }
-    let mut keys: Vec<Key<'m>> = Vec::with_capacity(ids.len());
-    let mut seen = std::collections::HashSet::new();
-    for id in ids {
-        let key = write::key_of(model, id)?;
-        if !seen.insert(key.to_object().to_string()) {
-            return Err(Refused::invalid("a row is named twice"));
-        }
-        keys.push(key);
-    }
-    Ok(keys)
 }
 
 /// Each row before and after, by its key: a database may answer rows in another order than it was asked in.
@@ -388,15 +273,6 @@ fn changes(relation: &str, model: ModelView<'_>, before: &[Row], after: &[Row]) 
         after: Some(after),
     }));
     changes
-}
-
-pub(super) fn permit(model: ModelView<'_>, operation: &Operation) -> Permit {
-    let operations = model.operations();
-    match operation {
-        Operation::Create { .. } | Operation::BulkCreate { .. } => operations.create,
-        Operation::Update { .. } | Operation::BulkUpdate { .. } => operations.update,
-        Operation::Delete { .. } => operations.delete,
-    }
 }
 
 /// As the record calls it.

@@ -15,9 +15,6 @@ use super::rows::{self, Cell, Fetched, Row};
 use super::{cursor, inputs};
 use crate::{Call, Code, Gateway, Refused};
 
-/// Keys that one statement looks for; more take further ones.
-const KEYS: usize = 8_192;
-
 /// Rows of a model.
 #[derive(Debug, Clone, Serialize)]
 pub struct Page {
@@ -156,7 +153,7 @@ impl Runner<'_> {
         match self {
             Runner::Alone => road.run(ready).await,
             Runner::Together(transaction) => {
-                road.within_cost(ready).await?;
+                road.within_cost_of(ready, transaction).await?;
                 let ran = transaction.run(&ready.query, &ready.options).await;
                 ran.map_err(|error| crate::queries::told(error, &ready.text))
             }
@@ -175,7 +172,7 @@ async fn include(
     for included in includes {
         let keys = rows::distinct(parents, &included.here);
         let mut others = Vec::new();
-        for keys in keys.chunks(KEYS) {
+        for keys in keys.chunks(included.most_keys()) {
             let statement = included.statement(keys, bounds.max_take)?;
             others.append(&mut fetch(road, runner, included, &statement).await?);
         }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::connections::address_of;
 use crate::guarded::{Breadth, Seat, Snapshot, WrittenAttributes, shown};
-use crate::queries::{Permit, QueryRequest, Spending, told};
+use crate::queries::{Permit, QueryRequest, Spending, refuse_cost, told};
 use crate::{Call, Code, Gateway, Refused};
 
 /// Rows of a page when neither the request nor a budget says.
@@ -158,6 +158,17 @@ impl<'a> Road<'a> {
         let limit = self.told.lock().spending.max_cost();
         let at = (&self.address, &ready.query, &ready.options);
         self.gateway.cost_within(self.call, limit, at, &self.permit, &ready.text).await
+    }
+
+    /// The same, asked for in the read-only transaction that the statement will run in.
+    pub(super) async fn within_cost_of(
+        &self,
+        ready: &Ready,
+        transaction: &mut SourceTransaction,
+    ) -> Result<(), Refused> {
+        let Some(limit) = self.told.lock().spending.max_cost() else { return Ok(()) };
+        let cost = transaction.cost(&ready.query, &ready.options).await;
+        refuse_cost(self.call, limit, cost.map_err(|error| told(error, &ready.text))?)
     }
 
     /// The seat with that view in the place of its own.

@@ -95,8 +95,13 @@ pub(super) fn json(value: &SourceValue) -> Value {
 
 /// The joining values of a row; `None` when one is null, which joins nothing.
 pub(super) fn key(values: &[SourceValue], at: &[usize]) -> Option<Vec<Value>> {
-    let parts = at.iter().map(|index| values.get(*index).map(json).filter(|value| !value.is_null()));
-    parts.collect()
+    let part = |index: &usize| match values.get(*index)? {
+        SourceValue::Null => None,
+        SourceValue::Decimal(text) => Some(Value::String(plain_number(text.get()))),
+        SourceValue::Float(number) => Some(Value::String(plain_number(&format!("{number:?}")))),
+        other => Some(json(other)),
+    };
+    at.iter().map(part).collect()
 }
 
 /// Keys, each once, in the order of their rows.
@@ -117,19 +122,22 @@ pub(super) fn grouped(rows: Vec<Fetched>, at: &[usize]) -> HashMap<String, Vec<R
     groups
 }
 
-/// Keys of one number are one, however a column says it: as 5, '5' or 5.0.
+/// What tells keys apart. Numbers were brought into one form by [`key`].
 pub(super) fn text_of(key: &[Value]) -> String {
-    let mut text = String::new();
-    for part in key {
-        let part = match part {
-            Value::String(part) => part.clone(),
-            other => other.to_string(),
-        };
-        let is_decimal = part.contains('.') && part.parse::<f64>().is_ok();
-        let part = if is_decimal { part.trim_end_matches('0').trim_end_matches('.') } else { &part };
-        text.push_str(&part.len().to_string());
-        text.push(':');
-        text.push_str(part);
+    Value::from(key.iter().map(said).collect::<Vec<_>>()).to_string()
+}
+
+/// As text: what is a number in one table may be a text of the same digits in the other.
+fn said(part: &Value) -> String {
+    match part {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
-    text
+}
+
+/// 5.00 and 5.0 are 5; a text stays as it is.
+fn plain_number(text: &str) -> String {
+    let is_plain = text.contains('.') && !text.contains(['e', 'E']);
+    let text = if is_plain { text.trim_end_matches('0').trim_end_matches('.') } else { text };
+    text.to_owned()
 }

@@ -268,27 +268,36 @@ impl Gateway {
         permit: &Permit,
         text: &str,
     ) -> Result<(), Refused> {
-        let Some((most, budget)) = limit else { return Ok(()) };
+        let Some(limit) = limit else { return Ok(()) };
         let asking = self.shared.engine.cost(address, query, options);
         let cost = tokio::select! {
             cost = asking => cost.map_err(|error| told(error, text))?,
             () = permit.cancel.cancelled() => return Err(SourceError::Cancelled.into()),
         };
-        #[expect(clippy::cast_precision_loss, reason = "an estimate that large is no longer exact to a unit")]
-        let is_over = cost.is_some_and(|cost| cost > most as f64);
-        measure("max_cost", is_over);
-        if !is_over {
-            return Ok(());
-        }
-        call.log().set_object(&budget);
-        // The estimate itself is made of rows that the caller may not see.
-        Err(Refused::new(
-            Code::CostExceeded,
-            format!(
-                "the database expects the query to cost more than {most}, which is the policy's limit (max_cost): narrow it"
-            ),
-        ))
+        refuse_cost(call, limit, cost)
     }
+}
+
+/// Refuses what is expected to cost more than the budget of that name.
+pub(crate) fn refuse_cost(
+    call: &Call,
+    (most, budget): (u64, String),
+    cost: Option<f64>,
+) -> Result<(), Refused> {
+    #[expect(clippy::cast_precision_loss, reason = "an estimate that large is no longer exact to a unit")]
+    let is_over = cost.is_some_and(|cost| cost > most as f64);
+    measure("max_cost", is_over);
+    if !is_over {
+        return Ok(());
+    }
+    call.log().set_object(&budget);
+    // The estimate itself is made of rows that the caller may not see.
+    Err(Refused::new(
+        Code::CostExceeded,
+        format!(
+            "the database expects the query to cost more than {most}, which is the policy's limit (max_cost): narrow it"
+        ),
+    ))
 }
 
 impl Spending {

@@ -102,6 +102,10 @@ impl Session for Together {
         running.await.map_err(|failure| (failure, query.clone()))
     }
 
+    async fn cost(&mut self, _: &Statement) -> Result<Option<f64>, Self::Failure> {
+        Ok(None)
+    }
+
     async fn give_up(self, (failure, query): Self::Failure) -> SourceError {
         give_up(self.lease, failure, &query, &self.limits).await
     }

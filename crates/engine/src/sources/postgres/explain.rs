@@ -44,8 +44,22 @@ pub(super) async fn cost(
     query: &GuardedQuery,
     options: &RunOptions,
 ) -> Result<Option<f64>, SourceError> {
-    let plan = planned(pools, closing, address, query, options).await?;
-    Ok(plan.as_ref().and_then(|plan| plan.pointer("/0/Plan/Total Cost")).and_then(Json::as_f64))
+    Ok(total(planned(pools, closing, address, query, options).await?.as_ref()))
+}
+
+/// The same within a read-only transaction that is open already.
+pub(super) async fn cost_within(
+    client: &Client,
+    query: &GuardedQuery,
+) -> Result<(Option<f64>, bool), Failure> {
+    refuse_nul(query.parameters()).map_err(Failure::Refused)?;
+    let prepared = Prepared::new(client, query.sql()).await.map_err(Failure::Database)?;
+    let (plan, looked_up_types) = explained(client, query, &prepared).await?;
+    Ok((total(plan.as_ref()), looked_up_types))
+}
+
+fn total(plan: Option<&Json>) -> Option<f64> {
+    plan.and_then(|plan| plan.pointer("/0/Plan/Total Cost")).and_then(Json::as_f64)
 }
 
 async fn planned(
@@ -84,14 +98,20 @@ async fn plan(
     query: &GuardedQuery,
     opening: &Opening,
 ) -> Result<(Option<Json>, bool), Failure> {
-    let sql = query.sql();
     refuse_nul(query.parameters()).map_err(Failure::Refused)?;
-    let (begun, prepared) = join(opening.begin(client), Prepared::new(client, sql)).await;
+    let (begun, prepared) = join(opening.begin(client), Prepared::new(client, query.sql())).await;
     begun?;
-    let prepared = prepared.map_err(Failure::Database)?;
+    explained(client, query, &prepared.map_err(Failure::Database)?).await
+}
+
+async fn explained(
+    client: &Client,
+    query: &GuardedQuery,
+    prepared: &Prepared,
+) -> Result<(Option<Json>, bool), Failure> {
     prepared.match_parameters(query.parameters().len()).map_err(Failure::Refused)?;
     // The text alone is one statement, so this is one too; the database refuses a second one here as well.
-    let explain = format!("EXPLAIN (VERBOSE, FORMAT JSON) {sql}");
+    let explain = format!("EXPLAIN (VERBOSE, FORMAT JSON) {}", query.sql());
     match client.query_raw(&explain, query.parameters().iter().map(Bound)).await {
         Ok(rows) => {
             let rows: Vec<_> = rows.try_collect().await.map_err(Failure::Database)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::explain::cost_within;
 use super::launch::launch_within;
 use super::pool::{Lease, Pools, Wish};
 use super::reading::Reading;
@@ -125,6 +126,14 @@ impl Session for Together {
             left.map_err(|error| Stopped::Failed(Failure::Database(error)))?;
         }
         Ok(ResultSet { columns: reading.columns().to_vec(), rows, more_rows: reading.omitted(), affected })
+    }
+
+    async fn cost(&mut self, statement: &Statement) -> Result<Option<f64>, Stopped> {
+        let session = self.lease.session().map_err(Stopped::Over)?;
+        let asked = cost_within(&session.client, &statement.query).await;
+        let (cost, looked_up_types) = asked.map_err(Stopped::Failed)?;
+        session.looked_up_types |= looked_up_types;
+        Ok(cost)
     }
 
     async fn give_up(self, failure: Stopped) -> SourceError {

@@ -64,6 +64,10 @@ impl Session for Together {
         Ok(ResultSet { columns, rows, more_rows: omitted, affected })
     }
 
+    async fn cost(&mut self, _: &Statement) -> Result<Option<f64>, SourceError> {
+        Ok(None)
+    }
+
     async fn give_up(self, failure: SourceError) -> SourceError {
         failure
     }
