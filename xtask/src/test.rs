@@ -8,7 +8,7 @@ use crate::setup;
 use crate::steps::{Outcome, Steps, passed};
 
 /// Python suites: the name in the table, and the file.
-const PYTHON_SUITES: [(&str, &str); 21] = [
+const PYTHON_SUITES: [(&str, &str); 23] = [
     ("notebook", "test_notebook.py"),
     ("SDK: queries", "test_sdk_queries.py"),
     ("SDK: catalogs", "test_sdk_catalog.py"),
@@ -22,6 +22,7 @@ const PYTHON_SUITES: [(&str, &str); 21] = [
     ("models: isolation", "models/test_isolation.py"),
     ("models: many rows", "models/test_many.py"),
     ("models: approvals", "models/test_approvals.py"),
+    ("published endpoints", "endpoints/test_endpoints.py"),
     ("crash", "test_crash.py"),
     ("guard corpus: harness", "guard_corpus/test_harness.py"),
     ("guard corpus", "guard_corpus/test_guard_corpus.py"),

@@ -35,6 +35,8 @@ pub enum Door {
     V1,
     /// The one for agents: what it lets through is narrower, see `agents`.
     Mcp,
+    /// Published endpoints.
+    Endpoint,
     Cli,
     /// None: the gateway does it by itself, when its time has come.
     Own,
@@ -47,6 +49,7 @@ impl Door {
             Self::Api => "api",
             Self::V1 => "v1",
             Self::Mcp => "mcp",
+            Self::Endpoint => "endpoint",
             Self::Cli => "cli",
             Self::Own => "gateway",
         }

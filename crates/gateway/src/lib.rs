@@ -17,6 +17,7 @@ mod versions;
 pub mod catalog;
 pub mod connections;
 pub mod doctor;
+pub mod endpoints;
 pub mod history;
 pub mod indexing;
 pub mod likes;
@@ -31,6 +32,7 @@ pub mod prove;
 pub mod queries;
 pub mod refused;
 mod retention;
+mod road;
 pub mod signing_keys;
 pub mod tenants;
 pub mod trail;
@@ -127,6 +129,7 @@ struct Shared {
     policies: policies::PolicyCache,
     rules: access_rules::RuleCache,
     approvals: approvals::Desk,
+    endpoints: endpoints::EndpointCache,
     snapshots: guarded::SnapshotCache,
     plans: guarded::PlanCache,
     attributes: guarded::AttributeCache,
@@ -190,6 +193,7 @@ impl Gateway {
             policies: policies::PolicyCache::new(&config),
             rules: access_rules::RuleCache::new(&config),
             approvals: approvals::Desk::new(operations),
+            endpoints: endpoints::EndpointCache::new(),
             snapshots: guarded::SnapshotCache::new(),
             plans: guarded::PlanCache::new(),
             attributes: guarded::AttributeCache::new(),
@@ -258,6 +262,7 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
                 shared.catalogs.forget(source);
             }
             Change::Policy(policy) => shared.policies.forget(&policy),
+            Change::Endpoints(org) => shared.endpoints.forget(&org),
             Change::AccessRules(place) => shared.rules.forget(&place),
             Change::Attributes(policy) => shared.attributes.forget(&policy),
             Change::Everything => {
@@ -267,6 +272,7 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
                 shared.policies.forget_all();
                 shared.attributes.forget_all();
                 shared.rules.forget_all();
+                shared.endpoints.forget_all();
                 shared.running.suspect_everybody();
             }
         }

@@ -1,10 +1,11 @@
 //! Models: structured reads and writes for applications and agents.
 //!
 //! A request becomes a statement in `semantic`, and the statement goes the road of every guarded statement: there is no
-//! second place where access is decided. Reading order: [`road`] is what a request walks on, [`describe`], [`read`] and
+//! second place where access is decided. Reading order: [`crate::road`] is what a request walks on, [`describe`], [`read`] and
 //! [`change`] what it asks for (changes are made ready in [`prepare`]), [`rows`] its answer, [`cursor`] how a page goes on.
 
 mod approval;
+mod bounds;
 mod change;
 mod cursor;
 mod describe;
@@ -12,8 +13,7 @@ mod inputs;
 mod prepare;
 mod read;
 mod repeats;
-mod road;
-mod rows;
+pub(crate) mod rows;
 
 pub use approval::ModelOperations;
 pub use change::{Change, Changed, OperationResult};

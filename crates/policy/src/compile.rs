@@ -7,6 +7,7 @@ mod names;
 pub(crate) use names::split as split_name;
 mod relations;
 
+pub(crate) use names::duration;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -176,7 +177,7 @@ impl Compiler<'_> {
 impl Budget {
     /// How long a statement may run.
     pub fn timeout(&self) -> Option<Duration> {
-        names::duration(self.statement_timeout.as_deref()?)
+        duration(self.statement_timeout.as_deref()?)
     }
 }
 

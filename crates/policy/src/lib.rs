@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`id`], [`role`], [`principal`], [`connection`], [`catalog`], [`filter`], [`access`] for who and what;
 //! [`document`], [`policy`], [`parse`], [`mask`], [`rule`] for what is said; [`mod@decide`], [`resolve`], [`evaluate`],
-//! [`reason`], [`mod@applied`] for what follows from it, `spelling` for how people read it; [`lint`], [`drift`], [`intent`] for what may be wrong with
+//! [`reason`], [`mod@applied`] for what follows from it, `spelling` for how people read it; [`mod@endpoint`] for statements that are published; [`lint`], [`drift`], [`intent`] for what may be wrong with
 //! it; [`expression`] and [`entitlement`] for what the guard is told.
 
 #![cfg_attr(
@@ -26,6 +26,7 @@ pub mod connection;
 pub mod decide;
 pub mod document;
 pub mod drift;
+pub mod endpoint;
 pub mod entitlement;
 pub mod evaluate;
 pub mod expectations;
@@ -56,6 +57,7 @@ pub use connection::{AgentTools, ConnectionKind, ConnectionSpec, KeyInvalid};
 pub use decide::{Question, decide, decide_with_reasons, view, view_like};
 pub use document::{Document, json_schema};
 pub use drift::{Drift, Footprint};
+pub use endpoint::{Endpoint, endpoint_schema};
 pub use entitlement::{
     AutoSet, Denial, Entitlement, Permit, Reference, SoftDelete, View, VisibleColumn, WriteRules,
 };

@@ -24,6 +24,7 @@ use crate::expression::{
 
 pub use functions::ALLOWED as ALLOWED_FUNCTIONS;
 pub use principal::RESERVED_ATTRIBUTE;
+pub(crate) use principal::principal_path;
 
 /// Longest expression in bytes.
 pub const MAX_EXPRESSION_BYTES: usize = 16 << 10;

@@ -1,6 +1,6 @@
 //! News of changes: at once in this process, within a second from other nodes and processes.
 
-use ringfence_policy::UserId;
+use ringfence_policy::{OrgId, UserId};
 
 use crate::Store;
 use crate::access_keys::KeyHash;
@@ -21,6 +21,8 @@ pub enum Change {
     /// Rows were written that this policy's attributes are read from.
     Attributes(PolicyId),
     AccessRules(RulePlace),
+    /// Endpoints that the organization publishes.
+    Endpoints(OrgId),
     /// Some news may have been missed: trust no copy.
     Everything,
 }

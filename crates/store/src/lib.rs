@@ -12,6 +12,7 @@ pub mod audit;
 pub mod changes;
 pub mod connections;
 mod database;
+pub mod endpoints;
 pub mod history;
 pub mod key_file;
 pub mod likes;
@@ -186,6 +187,11 @@ impl Store {
     /// Policies and their versions.
     pub fn policies(&self) -> policies::Policies<'_> {
         policies::Policies(self)
+    }
+
+    /// Published endpoints and their versions.
+    pub fn endpoints(&self) -> endpoints::Endpoints<'_> {
+        endpoints::Endpoints(self)
     }
 
     /// Operations that wait for an approval.

@@ -176,13 +176,15 @@ class Shop:
 @contextmanager
 def shops(postgres: Postgres, kind: str, **settings: str) -> Iterator[Shop]:
     """A shop of its own on the kind of database, with these settings of the server."""
-    with tempfile.TemporaryDirectory(prefix="ringfence-shop-") as directory:
-        with Places({"RINGFENCE_SQLITE__DIRECTORIES": directory} | settings) as places:
-            places.add(*PEOPLE)
-            server = postgres if kind == "postgresql" else None
-            try:
-                yield Shop(places, kind, server, Path(directory) / "shop.db")
-            finally:
-                if server is not None:
-                    places.gateway.stop()
-                    server.execute("DROP DATABASE IF EXISTS shop WITH (FORCE)")
+    with (
+        tempfile.TemporaryDirectory(prefix="ringfence-shop-") as directory,
+        Places({"RINGFENCE_SQLITE__DIRECTORIES": directory} | settings) as places,
+    ):
+        places.add(*PEOPLE)
+        server = postgres if kind == "postgresql" else None
+        try:
+            yield Shop(places, kind, server, Path(directory) / "shop.db")
+        finally:
+            if server is not None:
+                places.gateway.stop()
+                server.execute("DROP DATABASE IF EXISTS shop WITH (FORCE)")

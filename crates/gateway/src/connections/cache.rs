@@ -72,7 +72,7 @@ impl ConnectionCache {
     }
 
     /// The user's connection of that key.
-    pub(super) async fn get(
+    pub(crate) async fn get(
         &self,
         store: &Store,
         user: &UserId,

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 use super::prepare::{Consent, keys_of, permit};
 use super::read::no_such_row;
-use super::road::Road;
 use super::rows::{self, Row};
 use super::{Change, Operation};
 use crate::approvals::{NewApproval, Operation as Ticket, Operations};
+use crate::road::Road;
 use crate::{Call, Code, Gateway, Refused};
 
 /// How long a ticket waits when the policy does not say.

@@ -15,10 +15,10 @@ use serde_json::{Map, Value};
 use super::prepare::{Consent, Prepared, Work};
 use super::read::no_such_row;
 use super::repeats::Repeated;
-use super::road::{Ready, Road};
 use super::rows::{self, Row};
 use super::{Operation, inputs};
 use crate::guarded::shown as shown_name;
+use crate::road::{Ready, Road};
 use crate::{Call, Code, Gateway, Refused};
 
 /// Operations of one request.

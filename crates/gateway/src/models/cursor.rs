@@ -10,7 +10,7 @@ use ringfence_semantic::request::Query;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::road::Road;
+use crate::road::Road;
 use crate::{Code, Refused};
 
 /// Longest cursor that is looked at.

@@ -3,7 +3,7 @@
 use ringfence_semantic::ModelView;
 use ringfence_semantic::description::{ModelDescription, describe};
 
-use super::road::Road;
+use crate::road::Road;
 use crate::{Call, Gateway, Refused};
 
 impl Gateway {

@@ -8,10 +8,10 @@ use ringfence_semantic::query::Columns;
 use ringfence_semantic::write::{self, Inserted, Key};
 use ringfence_semantic::{ModelView, Models, Statement};
 
-use super::road::{Ready, Road};
 use super::{Change, Operation};
 use crate::Refused;
 use crate::guarded::Seat;
+use crate::road::{Ready, Road};
 
 /// How operations may go through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

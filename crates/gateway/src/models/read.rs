@@ -10,9 +10,9 @@ use ringfence_semantic::{Statement, aggregate, complexity};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::road::{Ready, Road};
 use super::rows::{self, Cell, Fetched, Row};
 use super::{cursor, inputs};
+use crate::road::{Ready, Road};
 use crate::{Call, Code, Gateway, Refused};
 
 /// Rows of a model.

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::road::Road;
 use super::rows;
 use super::{Change, Changed, Operation, OperationResult};
 use crate::call::now_ms;
+use crate::road::Road;
 use crate::{Code, Refused};
 
 /// Longest key.

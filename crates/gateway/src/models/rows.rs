@@ -26,7 +26,7 @@ pub enum Cell {
 
 impl Row {
     /// The fields that are shown of it.
-    pub(super) fn pick(&self, shown: &Columns<'_>) -> Self {
+    pub(crate) fn pick(&self, shown: &Columns<'_>) -> Self {
         let wanted = shown.fields.iter().take(shown.shown);
         let cells = wanted.filter_map(|field| {
             let (name, cell) = self.0.iter().find(|(name, _)| name == field.name)?;
@@ -36,7 +36,7 @@ impl Row {
     }
 
     /// The value of a field, as a parameter.
-    pub(super) fn value(&self, name: &str) -> Option<Value> {
+    pub(crate) fn value(&self, name: &str) -> Option<Value> {
         self.0.iter().find(|(other, _)| other == name).and_then(|(_, cell)| match cell {
             Cell::Value(value) => Some(json(value)),
             Cell::One(_) | Cell::Many(_) => None,
@@ -55,14 +55,14 @@ impl Serialize for Row {
 }
 
 /// A row that is shown, and the values beside it that are needed otherwise.
-pub(super) struct Fetched {
-    pub(super) row: Row,
+pub(crate) struct Fetched {
+    pub(crate) row: Row,
     /// All values, in the statement's order.
-    pub(super) values: Vec<SourceValue>,
+    pub(crate) values: Vec<SourceValue>,
 }
 
 /// The rows of a result.
-pub(super) fn fetched(result: ResultSet, columns: &Columns<'_>) -> Vec<Fetched> {
+pub(crate) fn fetched(result: ResultSet, columns: &Columns<'_>) -> Vec<Fetched> {
     let shown: Vec<&str> = columns.fields.iter().take(columns.shown).map(|field| field.name).collect();
     let rows = result.rows.into_iter().map(|values| {
         let cells = shown.iter().zip(&values);
@@ -73,13 +73,13 @@ pub(super) fn fetched(result: ResultSet, columns: &Columns<'_>) -> Vec<Fetched> 
 }
 
 /// The same of a result whose columns are called like this.
-pub(super) fn named(result: ResultSet, names: &[String]) -> Vec<Row> {
+pub(crate) fn named(result: ResultSet, names: &[String]) -> Vec<Row> {
     let rows = result.rows.into_iter();
     rows.map(|values| Row(names.iter().cloned().zip(values.into_iter().map(Cell::Value)).collect())).collect()
 }
 
 /// A value as a parameter of another statement.
-pub(super) fn json(value: &SourceValue) -> Value {
+pub(crate) fn json(value: &SourceValue) -> Value {
     match value {
         SourceValue::Null => Value::Null,
         SourceValue::Bool(truth) => Value::Bool(*truth),
@@ -94,7 +94,7 @@ pub(super) fn json(value: &SourceValue) -> Value {
 }
 
 /// The joining values of a row; `None` when one is null, which joins nothing.
-pub(super) fn key(values: &[SourceValue], at: &[usize]) -> Option<Vec<Value>> {
+pub(crate) fn key(values: &[SourceValue], at: &[usize]) -> Option<Vec<Value>> {
     let part = |index: &usize| match values.get(*index)? {
         SourceValue::Null => None,
         SourceValue::Decimal(text) => Some(Value::String(plain_number(text.get()))),
@@ -105,14 +105,14 @@ pub(super) fn key(values: &[SourceValue], at: &[usize]) -> Option<Vec<Value>> {
 }
 
 /// Keys, each once, in the order of their rows.
-pub(super) fn distinct(rows: &[Fetched], at: &[usize]) -> Vec<Vec<Value>> {
+pub(crate) fn distinct(rows: &[Fetched], at: &[usize]) -> Vec<Vec<Value>> {
     let mut seen = std::collections::HashSet::new();
     let keys = rows.iter().filter_map(|row| key(&row.values, at));
     keys.filter(|key| seen.insert(text_of(key))).collect()
 }
 
 /// Rows by their keys.
-pub(super) fn grouped(rows: Vec<Fetched>, at: &[usize]) -> HashMap<String, Vec<Row>> {
+pub(crate) fn grouped(rows: Vec<Fetched>, at: &[usize]) -> HashMap<String, Vec<Row>> {
     let mut groups: HashMap<String, Vec<Row>> = HashMap::new();
     for fetched in rows {
         if let Some(key) = key(&fetched.values, at) {
@@ -123,7 +123,7 @@ pub(super) fn grouped(rows: Vec<Fetched>, at: &[usize]) -> HashMap<String, Vec<R
 }
 
 /// What tells keys apart. Numbers were brought into one form by [`key`].
-pub(super) fn text_of(key: &[Value]) -> String {
+pub(crate) fn text_of(key: &[Value]) -> String {
     Value::from(key.iter().map(said).collect::<Vec<_>>()).to_string()
 }
 

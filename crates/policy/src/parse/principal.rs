@@ -11,6 +11,17 @@ pub const RESERVED_ATTRIBUTE: &str = "ringfence";
 /// How a rule's variable `{name}` is marked on its way through the SQL parser: no text is read as a name quoted so.
 pub(super) const VARIABLE_QUOTE: char = '{';
 
+/// The path that the names behind `principal` say.
+pub(crate) fn principal_path(names: &[&str]) -> Result<PrincipalPath, String> {
+    let idents: Vec<Ident> =
+        std::iter::once("principal").chain(names.iter().copied()).map(Ident::new).collect();
+    match path(&idents) {
+        Ok(Some(path)) => Ok(path),
+        Ok(None) => Err("say which value of the principal: such as `principal.tenant_id`".to_owned()),
+        Err(invalid) => Err(invalid.to_string()),
+    }
+}
+
 /// The path that the names say; `None` when they do not begin with `principal`.
 pub(super) fn path(names: &[Ident]) -> Result<Option<PrincipalPath>, ParseInvalid> {
     let Some((first, rest)) = names.split_first() else { return Ok(None) };

@@ -177,6 +177,18 @@ fn the_published_schema_is_current() {
     assert!(published == current, "docs/policy.schema.json is out of date: run with UPDATE=1");
 }
 
+/// The same of published endpoints.
+#[test]
+fn the_published_schema_of_endpoints_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/endpoint.schema.json");
+    let current = serde_json::to_string_pretty(&ringfence_policy::endpoint_schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &current).unwrap();
+    }
+    let published = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(published == current, "docs/endpoint.schema.json is out of date: run with UPDATE=1");
+}
+
 /// The same of files of expectations.
 #[test]
 fn the_published_schema_of_expectations_is_current() {

@@ -7,6 +7,7 @@ mod budgets;
 mod corpus;
 mod documents;
 mod drift;
+mod endpoints;
 mod expressions;
 mod law;
 mod lints;

@@ -78,6 +78,20 @@ EXAMPLES
   ringfence admin key list --user ada --data-dir ./data
   ringfence admin rotate-sealing-key --data-dir ./data     (stop the server first)";
 
+pub(crate) const ENDPOINTS: &str = "\
+EXAMPLES
+  ringfence endpoints apply data.yaml whoami.yaml --user ada --data-dir ./data
+  ringfence endpoints list --user bob --data-dir ./data
+  ringfence endpoints try orders -p id=7 --user bob --data-dir ./data
+  ringfence endpoints remove orders --user ada --data-dir ./data
+
+A DOCUMENT
+  name: data
+  path: /data
+  connection: postgresql://app@db/shop
+  statement: SELECT * FROM company_data
+  result: { wrap: data }";
+
 pub(crate) const POLICY: &str = "\
 EXAMPLES
   ringfence policy check shop.yaml

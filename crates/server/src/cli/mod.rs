@@ -15,6 +15,7 @@ mod mcp;
 mod opening;
 mod operator;
 mod options;
+mod endpoints;
 mod policy;
 mod program;
 mod prove;
@@ -49,6 +50,7 @@ enum Command {
     Config(config::ConfigCommand),
     Admin(admin::Admin),
     Policy(policy::PolicyCommand),
+    Endpoints(endpoints::EndpointsCommand),
     Prove(prove::Prove),
     Doctor(doctor::Doctor),
     Explain(explain::Explain),
@@ -67,6 +69,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(command) => command.run(),
         Command::Admin(command) => command.run(),
         Command::Policy(command) => command.run(),
+        Command::Endpoints(command) => command.run(),
         Command::Prove(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Explain(command) => command.run(),

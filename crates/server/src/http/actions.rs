@@ -85,6 +85,13 @@ const V1: &[(&str, &str)] = &[
     ("POST /v1/connections/{key}/queries", "submit-query"),
     ("GET /v1/queries/{id}", "get-query-result"),
     ("DELETE /v1/queries/{id}", "cancel-query"),
+    ("GET /v1/endpoints", "list-endpoints"),
+    ("GET /v1/endpoints/openapi", "describe-endpoints"),
+    ("GET /v1/endpoints/{name}", "get-endpoint"),
+    ("PUT /v1/endpoints/{name}", "put-endpoint"),
+    ("DELETE /v1/endpoints/{name}", "remove-endpoint"),
+    ("GET /v1/endpoints/{name}/history", "get-endpoint-history"),
+    ("POST /v1/endpoints/{name}/try", "try-endpoint"),
     ("GET /v1/audit", "read-audit"),
     ("GET /v1/approvals", "list-approvals"),
     ("GET /v1/approvals/{id}", "get-approval"),
@@ -109,6 +116,7 @@ pub(super) fn action_of<'a>(front_end: FrontEnd, method: &str, route: &'a str) -
         (FrontEnd::Api, Some(endpoint)) if !endpoint.is_empty() => named(&API, endpoint).unwrap_or(endpoint),
         // The front end knows more once it has read the message.
         (FrontEnd::Mcp, _) => "mcp-message",
+        (FrontEnd::Endpoint, _) => "call-endpoint",
         (FrontEnd::V1, _) => named(V1, &format!("{method} {route}")).unwrap_or(UNMATCHED),
         _ => UNMATCHED,
     }

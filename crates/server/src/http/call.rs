@@ -59,6 +59,8 @@ pub(crate) enum FrontEnd {
     V1,
     /// The door for agents.
     Mcp,
+    /// Paths that organizations publish.
+    Endpoint,
     /// The documents about the interface. They need no key and leave no audit record.
     Documents,
 }
@@ -82,7 +84,7 @@ impl FrontEnd {
     pub(crate) fn refuse(self, refused: Refused, trace_id: &TraceId) -> Response {
         match self {
             Self::Api => api::ApiRefused::from(refused).into_response(),
-            Self::V1 | Self::Mcp | Self::Documents => {
+            Self::V1 | Self::Mcp | Self::Endpoint | Self::Documents => {
                 Problem::from(refused).traced(trace_id.as_str()).into_response()
             }
         }
@@ -93,6 +95,7 @@ impl FrontEnd {
             Self::Api => Some(Door::Api),
             Self::V1 => Some(Door::V1),
             Self::Mcp => Some(Door::Mcp),
+            Self::Endpoint => Some(Door::Endpoint),
             Self::Documents => None,
         }
     }
@@ -136,8 +139,11 @@ pub(crate) async fn identify(parts: &mut Parts, state: &AppState) -> Result<Call
 /// The middleware around every route.
 pub(crate) async fn attend(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let front_end = FrontEnd::of(request.uri().path());
     let matched = request.extensions().get::<MatchedPath>().cloned();
+    let front_end = match FrontEnd::of(request.uri().path()) {
+        FrontEnd::Documents if matched.is_none() && state.gateway.has_endpoints().await => FrontEnd::Endpoint,
+        front_end => front_end,
+    };
     let route = matched.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     let method = request.method().clone();
     let trace_id = trace_id_of(request.headers());

@@ -50,6 +50,7 @@ impl Measure {
             FrontEnd::Api => "api",
             FrontEnd::V1 => "v1",
             FrontEnd::Mcp => "mcp",
+            FrontEnd::Endpoint => "endpoint",
             FrontEnd::Documents => "documents",
         };
         let labels =

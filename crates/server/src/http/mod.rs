@@ -8,6 +8,7 @@ mod budgets;
 pub(crate) mod call;
 mod credentials;
 pub(crate) mod docs;
+mod endpoints;
 pub(crate) mod limits;
 mod held;
 mod listen;
@@ -151,7 +152,7 @@ pub(crate) fn router(state: AppState) -> Router {
         .merge(v1::router())
         .merge(mcp::router(&state))
         .route("/", any(answer_root))
-        .fallback(refuse_unknown_path)
+        .fallback(endpoints::answer)
         .layer(DefaultBodyLimit::max(max_body_bytes))
         .layer(from_fn_with_state(state.clone(), call::attend))
         .with_state(state)

@@ -209,7 +209,7 @@ pub(crate) const fn standing_hint(code: Code) -> Option<&'static str> {
         Code::TenantScopeRequired => "an administrator can set the attribute as a variable of yours",
         Code::ReasonRequired => "say why in the field `reason`",
         Code::CatalogNotReady => "wait until the connection's status is `completed`",
-        Code::PolicyInvalid => "nothing was changed: mend what `problems` lists",
+        Code::EndpointInvalid | Code::PolicyInvalid => "nothing was changed: mend what `problems` lists",
         Code::PreconditionFailed => "read it again, then repeat the change with its `ETag`",
         Code::RelationSuspended => {
             "an administrator of the organization sees why at /v1/policies, and puts the policy again"

@@ -51,6 +51,8 @@ async fn every_route_has_a_case_of_isolation() {
     let tools = tools();
     assert_eq!(tools.len(), 12, "the tools are not written as they were: {tools:?}");
     routes.extend(tools);
+    // Whatever path an organization publishes.
+    routes.insert("GET /{published}".to_owned());
     let covered: BTreeSet<String> =
         cases().iter().map(|case| case["route"].as_str().unwrap().to_owned()).collect();
     let missing: Vec<_> = routes.difference(&covered).collect();
@@ -105,6 +107,11 @@ impl Scene {
         let writes = json!({"create": "allow", "update": "allow", "delete": "allow"});
         let model = json!({"table": "public.movies", "write_policy": writes});
         v1.expect(&fruit_admin, "PUT", &path, json!({"models": {"Movie": model}}), 201).await;
+        for (name, roles) in [("fruit-data", None), ("fruit-chiefs", Some(["org-admin-user"]))] {
+            let path = format!("/{}", name.replace('-', "/"));
+            let document = json!({"name": name, "path": path, "builtin": "whoami", "roles": roles});
+            v1.expect(&fruit_admin, "PUT", &format!("/v1/endpoints/{name}"), document, 201).await;
+        }
         let mut tickets = Vec::new();
         for _ in 0..4 {
             tickets.push(plant(server, &connection).await);

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use ringfence_policy::UserId;
+use ringfence_policy::{OrgId, UserId};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 use tokio_postgres::AsyncMessage;
@@ -79,6 +79,7 @@ pub(super) fn encode(node: &str, change: &Change) -> String {
         Change::Policy(policy) => ("policy", policy.0.clone()),
         Change::Attributes(policy) => ("attributes", policy.0.clone()),
         Change::AccessRules(place) => ("rules", place.0.clone()),
+        Change::Endpoints(org) => ("endpoints", org.as_str().to_owned()),
         Change::Everything => ("everything", String::new()),
     };
     format!("{node} {kind} {id}")
@@ -98,6 +99,7 @@ fn decode(own_node: &str, payload: &str) -> Option<Change> {
             hex::decode_to_slice(id, &mut hash).ok().map(|()| Change::Key(KeyHash(hash)))
         }
         (Some("rules"), Some(id)) => Some(Change::AccessRules(RulePlace(id.to_owned()))),
+        (Some("endpoints"), Some(id)) => OrgId::new(id).ok().map(Change::Endpoints),
         (Some("policy"), Some(id)) => Some(Change::Policy(PolicyId(id.to_owned()))),
         (Some("attributes"), Some(id)) => Some(Change::Attributes(PolicyId(id.to_owned()))),
         (Some("source"), Some(id)) => id.parse().ok().map(|id| Change::Source(SourceId(id))),
@@ -120,6 +122,7 @@ mod tests {
             Change::Policy(PolicyId("ab12".to_owned())),
             Change::Attributes(PolicyId("ab12".to_owned())),
             Change::AccessRules(RulePlace("cd34".to_owned())),
+            Change::Endpoints(OrgId::new("acme corp").unwrap()),
             Change::Everything,
         ];
         for change in changes {

@@ -32,6 +32,33 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
+/// What documents are sent as. Nobody registered all of them, and clients send what they know.
+const MEDIA_TYPES: [&str; 6] =
+    ["application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain", "application/json"];
+
+/// The body as it came: a document.
+pub(crate) struct Document(pub(crate) String);
+
+impl<S: Send + Sync> FromRequest<S> for Document {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let declared = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = declared.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        if !MEDIA_TYPES.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
+            return Err(Problem::new(
+                Code::UnsupportedMediaType,
+                "the body is declared as no form of a document",
+            )
+            .with_hint("send it with the header `Content-Type: application/yaml`"));
+        }
+        let bytes = Bytes::from_request(request, state).await;
+        let bytes = bytes.map_err(|rejection| unreadable(&rejection))?;
+        let text = String::from_utf8(bytes.into());
+        text.map(Self).map_err(|_| Problem::new(Code::InvalidRequest, "the document is not in UTF-8"))
+    }
+}
+
 /// The query parameters.
 #[derive(Debug)]
 pub(crate) struct Params<T>(pub(crate) T);

@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod connection_body;
 pub(crate) mod connections;
 pub(crate) mod descriptions;
+pub(crate) mod endpoints;
 pub(crate) mod explain;
 pub(crate) mod extract;
 pub(crate) mod history;
@@ -79,6 +80,7 @@ fn operations() -> (Router<AppState>, Document) {
         .merge(audit::router())
         .merge(models::router())
         .merge(approvals::router())
+        .merge(endpoints::router())
         .merge(queries::router())
         .merge(submitted::router())
         .merge(history::router())

@@ -103,6 +103,27 @@ refusals! {
         QueryCancelled, ResultTooLarge, TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed,
         SourceBusy, SourceLost
     ];
+    /// Endpoints are looked at, or taken away.
+    ReadingEndpoints = [NotFound, Conflict];
+    /// An endpoint is published.
+    PublishingEndpoints = [
+        EndpointInvalid, Conflict,
+        NotFound, BodyTooLarge, UnsupportedMediaType, StatementUnreadable, StatementNotAdmitted, FunctionNotAllowed,
+        TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, RequiredField,
+        ReasonRequired, ApprovalRequired, RowRefused, TooManyRows, TooManyFields, CostExceeded, QueryTooBroad, BudgetExceeded, TenantBusy,
+        TenantRateLimited, ConstraintViolated, CatalogNotReady, PolicyUnusable, EndpointUnusable, RelationSuspended, AttributeUnavailable,
+        QueryFailed, QueryTimedOut, QueryCancelled, ResultTooLarge, TooManyQueries, SourceUnreachable, SourceCredentials,
+        SourceNotAllowed, SourceBusy, SourceLost
+    ];
+    /// An endpoint is called.
+    CallingEndpoints = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, StatementUnreadable, StatementNotAdmitted, FunctionNotAllowed,
+        TypeNotAllowed, RelationUnknown, ColumnUnknown, TenantScopeRequired, WriteDenied, ColumnNotWritable, RequiredField,
+        ReasonRequired, ApprovalRequired, RowRefused, TooManyRows, TooManyFields, CostExceeded, QueryTooBroad, BudgetExceeded, TenantBusy,
+        TenantRateLimited, ConstraintViolated, CatalogNotReady, PolicyUnusable, EndpointUnusable, RelationSuspended, AttributeUnavailable,
+        QueryFailed, QueryTimedOut, QueryCancelled, ResultTooLarge, TooManyQueries, SourceUnreachable, SourceCredentials,
+        SourceNotAllowed, SourceBusy, SourceLost
+    ];
     /// Models are described.
     Modelling = [
         NotFound, ModelNotAllowed, TenantScopeRequired, CatalogNotReady, PolicyUnusable, RelationSuspended, AttributeUnavailable,

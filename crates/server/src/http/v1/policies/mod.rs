@@ -3,8 +3,7 @@
 mod looking;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ringfence_gateway::policies::{NewPolicy, PolicyStatus, PutPolicy};
@@ -20,17 +19,13 @@ use looking::{
     __path_check_policy, __path_diff_policy, __path_test_policy, check_policy, diff_policy, test_policy,
 };
 
-use super::extract::{Body, Named, NoParams, Params};
+use super::extract::{Body, Document, Named, NoParams, Params};
 use super::refusals::{Governing, Legislating, Repealing};
 use super::{List, timestamp};
 use crate::http::AppState;
 use crate::http::call::Caller;
 use crate::http::problem::Problem;
 use crate::reports::{DocumentProblem, Finding, SuspendedRelation};
-
-/// What documents are sent as. Nobody registered all of them, and clients send what they know.
-const MEDIA_TYPES: [&str; 6] =
-    ["application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain", "application/json"];
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -298,28 +293,5 @@ fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
             Code::InvalidRequest,
             "give either `If-Match` with a version's ETag, or `If-None-Match: *`",
         )),
-    }
-}
-
-/// The body as it came.
-struct Document(String);
-
-impl<S: Send + Sync> FromRequest<S> for Document {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let declared = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = declared.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        if !MEDIA_TYPES.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
-            return Err(Problem::new(
-                Code::UnsupportedMediaType,
-                "the body is declared as no form of a policy",
-            )
-            .with_hint("send it with the header `Content-Type: application/yaml`"));
-        }
-        let bytes = Bytes::from_request(request, state).await;
-        let bytes = bytes.map_err(|rejection| crate::http::v1::extract::unreadable(&rejection))?;
-        let text = String::from_utf8(bytes.into());
-        text.map(Self).map_err(|_| Problem::new(Code::InvalidRequest, "the document is not in UTF-8"))
     }
 }

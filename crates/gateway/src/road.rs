@@ -1,4 +1,5 @@
-//! The road of a request on models: the connection, the caller's view of it, and statements run one after the other.
+//! The road of a request that makes its own statements: the connection, the caller's view of it, and statements run one after
+//! the other. Models and published endpoints walk on it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,8 +8,7 @@ use parking_lot::Mutex;
 use ringfence_engine::{Isolation, ResultSet, RunOptions, SourceAddress, SourceTransaction};
 use ringfence_guard::{GuardedPlan, GuardedQuery, Parameter};
 use ringfence_policy::{Permission, RunMode};
-use ringfence_semantic::query::Bounds;
-use ringfence_semantic::{ModelView, Models, Statement};
+use ringfence_semantic::Statement;
 use ringfence_store::connections::Connection;
 use serde_json::Value;
 
@@ -17,20 +17,15 @@ use crate::guarded::{Breadth, Seat, Snapshot, WrittenAttributes, shown};
 use crate::queries::{Permit, QueryRequest, Spending, refuse_cost, told};
 use crate::{Call, Code, Gateway, Refused};
 
-/// Rows of a page when neither the request nor a budget says.
-const DEFAULT_TAKE: u64 = 100;
-/// How deep includes go where no budget says.
-const DEEPEST: u32 = 8;
-
 /// A request on its way.
-pub(super) struct Road<'a> {
-    pub(super) gateway: &'a Gateway,
-    pub(super) call: &'a Call,
-    pub(super) connection: Arc<Connection>,
-    pub(super) address: SourceAddress,
-    pub(super) snapshot: Arc<Snapshot>,
-    pub(super) seat: Arc<Seat>,
-    pub(super) permit: Permit,
+pub(crate) struct Road<'a> {
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) call: &'a Call,
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) address: SourceAddress,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) seat: Arc<Seat>,
+    permit: Permit,
     told: Mutex<Told>,
 }
 
@@ -44,71 +39,52 @@ struct Told {
 }
 
 /// A statement that may run.
-pub(super) struct Ready {
-    pub(super) query: GuardedQuery,
-    pub(super) options: RunOptions,
-    pub(super) text: String,
+pub(crate) struct Ready {
+    pub(crate) query: GuardedQuery,
+    pub(crate) options: RunOptions,
+    pub(crate) text: String,
     /// Forgets the attributes that are read from what the statement changes.
     _written: Option<WrittenAttributes>,
 }
 
+impl Ready {
+    /// Whether it changes rows.
+    pub(crate) fn writes(&self) -> bool {
+        self.query.fence().is_none_or(|fence| fence.writes)
+    }
+}
+
 impl<'a> Road<'a> {
-    pub(super) async fn open(gateway: &'a Gateway, call: &'a Call, key: &str) -> Result<Self, Refused> {
+    /// To one of the caller's connections.
+    pub(crate) async fn open(gateway: &'a Gateway, call: &'a Call, key: &str) -> Result<Self, Refused> {
         call.needs(Permission::ReadDatabases)?;
         let permit = gateway.enter(call).await?;
         let connection = gateway.connection_to_query(call, key).await?;
+        let nothing = "there are no models here: models are what a policy on the connection names";
+        Self::to(gateway, call, connection, permit, || Refused::new(Code::ModelNotAllowed, nothing)).await
+    }
+
+    /// To a connection that is guarded by a policy; `open` is what is said of one that is not.
+    //
+    // INVARIANT: what is run here runs behind the caller's own view, whoever registered the connection.
+    pub(crate) async fn to(
+        gateway: &'a Gateway,
+        call: &'a Call,
+        connection: Arc<Connection>,
+        permit: Permit,
+        open: impl FnOnce() -> Refused,
+    ) -> Result<Self, Refused> {
         gateway.shared.audit.ready().await?;
         let address = address_of(&connection, &call.principal().org)?;
         // INVARIANT: policy and rules are asked for with every request. Held by `a_change_takes_effect_at_once`.
         let lens = gateway.lens(call.principal(), &connection, &address).await?;
-        let lens = lens.filter(|lens| lens.breadth == Breadth::Policy).ok_or_else(|| {
-            Refused::new(
-                Code::ModelNotAllowed,
-                "there are no models here: models are what a policy on the connection names",
-            )
-        })?;
+        let lens = lens.filter(|lens| lens.breadth == Breadth::Policy).ok_or_else(open)?;
         let (snapshot, seat) = gateway.seat(call, &connection, lens, None).await?;
         Ok(Self { gateway, call, connection, address, snapshot, seat, permit, told: Mutex::default() })
     }
 
-    /// The models that the caller sees.
-    pub(super) fn models(&self) -> Models<'_> {
-        Models::of(&self.snapshot.policy.policy, &self.seat.shape.view)
-    }
-
-    /// What holds for a request on the model.
-    pub(super) fn bounds(&self, model: ModelView<'_>) -> Bounds {
-        let policy = &self.snapshot.policy.policy;
-        let config = &self.gateway.shared.config;
-        let limits = policy.limits(std::slice::from_ref(&model.model.relation), self.call.principal());
-        let max_take = limits.max_rows().map_or(config.max_rows, |limit| limit.value.min(config.max_rows));
-        let depth = limits.max_include_depth().map(|limit| limit.value);
-        Bounds {
-            default_take: DEFAULT_TAKE.min(max_take),
-            max_take,
-            max_depth: depth.map_or(DEEPEST, |depth| depth.min(DEEPEST)),
-            max_fields: limits.max_fields().map(|limit| limit.value),
-        }
-    }
-
-    /// Refuses a request that asks for more at once than a budget allows.
-    pub(super) fn within_complexity(&self, model: ModelView<'_>, score: u64) -> Result<(), Refused> {
-        let policy = &self.snapshot.policy.policy;
-        let limits = policy.limits(std::slice::from_ref(&model.model.relation), self.call.principal());
-        let Some(limit) = limits.max_complexity().filter(|limit| score > u64::from(limit.value)) else {
-            return Ok(());
-        };
-        Err(Refused::new(
-            Code::BudgetExceeded,
-            format!(
-                "the request's score is {score}, and {} are allowed (max_complexity): ask for fewer fields, conditions or relations",
-                limit.value
-            ),
-        ))
-    }
-
     /// Puts the statement behind the fences of the seat's view, and has budgets look at it.
-    pub(super) async fn guard(
+    pub(crate) async fn guard(
         &self,
         seat: &Seat,
         statement: &Statement,
@@ -139,7 +115,7 @@ impl<'a> Road<'a> {
     }
 
     /// Runs a statement by itself.
-    pub(super) async fn run(&self, ready: &Ready) -> Result<ResultSet, Refused> {
+    pub(crate) async fn run(&self, ready: &Ready) -> Result<ResultSet, Refused> {
         self.within_cost(ready).await?;
         let engine = &self.gateway.shared.engine;
         let ran = engine.run(&self.address, &ready.query, &ready.options, self.permit.cancel.clone()).await;
@@ -147,21 +123,21 @@ impl<'a> Road<'a> {
     }
 
     /// Begins a transaction.
-    pub(super) async fn begin(&self, isolation: Isolation) -> Result<SourceTransaction, Refused> {
+    pub(crate) async fn begin(&self, isolation: Isolation) -> Result<SourceTransaction, Refused> {
         let options = crate::queries::run_options(&self.gateway.shared.config, &QueryRequest::default())?;
         let engine = &self.gateway.shared.engine;
         Ok(engine.begin(&self.address, &options, isolation, self.permit.cancel.clone()).await?)
     }
 
     /// Refuses what the database expects to cost more than the budget.
-    pub(super) async fn within_cost(&self, ready: &Ready) -> Result<(), Refused> {
+    pub(crate) async fn within_cost(&self, ready: &Ready) -> Result<(), Refused> {
         let limit = self.told.lock().spending.max_cost();
         let at = (&self.address, &ready.query, &ready.options);
         self.gateway.cost_within(self.call, limit, at, &self.permit, &ready.text).await
     }
 
     /// The same, asked for in the read-only transaction that the statement will run in.
-    pub(super) async fn within_cost_of(
+    pub(crate) async fn within_cost_of(
         &self,
         ready: &Ready,
         transaction: &mut SourceTransaction,
@@ -172,7 +148,7 @@ impl<'a> Road<'a> {
     }
 
     /// The seat with that view in the place of its own.
-    pub(super) fn seat_with(&self, view: ringfence_policy::View) -> Arc<Seat> {
+    pub(crate) fn seat_with(&self, view: ringfence_policy::View) -> Arc<Seat> {
         self.snapshot.seat_with(&self.seat, view)
     }
 
@@ -194,6 +170,7 @@ impl<'a> Road<'a> {
     }
 }
 
+/// As the guard binds it.
 fn parameter(value: &Value) -> Parameter {
     match value {
         Value::Null => Parameter::Null,
