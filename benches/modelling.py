@@ -9,6 +9,8 @@ import datetime
 import json
 import statistics
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -238,8 +240,9 @@ def includes(bench: Any, world: World) -> None:
     )
 
 
-def measure(bench: Any) -> None:
-    """Writes both sections of the report."""
+@contextmanager
+def worlds(bench: Any) -> Iterator[World]:
+    """A world of its own."""
     settings = ["shared_buffers=512MB", "shared_preload_libraries=pg_stat_statements"]
     with Postgres(settings) as postgres, Places(bench.wide) as places:
         postgres.create_database("models", "models", "models")
@@ -249,10 +252,20 @@ def measure(bench: Any) -> None:
         command = [str(bench.floors), "serve", "--listen", f"127.0.0.1:{port}", "--postgres", url]
         floor = subprocess.Popen([*command, "--tenant", TENANT])
         try:
-            world = World(postgres, places, port)
-            world.see_that_answers_are_the_same()
-            throughput(bench, world)
-            includes(bench, world)
+            yield World(postgres, places, port)
         finally:
             floor.terminate()
             floor.wait(10)
+
+
+def measure(bench: Any) -> None:
+    """Writes the section on throughput."""
+    with worlds(bench) as world:
+        world.see_that_answers_are_the_same()
+        throughput(bench, world)
+
+
+def measure_includes(bench: Any) -> None:
+    """Writes the section on includes."""
+    with worlds(bench) as world:
+        includes(bench, world)

@@ -444,6 +444,7 @@ def over_http(bench: Bench) -> None:
 PARTS: dict[str, Callable[[Bench], None]] = {
     "queries": over_http,
     "models": modelling.measure,
+    "includes": modelling.measure_includes,
     "library": peer.measure,
     "guard": guard,
     "inside": inside.measure,
