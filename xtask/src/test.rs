@@ -8,7 +8,7 @@ use crate::setup;
 use crate::steps::{Outcome, Steps, passed};
 
 /// Python suites: the name in the table, and the file.
-const PYTHON_SUITES: [(&str, &str); 23] = [
+const PYTHON_SUITES: [(&str, &str); 25] = [
     ("notebook", "test_notebook.py"),
     ("SDK: queries", "test_sdk_queries.py"),
     ("SDK: catalogs", "test_sdk_catalog.py"),
@@ -23,6 +23,8 @@ const PYTHON_SUITES: [(&str, &str); 23] = [
     ("models: many rows", "models/test_many.py"),
     ("models: approvals", "models/test_approvals.py"),
     ("published endpoints", "endpoints/test_endpoints.py"),
+    ("tenants: isolation", "tenants/test_isolation.py"),
+    ("tenants: life", "tenants/test_life.py"),
     ("crash", "test_crash.py"),
     ("guard corpus: harness", "guard_corpus/test_harness.py"),
     ("guard corpus", "guard_corpus/test_guard_corpus.py"),

@@ -1,7 +1,8 @@
 //! Data sources: pools made on demand, introspection, and running guarded queries under limits.
 //!
 //! The public API takes no SQL text: only a [`ringfence_guard::GuardedQuery`] runs. Statements of our own
-//! (introspection, session clean-up) are private to the sources.
+//! (introspection, session clean-up) are private to the sources. The one exception is [`operator`]: statements of a command
+//! of the one who runs this, under a type that no request can make.
 
 pub mod address;
 mod capacity;
@@ -9,6 +10,7 @@ pub mod egress;
 mod examined;
 mod fenced;
 pub mod limits;
+pub mod operator;
 mod place;
 pub mod result;
 mod sources;

@@ -269,6 +269,9 @@ impl Gateway {
         let home = Home::read(&self.shared.store, application, tenant).await?;
         // One answer for a tenant that is elsewhere, and for one that is nowhere.
         let home = home.ok_or(Declined::because("the tenant is none of the application's organization"))?;
+        if self.shared.store.tenants().is_suspended(tenant).await? {
+            return Err(crate::authentication::suspended().into());
+        }
         let home = Arc::new(home);
         homes.insert(name, Known::of(application, home.clone())).await;
         Ok(home)

@@ -257,6 +257,9 @@ impl PrincipalCache {
     async fn read_user(&self, store: &Store, user: &UserId) -> Result<UserCopy, Miss> {
         let version = self.versions.of(user);
         match store.users().account(user).await? {
+            // INVARIANT: no principal of a suspended tenant is made, from whatever is presented. Held by the test
+            // `a_suspended_tenant_gets_in_nowhere`.
+            Some(account) if account.suspended => Err(Miss::Failed(suspended())),
             Some(account) => Ok(UserCopy { principal: Arc::new(principal_of(account)), version }),
             None => Err(Miss::Unknown { version }),
         }
@@ -272,8 +275,13 @@ impl PrincipalCache {
     }
 }
 
+/// What everybody of a suspended tenant hears.
+pub(crate) fn suspended() -> Refused {
+    Refused::new(Code::TenantSuspended, "your tenant is suspended: ask whoever runs this service")
+}
+
 fn principal_of(account: Account) -> Principal {
-    let Account { user, org_variables, tenant_variables } = account;
+    let Account { user, org_variables, tenant_variables, suspended: _ } = account;
     let attributes =
         merge_attributes([org_variables.as_ref(), tenant_variables.as_ref(), user.variables.as_ref()]);
     Principal {

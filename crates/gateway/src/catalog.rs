@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use cache::CatalogCache;
 pub(crate) use names::{find_column, find_relation, find_schema, fold_name};
-pub(crate) use shown::{Shown, behind};
+pub(crate) use shown::{Shown, behind, of_tenant};
 
 use crate::indexing::Wish;
 use crate::{Call, Code, Gateway, Refused};

@@ -1,7 +1,7 @@
 //! Guarded connections: what a policy makes of a connection for the one who asks.
 //!
 //! Reading order: [`lens`] finds out whether a connection is guarded, and by what; [`snapshot`] holds catalog and policy at
-//! one version, [`attributes`] what a policy reads of a principal in the connection, [`views`] what each principal sees,
+//! one version, [`tenants`] the part of it that is one tenant's where each has a schema, [`attributes`] what a policy reads of a principal in the connection, [`views`] what each principal sees,
 //! [`plans`] the statements behind the fences of a view, [`reads`] what a view of the database itself reads.
 
 mod attributes;
@@ -9,6 +9,7 @@ mod lens;
 mod plans;
 mod reads;
 mod snapshot;
+mod tenants;
 mod views;
 
 use std::sync::Arc;
@@ -84,6 +85,7 @@ impl Gateway {
         };
         let Lens { policy, rules, breadth } = lens;
         let snapshot = self.snapshot(call, source, policy, breadth).await?.ok_or_else(not_ready)?;
+        let snapshot = snapshot.for_tenant_of(call.principal()).await?;
         // Clients show names in other letters than the database stores them. In a schema that is not there nothing is found.
         let schema = current_schema.and_then(|name| find_schema(snapshot.catalog(), name));
         let stored = schema.map(|schema| schema.name.as_str());

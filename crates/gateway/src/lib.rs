@@ -34,6 +34,7 @@ pub mod refused;
 mod retention;
 mod road;
 pub mod signing_keys;
+pub mod tenancy;
 pub mod tenants;
 pub mod trail;
 pub mod user_config;

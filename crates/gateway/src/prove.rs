@@ -141,7 +141,7 @@ impl Gateway {
             Some(document) => match self.weighed_policy(call, &connection, document).await? {
                 Ok(policy) => {
                     let loaded = Arc::new(LoadedPolicy::draft(place.clone(), policy));
-                    let draft = Snapshot::of(loaded, shown.clone(), Breadth::Policy);
+                    let draft = Arc::new(Snapshot::of(loaded, shown.clone(), Breadth::Policy));
                     (None, draft, version.is_some().then_some(in_force))
                 }
                 Err(problems) => return Ok(Proved::Invalid(problems)),
@@ -150,6 +150,11 @@ impl Gateway {
             None => (version, in_force, None),
         };
         let policy = &snapshot.policy.policy;
+        if policy.is_nobodys() {
+            return Err(Refused::invalid(
+                "a policy that gives each tenant a schema can't be proven yet: whose rows are whose is read from columns",
+            ));
+        }
         let problems = unknown_relations(&intent, policy, &shown.unfiltered);
         if !problems.is_empty() {
             return Ok(Proved::Invalid(problems));
@@ -166,7 +171,7 @@ impl Gateway {
             connection: &connection,
             trials: &trials,
             snapshot: &snapshot,
-            before: before.as_ref(),
+            before: before.as_deref(),
             rules: &rules,
             policy,
             intent: &intent,

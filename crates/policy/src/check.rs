@@ -232,7 +232,7 @@ impl<'a> Check<'a> {
 
     fn relation(&mut self, name: &RelationName, place: Place) -> Option<Named<'a>> {
         let found = self.find(name);
-        if found.is_none() {
+        if found.is_none() && !self.policy.is_unknown_yet(&name.schema) {
             let known = self.catalog.schemas.iter().flat_map(|schema| &schema.relations);
             let known = known.map(|relation| relation.name.as_str());
             let problem = Problem::new(&self.policy.file, place, format!("there is no table {name}"));

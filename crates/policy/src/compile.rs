@@ -3,6 +3,7 @@
 mod attributes;
 mod models;
 mod names;
+mod tenancy;
 
 pub(crate) use names::split as split_name;
 mod relations;
@@ -27,10 +28,17 @@ pub(crate) fn compile(
     source: &str,
     document: &Document,
     home: (ConnectionKind, &str),
+    tenant: Option<&str>,
 ) -> Result<Policy, PolicyInvalid> {
     let kind = home.0;
-    let schema = schema_of(&document.search_schemas, home);
-    let mut compiler = Compiler { file, source, kind, schema, problems: Vec::new() };
+    let (tenancy, problems) = tenancy::tenancy((file, source), document, kind, tenant);
+    let schema = match &tenancy {
+        // Names are those of the template as long as it is nobody's; without one they are in a schema that nothing is in.
+        Some(tenancy) => tenant.or(tenancy.template.as_deref()).unwrap_or_else(|| tenancy.schema.text()),
+        None => schema_of(&document.search_schemas, home),
+    };
+    let shared = tenancy.as_ref().map(|tenancy| tenancy.shared.as_slice());
+    let mut compiler = Compiler { file, source, kind, schema, shared, problems };
     let (models, model_names) = compiler.models(document);
     let joins = compiler.joins(&document.joins);
     let restrictions = compiler.restrictions(document);
@@ -39,7 +47,8 @@ pub(crate) fn compile(
         connection: document.connection.clone(),
         file: file.to_owned(),
         default: document.default,
-        search: search(document, home),
+        search: tenancy.as_ref().map_or_else(|| search(document, home), |it| tenancy::search(it, schema)),
+        tenancy: tenancy.clone(),
         functions: compiler.functions(&document.functions),
         attributes: compiler.attributes(document),
         models,
@@ -68,6 +77,8 @@ struct Compiler<'a> {
     source: &'a str,
     kind: ConnectionKind,
     schema: &'a str,
+    /// Where each tenant has a schema: those that the document may name beside it.
+    shared: Option<&'a [String]>,
     problems: Vec<Problem>,
 }
 
@@ -115,7 +126,10 @@ impl Compiler<'_> {
     fn relation(&mut self, name: &Placed<String>) -> Option<RelationName> {
         match names::split(&name.value).as_deref() {
             Some([table]) => Some(RelationName::new(self.schema, table)),
-            Some([schema, table]) => Some(RelationName::new(schema, table)),
+            Some([schema, table]) => {
+                self.beside_tenants(schema, name.place);
+                Some(RelationName::new(schema, table))
+            }
             _ => {
                 self.problem(
                     name.place,
@@ -129,7 +143,10 @@ impl Compiler<'_> {
     fn relation_column(&mut self, name: &Placed<String>) -> Option<(RelationName, String)> {
         match names::split(&name.value).as_deref() {
             Some([table, column]) => Some((RelationName::new(self.schema, table), column.clone())),
-            Some([schema, table, column]) => Some((RelationName::new(schema, table), column.clone())),
+            Some([schema, table, column]) => {
+                self.beside_tenants(schema, name.place);
+                Some((RelationName::new(schema, table), column.clone()))
+            }
             _ => {
                 self.problem(name.place, "a column is named `schema.table.column` or `table.column`");
                 None

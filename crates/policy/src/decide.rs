@@ -233,6 +233,12 @@ impl<'a> Decision<'a> {
             return Err(Denial::Invisible(name.clone()));
         }
         let invisible = || Err(Denial::Invisible(name.clone()));
+        if self.question.policy.tenancy.as_ref().is_some_and(|tenancy| !tenancy.has(&name.schema)) {
+            self.because(Subject::Relation, Effect::Takes, None, || {
+                "the tenancy: it is in no schema of this tenant".to_owned()
+            });
+            return invisible();
+        }
         if let Ruling::Blocked(rule) = ruling(self.question.rules, name, self.question.principal) {
             self.because(Subject::Relation, Effect::Takes, None, || format!("the block rule {}", rule.id));
             return invisible();

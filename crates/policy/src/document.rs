@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::connection::ConnectionKind;
 use crate::placed::{Entries, FromWord, OneOrMany, Place, Placed};
 use crate::problem::PolicyInvalid;
+use crate::tenancy::TenancyEntry;
 
 /// A policy on a connection.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -30,6 +31,8 @@ pub struct Document {
     /// Schemas that a name without one is looked up in, in order; the first is also where the policy's own names are.
     #[serde(default)]
     pub search_schemas: Vec<String>,
+    /// Each tenant has a schema of its own.
+    pub tenancy: Option<TenancyEntry>,
     /// Functions beyond the dialect's own list that statements may call, as `schema.function`.
     #[serde(default)]
     pub functions: Vec<Placed<String>>,

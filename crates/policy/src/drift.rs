@@ -25,6 +25,15 @@ impl Footprint {
         self.0.get(&relation.schema)?.get(&relation.name)?.get(column).map(String::as_str)
     }
 
+    /// The same of a schema that is made like another one: what was there when the policy was put is meant of both.
+    #[must_use]
+    pub fn moved(mut self, from: &str, to: &str) -> Self {
+        if let Some(relations) = self.0.remove(from) {
+            self.0.insert(to.to_owned(), relations);
+        }
+        self
+    }
+
     pub(crate) fn put(&mut self, relation: &RelationName, column: &str, data_type: &str) {
         let of_schema = self.0.entry(relation.schema.clone()).or_default();
         of_schema.entry(relation.name.clone()).or_default().insert(column.to_owned(), data_type.to_owned());

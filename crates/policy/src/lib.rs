@@ -48,6 +48,7 @@ pub mod rls;
 pub mod role;
 pub mod rule;
 mod spelling;
+pub mod tenancy;
 mod walk;
 
 pub use access::{OpenAccess, RunMode};
@@ -74,3 +75,4 @@ pub use reason::{Clause, Effect, Part, Reason, Subject, Verdict};
 pub use rls::{CompiledRls, Unsaid, UnsaidCode, compile_rls};
 pub use role::{Permission, Permissions, Role, RoleUnknown};
 pub use rule::{AccessRule, RuleKind};
+pub use tenancy::{Template, Tenancy};

@@ -123,6 +123,10 @@ impl Policy {
     pub fn warnings(&self, catalog: Option<&Catalog>) -> Vec<Warning> {
         let mut warnings = rules::lint(self);
         if let Some(catalog) = catalog {
+            // Of tenants' schemas one stands for all.
+            let tenancy = self.tenancy.as_ref().filter(|_| self.is_nobodys());
+            let narrowed = tenancy.map(|tenancy| tenancy.to_check(catalog));
+            let catalog = narrowed.as_ref().unwrap_or(catalog);
             warnings.extend(self.check(catalog));
             warnings.extend(columns::lint(self, catalog));
         }

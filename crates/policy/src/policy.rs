@@ -13,6 +13,7 @@ use crate::expression::{Expression, PrincipalPath, RelationName, SubQuery};
 use crate::mask::{Mask, MaskPattern};
 use crate::placed::Place;
 use crate::problem::PolicyInvalid;
+use crate::tenancy::Tenancy;
 
 /// The row policy that hides rows that were removed softly.
 pub const SOFT_DELETE: &str = "soft_delete";
@@ -30,6 +31,8 @@ pub struct Policy {
     pub default: DefaultAccess,
     /// Schemas that a name without one is looked up in.
     pub search: Vec<String>,
+    /// Whose schema is whose, where each tenant has one.
+    pub tenancy: Option<Tenancy>,
     /// Functions beyond the dialect's own list, as (schema, function).
     pub functions: Vec<(String, String)>,
     /// Attributes that are read from the connection.
@@ -259,7 +262,19 @@ impl Policy {
         database: &str,
     ) -> Result<Self, PolicyInvalid> {
         let document = Document::read(file, text)?;
-        crate::compile::compile(file, text, &document, (kind, database))
+        crate::compile::compile(file, text, &document, (kind, database), None)
+    }
+
+    /// The same for one tenant's schema, of a document that gives each tenant one: its names without a schema are that
+    /// schema's.
+    pub fn load_for_tenant(
+        file: &str,
+        text: &str,
+        kind: ConnectionKind,
+        schema: &str,
+    ) -> Result<Self, PolicyInvalid> {
+        let document = Document::read(file, text)?;
+        crate::compile::compile(file, text, &document, (kind, schema), Some(schema))
     }
 
     /// What holds of a connection without a policy when its content filters or access rules have to be held: everything is
@@ -272,6 +287,7 @@ impl Policy {
             file: String::new(),
             default: DefaultAccess::Allow,
             search,
+            tenancy: None,
             functions: Vec::new(),
             attributes: BTreeMap::new(),
             models: HashMap::new(),

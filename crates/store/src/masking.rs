@@ -34,6 +34,16 @@ impl Store {
         self.keyed(b"session\0", parts).verify_slice(tag).is_ok()
     }
 
+    /// What signs a manifest of something that was removed: whoever has it can show that it came from here.
+    pub fn manifest_tag(&self, parts: &[&str]) -> [u8; 32] {
+        self.keyed(b"manifest\0", parts).finalize().into_bytes().into()
+    }
+
+    /// Whether the tag is that of these parts. Takes the same time wherever they differ.
+    pub fn is_manifest_tag(&self, parts: &[&str], tag: &[u8]) -> bool {
+        self.keyed(b"manifest\0", parts).verify_slice(tag).is_ok()
+    }
+
     /// Nothing else is keyed with this secret under this first word.
     fn keyed(&self, word: &[u8], parts: &[&str]) -> Hmac<Sha256> {
         let secret: &[u8] = &self.inner.audit_key;

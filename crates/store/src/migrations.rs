@@ -33,6 +33,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { common: include_str!("migrations/0007_approvals.sql"), sqlite: "", postgres: "" },
     Migration { common: include_str!("migrations/0008_acting.sql"), sqlite: "", postgres: "" },
     Migration { common: include_str!("migrations/0009_endpoints.sql"), sqlite: "", postgres: "" },
+    Migration { common: include_str!("migrations/0010_suspended.sql"), sqlite: "", postgres: "" },
 ];
 
 /// Any number will do as long as it never changes: all nodes must ask for the same lock.

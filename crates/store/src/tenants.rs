@@ -61,6 +61,28 @@ impl Tenants<'_> {
         })
     }
 
+    /// Suspends it, or lets it in again; publishes the change. Answers whether that changed anything.
+    pub async fn suspend(&self, id: &TenantId, at: Option<i64>) -> Result<bool, StoreError> {
+        transact!(self.0.inner.database, tx => {
+            let select = "SELECT suspended_at FROM tenants WHERE id = $1 FOR UPDATE";
+            let rows = tx.query(select, params![id]).await?;
+            let was = rows.first().ok_or(StoreError::Missing { what: "tenant" })?.optional_integer(0)?;
+            if was.is_some() == at.is_some() {
+                false
+            } else {
+                tx.execute("UPDATE tenants SET suspended_at = $2 WHERE id = $1", params![id, at]).await?;
+                tx.announce(Change::Directory);
+                true
+            }
+        })
+    }
+
+    /// Whether it is suspended. One that is not there is not.
+    pub async fn is_suspended(&self, id: &TenantId) -> Result<bool, StoreError> {
+        let select = "SELECT 1 FROM tenants WHERE id = $1 AND suspended_at IS NOT NULL";
+        Ok(!self.0.inner.database.query(select, params![id]).await?.is_empty())
+    }
+
     /// The one with that id.
     pub async fn get(&self, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
         let select = "SELECT id, org_id, name, variables FROM tenants WHERE id = $1";

@@ -52,6 +52,8 @@ pub struct Account {
     pub user: User,
     pub org_variables: Option<Attributes>,
     pub tenant_variables: Option<Attributes>,
+    /// Whether its tenant is suspended.
+    pub suspended: bool,
 }
 
 /// The repository of users.
@@ -130,13 +132,14 @@ impl Users<'_> {
     /// The user with the variables of tenant and organization, in one query.
     pub async fn account(&self, id: &UserId) -> Result<Option<Account>, StoreError> {
         let select = "SELECT u.id, u.tenant_id, u.org_id, u.name, u.variables, u.roles, u.data_roles, \
-                      o.variables, t.variables \
+                      o.variables, t.variables, t.suspended_at \
                       FROM users u JOIN tenants t ON t.id = u.tenant_id JOIN organizations o ON o.id = u.org_id \
                       WHERE u.id = $1";
         let rows = self.0.inner.database.query(select, params![id]).await?;
         let read_account = |row: &Row| {
             let (org_variables, tenant_variables) = (row.optional_json(7)?, row.optional_json(8)?);
-            Ok(Account { user: read(row)?, org_variables, tenant_variables })
+            let suspended = row.optional_integer(9)?.is_some();
+            Ok(Account { user: read(row)?, org_variables, tenant_variables, suspended })
         };
         rows.first().map(read_account).transpose()
     }

@@ -242,7 +242,7 @@ def test_what_can_not_run_is_not_published(published: Published) -> None:
         ("v", {"path": "/v1/x", "statement": "SELECT 1"}, "ENDPOINT_INVALID"),
         ("v", {"path": "/x/{id}", "statement": "SELECT 1"}, "ENDPOINT_INVALID"),
         ("v", {"path": "/x", "statement": "SELECT :id"}, "ENDPOINT_INVALID"),
-        ("v", {"path": "/x", "statement": "SELECT 1; SELECT 2"}, "STATEMENT_NOT_ADMITTED"),
+        ("v", {"path": "/x", "statement": "SELECT 1; SELECT 2"}, "QUERY_REFUSED"),
         ("v", {"path": "/x", "statement": "SELECT * FROM public.documents"}, "RELATION_UNKNOWN"),
         ("v", {"path": "/x", "statement": "DELETE FROM public.orders"}, "WRITE_DENIED"),
         ("v", {"path": "/x", "statement": "UPDATE public.orders SET note = 'x'"}, "WRITE_DENIED"),

@@ -41,7 +41,7 @@ pub(crate) fn run() -> Result<String, String> {
 }
 
 fn check(tree: &Tree) -> Vec<Finding> {
-    let rules: [fn(&Tree) -> Vec<Finding>; 11] = [
+    let rules: [fn(&Tree) -> Vec<Finding>; 12] = [
         sizes::files,
         sizes::functions,
         sizes::guard_budget,
@@ -52,6 +52,7 @@ fn check(tree: &Tree) -> Vec<Finding> {
         words::banned_code,
         words::banned_words,
         seal::guarded_query_is_sealed,
+        seal::operator_work_is_sealed,
         seal::walls_inside_crates,
     ];
     rules.iter().flat_map(|rule| rule(tree)).collect()

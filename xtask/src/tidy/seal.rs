@@ -107,6 +107,49 @@ fn derives_and_fields(file: &File) -> Vec<Finding> {
     findings
 }
 
+/// Where operator work begins: the type says that no request asked for it.
+const OPERATOR: &str = "crates/engine/src/operator.rs";
+
+/// Only the command line says that an operator gave a command, and nothing else makes that of nothing.
+pub(super) fn operator_work_is_sealed(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (file, source) in tree.rust() {
+        let is_command_line = file.path.starts_with("crates/server/src/cli/");
+        for (line, code) in source.shipped() {
+            let makes = code.contains("OperatorCommand::given") || code.contains("OperatorCommand(");
+            if makes && !is_command_line && file.path != OPERATOR {
+                findings.push(Finding::new(
+                    &file.path,
+                    line,
+                    "only the command line gives operators' commands",
+                ));
+            }
+            if ["Default for OperatorCommand", "> for OperatorCommand"].iter().any(|way| code.contains(way)) {
+                findings.push(Finding::new(
+                    &file.path,
+                    line,
+                    "this would make an operator's command of nothing",
+                ));
+            }
+        }
+    }
+    let code = tree.file(OPERATOR).and_then(|file| file.rust.as_ref()).map(|source| source.code.join("\n"));
+    let code = code.unwrap_or_default();
+    let before = code.split_once("pub struct OperatorCommand(())").map(|(before, _)| before);
+    let attributes = before.map(|before| before.rsplit_once(['}', ';']).map_or(before, |(_, after)| after));
+    match attributes {
+        Some(attributes) if !["Default", "Deserialize", "Clone"].iter().any(|it| attributes.contains(it)) => {
+        }
+        Some(_) => findings.push(Finding::new(OPERATOR, 0, "OperatorCommand derives a way to make one")),
+        None => findings.push(Finding::new(
+            OPERATOR,
+            0,
+            "is not there: where is OperatorCommand, with its private field?",
+        )),
+    }
+    findings
+}
+
 pub(super) fn walls_inside_crates(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (file, source) in tree.rust() {
@@ -169,6 +212,24 @@ mod tests {
         assert_eq!(with("crates/guard/src/unsealed.rs", "pub fn fenced() -> GuardedQuery {}"), 0);
         assert_eq!(broken("struct Other;"), 1);
         assert_eq!(guarded_query_is_sealed(&Tree::default()).len(), 1);
+    }
+
+    #[test]
+    fn an_operators_command_from_elsewhere_is_found() {
+        const GOOD: &str = "#[derive(Debug)]\npub struct OperatorCommand(());\n";
+        let with = |sealed: &str, path: &str, text: &str| {
+            let mut tree = sample(OPERATOR, sealed);
+            tree.add(path, text);
+            operator_work_is_sealed(&tree).len()
+        };
+        let given = "fn f() { OperatorCommand::given(); }";
+        assert_eq!(with(GOOD, "crates/server/src/cli/tenants.rs", given), 0);
+        assert_eq!(with(GOOD, "crates/server/src/http/v1/tenants.rs", given), 1);
+        assert_eq!(with(GOOD, "crates/gateway/src/tenancy.rs", given), 1);
+        assert_eq!(with(GOOD, "crates/engine/src/lib.rs", "fn f() { OperatorCommand(()); }"), 1);
+        assert_eq!(with(GOOD, "crates/gateway/src/a.rs", "impl From<()> for OperatorCommand {}"), 1);
+        assert_eq!(with(&GOOD.replace("Debug", "Debug, Clone"), "crates/gateway/src/a.rs", ""), 1);
+        assert_eq!(with("", "crates/gateway/src/a.rs", ""), 1);
     }
 
     #[test]

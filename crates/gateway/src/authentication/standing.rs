@@ -22,6 +22,9 @@ impl PrincipalCache {
 /// Whether a query of this principal would be let in now. Asks the store, and no copy: a copy may be about to change.
 pub(crate) async fn may_still_query(store: &Store, principal: &Principal) -> Result<bool, StoreError> {
     let presenter = principal.authenticated_user();
+    if store.tenants().is_suspended(&principal.tenant).await? {
+        return Ok(false);
+    }
     if let Some(standing) = principal.standing
         && store.access_keys().find(&KeyHash(standing.key)).await?.as_ref() != Some(presenter)
     {

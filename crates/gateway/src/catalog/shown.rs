@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use ringfence_policy::{
-    Catalog, Column, Constraint, ContentFilters, Entitlement, Relation, RelationName, Schema, View,
+    Catalog, Column, Constraint, ContentFilters, Entitlement, Relation, RelationName, Schema, Tenancy, View,
 };
 use ringfence_store::annotations::{Annotations, RelationNotes};
 use ringfence_store::sources::Source;
@@ -44,6 +44,16 @@ pub(crate) fn behind(view: &View, shown: &Shown) -> Shown {
         annotations: Arc::new(annotations),
         catalog: Arc::new(catalog),
     }
+}
+
+/// The same for the tenant of a schema: its own relations and the shared ones.
+pub(crate) fn of_tenant(shown: &Shown, tenancy: &Tenancy, schema: &str) -> Shown {
+    let narrowed = |whole: &Catalog| Arc::new(tenancy.catalog(whole, &shown.unfiltered, schema));
+    let catalog = narrowed(&shown.catalog);
+    let is_whole = Arc::ptr_eq(&shown.catalog, &shown.unfiltered);
+    let unfiltered = if is_whole { catalog.clone() } else { narrowed(&shown.unfiltered) };
+    let bytes = catalog_bytes(&catalog) + if is_whole { 0 } else { catalog_bytes(&unfiltered) };
+    Shown { catalog, unfiltered, annotations: shown.annotations.clone(), bytes }
 }
 
 /// The relation's visible columns. Samples are values, perhaps of rows that are hidden, and the statement that made the

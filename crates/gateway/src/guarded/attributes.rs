@@ -41,8 +41,6 @@ const MEMORY: u64 = 64 * 1024 * 1024;
 const ENTRY_BYTES: usize = 512;
 /// How long a query of an attribute may run where the policy's budget says nothing.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Principals of one snapshot whose attributes are put together already.
-const SETTLED: NonZeroUsize = NonZeroUsize::new(1_024).expect("1024 is not zero");
 
 /// Numbers of snapshots are never used again, so that no answer outlives the policy and the catalog it was read under.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -125,9 +123,10 @@ impl Expiry<Key, Arc<Answer>> for UntilThen {
 }
 
 impl Settled {
-    pub(super) fn new() -> Self {
+    /// Of so many principals it is known what was put together.
+    pub(super) fn new(principals: NonZeroUsize) -> Self {
         let snapshot = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { snapshot, principals: Mutex::new(LruCache::new(SETTLED)) }
+        Self { snapshot, principals: Mutex::new(LruCache::new(principals)) }
     }
 
     fn of(&self, principal: &Principal, written: u64) -> Option<Arc<Principal>> {

@@ -219,7 +219,7 @@ models:
         let (policy, catalog) = (Policy::load("policy.yaml", POLICY, KIND).unwrap(), catalog());
         let mut sizes = Vec::new();
         for tenants in [1_000, 10_000, 100_000] {
-            let (views, plans) = (Views::of(&catalog), PlanCache::new());
+            let (views, plans) = (Views::of(&catalog, NonZeroUsize::new(1_024).unwrap()), PlanCache::new());
             let mut known = 0;
             for number in 0..tenants {
                 let principal = principal(number);

@@ -14,6 +14,7 @@ use ringfence_store::sources::SourceId;
 use super::attributes::Settled;
 use super::lens::Breadth;
 use super::reads::Reads;
+use super::tenants::Tenants;
 use super::views::{Seat, Views};
 use crate::access_rules::RuleSet;
 use crate::catalog::Shown;
@@ -25,6 +26,10 @@ const TRUST: Duration = Duration::from_mins(1);
 /// Guarded sources in memory.
 const KEPT: NonZeroUsize = NonZeroUsize::new(128).expect("128 is not zero");
 
+/// Principals of one snapshot that are remembered, and fewer where each tenant has a snapshot.
+const SEATS: NonZeroUsize = NonZeroUsize::new(1_024).expect("1024 is not zero");
+const SEATS_OF_TENANT: NonZeroUsize = NonZeroUsize::new(128).expect("128 is not zero");
+
 /// Catalog and policy that belong together, with the views that were made of them.
 pub(crate) struct Snapshot {
     pub(crate) policy: Arc<LoadedPolicy>,
@@ -33,24 +38,48 @@ pub(crate) struct Snapshot {
     pub(super) breadth: Breadth,
     views: Views,
     pub(super) reads: Reads,
+    tenants: Tenants,
 }
 
 impl Snapshot {
     /// Catalog and policy, with what of the policy can't be held on this catalog.
     pub(crate) fn of(policy: Arc<LoadedPolicy>, shown: Arc<Shown>, breadth: Breadth) -> Self {
+        Self::sized(policy, shown, breadth, SEATS)
+    }
+
+    /// The same for the tenant of one schema.
+    pub(super) fn of_tenant(policy: Arc<LoadedPolicy>, shown: Arc<Shown>, breadth: Breadth) -> Self {
+        Self::sized(policy, shown, breadth, SEATS_OF_TENANT)
+    }
+
+    fn sized(policy: Arc<LoadedPolicy>, shown: Arc<Shown>, breadth: Breadth, seats: NonZeroUsize) -> Self {
+        if policy.policy.is_nobodys() {
+            // What fits and what does not is found out for each tenant.
+            return Self::made(policy, shown, breadth, seats);
+        }
         let mut drift = policy.policy.drift_from(&shown.unfiltered, &policy.footprint);
         if !Arc::ptr_eq(&shown.catalog, &shown.unfiltered) {
             drift.hide_gone();
         }
         let policy = if drift.is_empty() { policy } else { Arc::new(policy.drifted(drift)) };
+        Self::made(policy, shown, breadth, seats)
+    }
+
+    fn made(policy: Arc<LoadedPolicy>, shown: Arc<Shown>, breadth: Breadth, seats: NonZeroUsize) -> Self {
         Self {
-            views: Views::of(&shown.catalog),
+            views: Views::of(&shown.catalog, seats),
             reads: Reads::default(),
-            settled: Settled::new(),
+            settled: Settled::new(seats),
+            tenants: Tenants::default(),
             policy,
             shown,
             breadth,
         }
+    }
+
+    /// What there is for the principal, where each tenant has a schema; otherwise this.
+    pub(crate) async fn for_tenant_of(self: &Arc<Self>, principal: &Principal) -> Result<Arc<Self>, Refused> {
+        self.tenants.snapshot(self, principal).await
     }
 
     /// What the principal sees.

@@ -23,8 +23,6 @@ use crate::access_rules::RuleSet;
 use crate::call::plain;
 use crate::catalog::{Shown, behind};
 
-/// Principals of one snapshot whose views are remembered.
-const SEATS: NonZeroUsize = NonZeroUsize::new(1_024).expect("1024 is not zero");
 /// Different views of one snapshot, and fewer of a large catalog: columns in all of them together.
 const SHAPES: NonZeroUsize = NonZeroUsize::new(256).expect("256 is not zero");
 const FEWEST_SHAPES: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not zero");
@@ -81,13 +79,14 @@ pub(super) struct Views {
 }
 
 impl Views {
-    pub(super) fn of(catalog: &Catalog) -> Self {
+    /// `seats` is how many principals are remembered.
+    pub(super) fn of(catalog: &Catalog, seats: NonZeroUsize) -> Self {
         let relations = catalog.schemas.iter().flat_map(|schema| &schema.relations);
         let columns: usize = relations.map(|relation| relation.columns.len()).sum();
         let shapes = NonZeroUsize::new(MOST_COLUMNS / columns.max(1)).unwrap_or(FEWEST_SHAPES);
         let shapes = shapes.clamp(FEWEST_SHAPES, SHAPES);
         Self {
-            seats: Mutex::new(LruCache::new(SEATS)),
+            seats: Mutex::new(LruCache::new(seats)),
             shapes: Mutex::new(LruCache::new(shapes)),
             alike: Mutex::new(LruCache::new(ALIKE)),
         }

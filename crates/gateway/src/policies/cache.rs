@@ -54,6 +54,22 @@ impl LoadedPolicy {
         Self { place, home, version: *version, created_at: *created_at, policy, footprint }
     }
 
+    /// The same for the tenant of that schema.
+    pub(crate) fn for_tenant(&self, schema: &str) -> Result<Self, Refused> {
+        let Self { place, home, version, created_at, policy, footprint } = self;
+        let template = policy.tenancy.as_ref().and_then(|tenancy| tenancy.template.as_deref());
+        let footprint = match template {
+            Some(template) => footprint.clone().moved(template, schema),
+            None => footprint.clone(),
+        };
+        let policy = policy.for_tenant(schema).map_err(|invalid| {
+            tracing::error!(policy.place = %place.place, policy.version = version, error = %invalid, "a policy can't be made for a tenant");
+            unusable()
+        })?;
+        let (place, home) = (place.clone(), home.clone());
+        Ok(Self { place, home, version: *version, created_at: *created_at, policy, footprint })
+    }
+
     /// Whether it is the same version of the same policy. A version never changes; the moment tells policies apart
     /// whose organization was made anew.
     pub(crate) fn is(&self, other: &Self) -> bool {

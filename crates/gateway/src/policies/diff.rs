@@ -65,8 +65,8 @@ impl Gateway {
         let shown = self.shown_to_governor(call, &connection).await?;
         let (version, before) = self.snapshot_in_force(&place, weighed.policy.kind, &shown).await?;
         let rules = self.rules_on(&call.principal().org, &place, weighed.policy.kind).await?;
-        let after =
-            Snapshot::of(Arc::new(LoadedPolicy::draft(place, weighed.policy)), shown, Breadth::Policy);
+        let draft = Arc::new(LoadedPolicy::draft(place, weighed.policy));
+        let after = Arc::new(Snapshot::of(draft, shown, Breadth::Policy));
         let (people, users_left_out) = self.people(call, &request.users).await?;
         // What the policies read about others, and their rows, is one query of the caller's, and on record.
         let trials = Trials::begin(self, call, &connection).await?;
@@ -119,7 +119,7 @@ impl Gateway {
         place: &PolicyPlace,
         kind: ringfence_policy::ConnectionKind,
         shown: &Arc<Shown>,
-    ) -> Result<(Option<i64>, Snapshot), Refused> {
+    ) -> Result<(Option<i64>, Arc<Snapshot>), Refused> {
         let store = &self.shared.store;
         let version = match store.policies().current(place).await? {
             Guarding::Guarded(version) => Some(version.version),
@@ -129,7 +129,7 @@ impl Gateway {
         let policy = self.shared.policies.of(store, place.clone(), kind, database).await?;
         let policy = policy
             .unwrap_or_else(|| Arc::new(LoadedPolicy::draft(place.clone(), Policy::open(kind, Vec::new()))));
-        Ok((version, Snapshot::of(policy, shown.clone(), Breadth::Policy)))
+        Ok((version, Arc::new(Snapshot::of(policy, shown.clone(), Breadth::Policy))))
     }
 }
 
@@ -176,11 +176,15 @@ fn common_roles(pairs: &[Pair]) -> Vec<String> {
 /// they send: they see nothing.
 async fn seat_in_effect(
     trials: &Trials<'_>,
-    snapshot: &Snapshot,
+    snapshot: &Arc<Snapshot>,
     rules: &Arc<RuleSet>,
     principal: &Arc<Principal>,
 ) -> Result<Arc<Seat>, Refused> {
-    match trials.seat(snapshot, rules, principal, &Attributes::new(), None).await {
+    let seated = async {
+        let own = snapshot.for_tenant_of(principal).await?;
+        trials.seat(&own, rules, principal, &Attributes::new(), None).await
+    };
+    match seated.await {
         Err(refused) if refused.code == Code::TenantScopeRequired => {
             Ok(snapshot.blind_seat(principal, rules))
         }

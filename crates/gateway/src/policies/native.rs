@@ -39,6 +39,11 @@ impl Gateway {
             Ok(weighed) => weighed,
             Err(problems) => return Ok(Compilation::Invalid(problems)),
         };
+        if weighed.policy.is_nobodys() {
+            return Err(Refused::invalid(
+                "a policy that gives each tenant a schema is not for row-level security: give each tenant's role USAGE on its schema alone",
+            ));
+        }
         let shown = self.shown_to_governor(call, &connection).await?;
         Ok(Compilation::Compiled(compile_rls(&weighed.policy, &shown.unfiltered, role, withhold)))
     }

@@ -80,7 +80,10 @@ impl Gateway {
                 Ok(weighed) => weighed.policy,
                 Err(problems) => return Ok(Tested::Invalid(problems)),
             };
-            (None, Snapshot::of(Arc::new(LoadedPolicy::draft(place, policy)), shown, Breadth::Policy))
+            (
+                None,
+                Arc::new(Snapshot::of(Arc::new(LoadedPolicy::draft(place, policy)), shown, Breadth::Policy)),
+            )
         } else {
             let kind = connection.spec.kind().map_err(|invalid| Refused::invalid(invalid.to_string()))?;
             let (version, snapshot) = self.snapshot_in_force(&place, kind, &shown).await?;
@@ -104,7 +107,7 @@ impl Gateway {
         &self,
         call: &Call,
         trials: &Trials<'_>,
-        (snapshot, rules): (&Snapshot, &Arc<RuleSet>),
+        (whole, rules): (&Arc<Snapshot>, &Arc<RuleSet>),
         test: &Expectation,
     ) -> Result<TestOutcome, Refused> {
         let mut outcome = TestOutcome {
@@ -134,8 +137,13 @@ impl Gateway {
             }
         };
         let schema = test.current_schema.as_deref();
-        let seat = match trials.seat(snapshot, rules, &principal, stated, schema).await {
-            Ok(seat) => seat,
+        let before = async {
+            let snapshot = whole.for_tenant_of(&principal).await?;
+            let seat = trials.seat(&snapshot, rules, &principal, stated, schema).await?;
+            Ok((snapshot, seat))
+        };
+        let (snapshot, seat) = match before.await {
+            Ok(place) => place,
             // Whatever the principal sends hears the same.
             Err(refused) => {
                 outcome.failures = judge(test, Err(refused));
@@ -149,7 +157,7 @@ impl Gateway {
                 reason: test.reason.clone(),
                 ..QueryRequest::default()
             };
-            judge(test, trials.run(snapshot, &seat, &request).await)
+            judge(test, trials.run(&snapshot, &seat, &request).await)
         } else {
             columns(test, &snapshot.policy.policy, &seat)
         };

@@ -53,8 +53,9 @@ pub(super) async fn guard(
     let is_confined = lens.is_confined();
     // Names are looked up by the guard: the database hears no schema.
     let schema = options.current_schema.take();
-    let policy = lens.policy.clone();
     let (snapshot, seat) = gateway.seat(call, connection, lens, schema.as_deref()).await?;
+    // The tenant's own, where each has a schema.
+    let policy = snapshot.policy.clone();
     let found = if mode == RunMode::Execute {
         plan(gateway, call, connection, (&snapshot, &seat), &request.statement).await?
     } else {

@@ -12,6 +12,7 @@ mod policies;
 mod reads;
 mod removal;
 mod rules;
+mod tenancy;
 mod trials;
 
 use ringfence_gateway::policies::{NewPolicy, PutPolicy};

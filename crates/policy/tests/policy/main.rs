@@ -15,4 +15,5 @@ mod masks;
 mod properties;
 mod reference;
 mod speed;
+mod tenancy;
 mod world;

@@ -119,6 +119,21 @@ EXAMPLES
   What would change for the statements that people ran?
     ringfence prove --connection postgresql://app@db/shop --user ada --policy shop.yaml --replay --data-dir ./data";
 
+pub(crate) const TENANTS: &str = "\
+EXAMPLES
+  Make two tenants with their schemas, and bring all tenants up to date later:
+    ringfence tenants create company1 company2 --migrations ./migrations --connection postgresql://app@db/shop --user ada --data-dir ./data
+    ringfence tenants migrate --migrations ./migrations --connection postgresql://app@db/shop --user ada --data-dir ./data
+
+  Which are behind, and in what?
+    ringfence tenants check --connection postgresql://app@db/shop --user ada --data-dir ./data
+
+  A tenant leaves:
+    ringfence tenants suspend company2 --data-dir ./data
+    ringfence tenants export company2 --to ./company2 --connection postgresql://app@db/shop --user ada --data-dir ./data
+    ringfence tenants erase company2 --dry-run --plan plan.json --connection postgresql://app@db/shop --user ada --data-dir ./data
+    ringfence tenants erase company2 --plan plan.json --manifest erased.json --connection postgresql://app@db/shop --user ada --data-dir ./data";
+
 pub(crate) const DOCTOR: &str = "\
 EXAMPLES
   ringfence doctor --user ada --data-dir ./data

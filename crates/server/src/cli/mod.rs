@@ -20,6 +20,7 @@ mod policy;
 mod program;
 mod prove;
 mod serve;
+mod tenants;
 mod terminal;
 
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ enum Command {
     Admin(admin::Admin),
     Policy(policy::PolicyCommand),
     Endpoints(endpoints::EndpointsCommand),
+    Tenants(tenants::Tenants),
     Prove(prove::Prove),
     Doctor(doctor::Doctor),
     Explain(explain::Explain),
@@ -70,6 +72,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Admin(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Endpoints(command) => command.run(),
+        Command::Tenants(command) => command.run(),
         Command::Prove(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Explain(command) => command.run(),

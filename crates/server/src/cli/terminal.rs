@@ -83,6 +83,29 @@ pub(crate) fn steps_bar() -> ProgressBar {
     bar
 }
 
+/// A bar of schemas; invisible unless on a terminal.
+pub(crate) struct SchemasBar(ProgressBar);
+
+/// A bar of schemas; invisible unless on a terminal.
+pub(crate) fn schemas_bar() -> SchemasBar {
+    let bar = hidden_unless_terminal(ProgressBar::new(0));
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} schemas, {eta} left") {
+        bar.set_style(style);
+    }
+    SchemasBar(bar)
+}
+
+impl SchemasBar {
+    pub(crate) fn show(&self, done: usize, all: usize) {
+        self.0.set_length(all as u64);
+        self.0.set_position(done as u64);
+    }
+
+    pub(crate) fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
 fn hidden_unless_terminal(bar: ProgressBar) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());

@@ -207,6 +207,9 @@ pub(crate) const fn standing_hint(code: Code) -> Option<&'static str> {
         Code::StatementUnreadable => "check the spelling; what is uncommon may have a plainer form",
         Code::RelationUnknown | Code::ColumnUnknown => "the connection's catalog lists what you can name",
         Code::TenantScopeRequired => "an administrator can set the attribute as a variable of yours",
+        Code::TenantSuspended => {
+            "nothing of yours is lost: whoever runs this service can let your tenant in again"
+        }
         Code::ReasonRequired => "say why in the field `reason`",
         Code::CatalogNotReady => "wait until the connection's status is `completed`",
         Code::EndpointInvalid | Code::PolicyInvalid => "nothing was changed: mend what `problems` lists",

@@ -79,6 +79,17 @@ pub(crate) async fn tenants_belong_to_organizations(world: World) {
     let missing = tenants.delete(&tenant_id("acme-2")).await;
     assert!(matches!(missing, Err(StoreError::Missing { what: "tenant" })), "{missing:?}");
     assert_eq!(tenants.get(&tenant_id("acme-2")).await.unwrap(), None);
+
+    let tenants = store.tenants();
+    tenants.create(&tenant("held", "acme")).await.unwrap();
+    assert!(!tenants.is_suspended(&tenant_id("held")).await.unwrap());
+    for (at, changed) in [(Some(7), true), (Some(8), false), (None, true), (None, false), (Some(9), true)] {
+        assert_eq!(tenants.suspend(&tenant_id("held"), at).await.unwrap(), changed, "{at:?}");
+        assert_eq!(tenants.is_suspended(&tenant_id("held")).await.unwrap(), at.is_some());
+    }
+    assert!(!tenants.is_suspended(&tenant_id("none")).await.unwrap());
+    let missing = tenants.suspend(&tenant_id("none"), Some(1)).await;
+    assert!(matches!(missing, Err(StoreError::Missing { what: "tenant" })), "{missing:?}");
 }
 
 pub(crate) async fn users_belong_to_tenants(world: World) {

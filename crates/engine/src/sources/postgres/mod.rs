@@ -15,6 +15,7 @@ mod examine;
 mod introspect;
 mod launch;
 pub(super) mod number;
+mod operator;
 mod parameter;
 mod pool;
 mod prepared;
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 
 pub(super) use binary::json;
 use connect::Connector;
+pub(crate) use operator::OperatorClient;
 use pool::Pools;
 use run::Request;
 pub(crate) use run::Running;
@@ -66,6 +68,11 @@ impl Postgres {
     pub(crate) async fn probe(&self, address: &SourceAddress) -> Result<(), SourceError> {
         drop(self.pools.fresh(address).await?);
         Ok(())
+    }
+
+    /// A session outside every pool, for an operator's command.
+    pub(crate) async fn operate(&self, address: &SourceAddress) -> Result<OperatorClient, SourceError> {
+        self.pools.fresh(address).await.map(OperatorClient::new)
     }
 
     pub(crate) async fn start(

@@ -98,3 +98,29 @@ async fn no_reading_outlives_a_change() {
         reader.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_suspended_tenant_gets_in_nowhere() {
+    let world = World::new().await;
+    let root = world.call_as(ROOT).await;
+    assert!(world.authenticate("a-ann", None).await.is_ok());
+    assert_eq!(world.gateway.suspend_tenant(&root, "a-t1").await, Ok(true));
+    assert_eq!(world.gateway.suspend_tenant(&root, "a-t1").await, Ok(false));
+    for _ in 0..2 {
+        for user in ["a-ann", "a-boss", "a-super"] {
+            assert_eq!(code(world.authenticate(user, None).await), Code::TenantSuspended, "{user}");
+        }
+        assert_eq!(code(world.authenticate(ROOT, Some("a-ann")).await), Code::TenantSuspended);
+        assert!(world.authenticate("a-abe", None).await.is_ok(), "another tenant");
+    }
+    // Another node that opens the store later knows it, too.
+    let (other, _) = world.open_again(world.config.clone()).await.unwrap();
+    let asked = other.authenticate(&begin(&other), Some(&key_of("a-ann")), None).await;
+    assert_eq!(code(asked), Code::TenantSuspended);
+    let own = world.gateway.suspend_tenant(&root, "my_tenant_id").await;
+    assert_eq!(code(own), Code::InvalidRequest, "the administrator's own");
+    let elsewhere = world.gateway.suspend_tenant(&world.call_as("b-boss").await, "a-t2").await;
+    assert_eq!(code(elsewhere), Code::NotFound);
+    assert_eq!(world.gateway.resume_tenant(&root, "a-t1").await, Ok(true));
+    assert!(world.authenticate("a-ann", None).await.is_ok());
+}

@@ -11,13 +11,14 @@ use utoipa::openapi::{ContentBuilder, Object, Ref, RefOr, Response, ResponseBuil
 use crate::http::problem::{self, Problem};
 
 /// What any call may be refused with.
-const ANY_CALL: [Code; 13] = [
+const ANY_CALL: [Code; 14] = [
     Code::InvalidRequest,
     Code::AuthenticationRequired,
     Code::KeyUnknown,
     Code::InvalidPrincipalToken,
     Code::NotPermitted,
     Code::ImpersonationDenied,
+    Code::TenantSuspended,
     Code::RequestTimeout,
     Code::RateLimited,
     Code::AuditUnavailable,
