@@ -154,12 +154,12 @@ mod tests {
     fn amounts_are_read() {
         // 12345.60, -0.05 and 0.
         for (words, expected) in [
-            (vec![3, 1, 0, 2, 1, 2345, 6000], 1_234_560),
-            (vec![1, -1, 0x4000, 2, 500], -5),
-            (vec![0, 0, 0, 0], 0),
+            (&[3, 1, 0, 2, 1, 2345, 6000][..], 1_234_560),
+            (&[1, -1, 0x4000, 2, 500][..], -5),
+            (&[0, 0, 0, 0][..], 0),
         ] {
             let raw: Vec<u8> = words.iter().flat_map(|word: &i16| word.to_be_bytes()).collect();
-            assert_eq!(Cents::from_sql(&Type::NUMERIC, &raw).map(|cents| cents.0).unwrap_or(1), expected);
+            assert_eq!(Cents::from_sql(&Type::NUMERIC, &raw).map_or(1, |cents| cents.0), expected);
         }
     }
 }
