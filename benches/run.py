@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,8 @@ import requests
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "python"))
 
 import inside  # type: ignore[import-not-found, unused-ignore]
+import modelling  # type: ignore[import-not-found, unused-ignore]
+import peer  # type: ignore[import-not-found, unused-ignore]
 from gateway import ADMIN_KEY, Gateway
 from polling import wait_for
 from throwaway_postgres import Postgres
@@ -53,6 +56,9 @@ class Bench:
 
     def __init__(self, programs: Path, quick: bool) -> None:
         self.floors = programs / "floors"
+        # Cargo's directory, where environments are kept as well.
+        self.target = programs.parent
+        self.clients, self.wide = CLIENTS, WIDE
         os.environ["RINGFENCE_BIN"] = str(programs / "ringfence")
         self.quick = quick
         self.seconds = 0.5 if quick else 2.0
@@ -71,8 +77,8 @@ class Bench:
     ) -> Figures:
         """Load over HTTP."""
         command = [str(self.floors), "load", "--address", f"127.0.0.1:{port}", "--path", path]
-        # "{n}" alone is a number in JSON, not a text.
-        command += ["--body", json.dumps(body).replace('"{n}"', "{n}"), "--clients", str(clients)]
+        # "{n}" alone, or before digits, is a number in JSON, not a text.
+        command += ["--body", re.sub(r'"(\{n\}\d*)"', r"\1", json.dumps(body)), "--clients", str(clients)]
         if key:
             command += ["--header", f"Authorization: Bearer {key}"]
         options = {"seconds": self.seconds, "range": ORDERS, **more}
@@ -376,14 +382,14 @@ def fill_connections(bench: Bench, server: Gateway) -> None:
         must(server.post("update-db-connect-info", owned))
 
 
-def report(bench: Bench) -> None:
+def head(bench: Bench) -> list[str]:
     names = [
         line.split(":", 1)[1].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if "model name" in line
     ]
     memory = next(line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines())
-    head = [
+    return [
         "# Figures",
         "",
         f"Made by `cargo xtask bench{' --quick' if bench.quick else ''}` on {datetime.date.today()}: "
@@ -393,20 +399,32 @@ def report(bench: Bench) -> None:
         "",
         "Only the ratios mean anything: medians over rounds that were run in turn.",
     ]
+
+
+def in_sections(lines: list[str]) -> dict[str, list[str]]:
+    """A report's sections by their headings. What stands before the first is under none."""
+    sections: dict[str, list[str]] = {"": []}
+    for line in lines:
+        if line.startswith("## "):
+            sections[line] = []
+        sections[list(sections)[-1]].append(line)
+    return sections
+
+
+def report(bench: Bench, in_full: bool) -> None:
+    """A new report, or the old one with the sections that were measured now."""
     path = Path(__file__).parent / "results.md"
-    path.write_text("\n".join([*head, *bench.lines]) + "\n")
+    measured = in_sections(bench.lines)
+    measured.pop("")
+    sections = {"": head(bench)} if in_full else in_sections(path.read_text().splitlines())
+    sections |= measured
+    parts = ["\n".join(lines).strip() for lines in sections.values()]
+    path.write_text("\n\n".join(parts) + "\n")
     print(f"\nwritten: {path}")
 
 
-def main() -> None:
-    """Runs everything."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--programs", type=Path, required=True, help="the directory with ringfence and floors"
-    )
-    parser.add_argument("--quick", action="store_true", help="short rounds: for a first look")
-    given = parser.parse_args()
-    bench = Bench(given.programs.resolve(), given.quick)
+def over_http(bench: Bench) -> None:
+    """Queries and authentication, which share a database, a gateway and a floor."""
     with Postgres(["shared_buffers=256MB"]) as postgres:
         url = make_orders(postgres)
         floor_port = free_port()
@@ -421,11 +439,33 @@ def main() -> None:
         finally:
             floor.terminate()
             floor.wait(10)
-    guard(bench)
-    inside.measure(bench)
-    start_up(bench)
-    scale(bench)
-    report(bench)
+
+
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "queries": over_http,
+    "models": modelling.measure,
+    "includes": modelling.measure_includes,
+    "library": peer.measure,
+    "guard": guard,
+    "inside": inside.measure,
+    "start-up": start_up,
+    "size": scale,
+}
+
+
+def main() -> None:
+    """Runs everything, or what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--programs", type=Path, required=True, help="the directory with ringfence and floors"
+    )
+    parser.add_argument("--quick", action="store_true", help="short rounds: for a first look")
+    parser.add_argument("--only", choices=PARTS, help="one part; the rest of the report stays")
+    given = parser.parse_args()
+    bench = Bench(given.programs.resolve(), given.quick)
+    for part in [given.only] if given.only else PARTS:
+        PARTS[part](bench)
+    report(bench, in_full=not given.only)
 
 
 if __name__ == "__main__":

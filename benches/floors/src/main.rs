@@ -10,13 +10,14 @@ mod http;
 #[path = "../../../crates/gateway/src/lifted.rs"]
 mod lifted;
 mod load;
+mod models;
 mod postgres;
 mod serve;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-floors serve     --listen ADDRESS --postgres URL [--pool 32]
+floors serve     --listen ADDRESS --postgres URL [--pool 32] [--tenant NAME]
 floors load      --address HOST:PORT --path PATH --body JSON [--header 'Name: value'] [--clients 1]
                  [--seconds 3 | --count 1000] [--range 1000000]
 floors postgres  --postgres URL --query SQL [--bind yes] [--clients 1] [--seconds 3] [--range 1000000]

@@ -14,9 +14,12 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{NoTls, Row};
 
 use crate::arguments::Arguments;
+use crate::models;
 
-struct Floor {
-    pool: Pool,
+pub(crate) struct Floor {
+    pub(crate) pool: Pool,
+    /// Whose rows the models' handlers answer: what an application has from its session.
+    pub(crate) tenant: String,
     answered: AtomicU64,
 }
 
@@ -28,10 +31,12 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<(), String> {
         .max_size(arguments.number("pool", 32)?)
         .build()
         .map_err(|error| error.to_string())?;
-    let floor = Arc::new(Floor { pool, answered: AtomicU64::new(0) });
+    let tenant = arguments.text("tenant").unwrap_or_default().to_owned();
+    let floor = Arc::new(Floor { pool, tenant, answered: AtomicU64::new(0) });
     let router = Router::new()
         .route("/api/run-query", post(run_query))
         .route("/api/get-user-info", post(get_user_info))
+        .merge(models::router())
         .with_state(floor);
     let listen = arguments.needed("listen")?;
     let listener =
