@@ -30,6 +30,7 @@ const PYTHON_SUITES: &[(&str, &str)] = &[
     ("sign-in: document 004", "signin/test_document.py"),
     ("sign-in: walls", "signin/test_walls.py"),
     ("sign-in: two nodes", "signin/test_nodes.py"),
+    ("sign-in: many users", "signin/test_many_users.py"),
     ("crash", "test_crash.py"),
     ("guard corpus: harness", "guard_corpus/test_harness.py"),
     ("guard corpus", "guard_corpus/test_guard_corpus.py"),

@@ -104,7 +104,9 @@ impl Included<'_> {
     pub fn most_keys(&self) -> usize {
         match self.way.target.policy().kind {
             // Each is a parameter, and they are padded to a power of two.
-            ConnectionKind::Mysql => (MOST_PARAMETERS / self.joined.len().max(1) / 2).max(1),
+            ConnectionKind::Mysql => {
+                MOST_PARAMETERS.checked_div(self.joined.len().saturating_mul(2)).unwrap_or(1).max(1)
+            }
             ConnectionKind::Postgresql | ConnectionKind::Sqlite | ConnectionKind::Push => 8_192,
         }
     }

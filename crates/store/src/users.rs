@@ -174,7 +174,12 @@ impl Users<'_> {
         let read_account = |row: &Row| {
             let (org_variables, tenant_variables) = (row.optional_json(12)?, row.optional_json(13)?);
             let suspended = row.optional_integer(14)?.is_some();
-            Ok(Account { user: Stored::read(row, 0)?.into_user(), org_variables, tenant_variables, suspended })
+            Ok(Account {
+                user: Stored::read(row, 0)?.into_user(),
+                org_variables,
+                tenant_variables,
+                suspended,
+            })
         };
         rows.first().map(read_account).transpose()
     }

@@ -238,7 +238,7 @@ def test_whoami_says_who_calls(published: Published) -> None:
 
 def test_what_can_not_run_is_not_published(published: Published) -> None:
     statement = "SELECT organization_id FROM public.orders"
-    for name, more, code in [
+    wrong: list[tuple[str, dict[str, Any], str]] = [
         ("v", {"path": "/v1/x", "statement": "SELECT 1"}, "ENDPOINT_INVALID"),
         ("v", {"path": "/x/{id}", "statement": "SELECT 1"}, "ENDPOINT_INVALID"),
         ("v", {"path": "/x", "statement": "SELECT :id"}, "ENDPOINT_INVALID"),
@@ -257,7 +257,8 @@ def test_what_can_not_run_is_not_published(published: Published) -> None:
             "CONFLICT",
         ),
         ("v", {"path": "/x", "statement": "SELECT 1", "connection": "postgresql://nowhere"}, "NOT_FOUND"),
-    ]:
+    ]
+    for name, more, code in wrong:
         answer = published.put(name, **more)
         assert answer.json().get("code") == code, (more, answer.text)
     assert published.put("orders", person="ann").json()["code"] in ("NOT_PERMITTED", "PERMISSION_REQUIRED")

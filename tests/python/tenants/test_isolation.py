@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-
 from guard_http.places import Person
-from tenants.estate import Estate, estates
 from throwaway_postgres import Postgres
+
+from tenants.estate import Estate, estates
 
 ALL = "SELECT * FROM company_data"
 OWN = {"user_1": [[1, "company 1 data"]], "user_2": [[1, "company 2 data"]]}

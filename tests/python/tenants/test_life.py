@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from gateway import ADMIN_KEY, FAST
 from polling import wait_for
-from tenants.estate import MIGRATIONS, Estate, estates
 from throwaway_postgres import Postgres
+
+from tenants.estate import MIGRATIONS, Estate, estates
 
 # A thousand tenants, as the figure in docs/tenants.md; fewer where time is short.
 MANY = 100 if FAST else 1000

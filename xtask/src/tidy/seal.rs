@@ -130,7 +130,7 @@ fn derives_and_fields(file: &File) -> Vec<Finding> {
 }
 
 /// Where operator work begins: the type says that no request asked for it.
-const OPERATOR: &str = "crates/engine/src/operator.rs";
+const OPERATOR_COMMANDS: &str = "crates/engine/src/operator.rs";
 
 /// Only the command line says that an operator gave a command, and nothing else makes that of nothing.
 pub(super) fn operator_work_is_sealed(tree: &Tree) -> Vec<Finding> {
@@ -139,7 +139,7 @@ pub(super) fn operator_work_is_sealed(tree: &Tree) -> Vec<Finding> {
         let is_command_line = file.path.starts_with("crates/server/src/cli/");
         for (line, code) in source.shipped() {
             let makes = code.contains("OperatorCommand::given") || code.contains("OperatorCommand(");
-            if makes && !is_command_line && file.path != OPERATOR {
+            if makes && !is_command_line && file.path != OPERATOR_COMMANDS {
                 findings.push(Finding::new(
                     &file.path,
                     line,
@@ -155,16 +155,19 @@ pub(super) fn operator_work_is_sealed(tree: &Tree) -> Vec<Finding> {
             }
         }
     }
-    let code = tree.file(OPERATOR).and_then(|file| file.rust.as_ref()).map(|source| source.code.join("\n"));
+    let code =
+        tree.file(OPERATOR_COMMANDS).and_then(|file| file.rust.as_ref()).map(|source| source.code.join("\n"));
     let code = code.unwrap_or_default();
     let before = code.split_once("pub struct OperatorCommand(())").map(|(before, _)| before);
     let attributes = before.map(|before| before.rsplit_once(['}', ';']).map_or(before, |(_, after)| after));
     match attributes {
         Some(attributes) if !["Default", "Deserialize", "Clone"].iter().any(|it| attributes.contains(it)) => {
         }
-        Some(_) => findings.push(Finding::new(OPERATOR, 0, "OperatorCommand derives a way to make one")),
+        Some(_) => {
+            findings.push(Finding::new(OPERATOR_COMMANDS, 0, "OperatorCommand derives a way to make one"))
+        }
         None => findings.push(Finding::new(
-            OPERATOR,
+            OPERATOR_COMMANDS,
             0,
             "is not there: where is OperatorCommand, with its private field?",
         )),
@@ -240,7 +243,7 @@ mod tests {
     fn an_operators_command_from_elsewhere_is_found() {
         const GOOD: &str = "#[derive(Debug)]\npub struct OperatorCommand(());\n";
         let with = |sealed: &str, path: &str, text: &str| {
-            let mut tree = sample(OPERATOR, sealed);
+            let mut tree = sample(OPERATOR_COMMANDS, sealed);
             tree.add(path, text);
             operator_work_is_sealed(&tree).len()
         };
