@@ -92,7 +92,7 @@ impl Gateway {
             connection.map_err(|error| error.to_string())?.ok_or("its connection does not exist")?;
         let address = address_of(&connection, &owner.org).map_err(|refused| refused.to_string())?;
         let query = OperatorQuery::configured(&directory.query, PARAMETER, address.kind);
-        let query = query.map_err(|invalid| invalid.to_string())?.bind_operator(name);
+        let query = query?.bind_operator(name);
         let options = RunOptions {
             timeout: directory.timeout,
             max_rows: 2,

@@ -294,13 +294,13 @@ fn shortened(address: IpAddr) -> String {
             let [a, b, c, _] = address.octets();
             format!("{a}.{b}.{c}.0/24")
         }
-        IpAddr::V6(address) => match address.to_ipv4_mapped() {
-            Some(mapped) => shortened(IpAddr::V4(mapped)),
-            None => {
-                let [a, b, c, ..] = address.segments();
-                format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        IpAddr::V6(address) => {
+            if let Some(mapped) = address.to_ipv4_mapped() {
+                return shortened(IpAddr::V4(mapped));
             }
-        },
+            let [a, b, c, ..] = address.segments();
+            format!("{}/48", Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        }
     }
 }
 

@@ -93,7 +93,7 @@ pub use guarded::{GuardedPlan, PlanParameter, attribute_query, guard, guard_lift
 pub use inspect::Inspection;
 pub use lift::{Scanned, scan};
 pub use named::NamedRelation;
-pub use operator::{OperatorQuery, OperatorQueryInvalid};
+pub use operator::OperatorQuery;
 pub use proposed::REFUSED;
 pub use refusal::Refusal;
 pub use sealed::{Fence, GuardedQuery, Parameter, StatementKind};

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use ringfence_policy::endpoint::statement::{Named, NamedStatement};
 use ringfence_policy::{ConnectionKind, OpenAccess};
-use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::dialect::Dialect;
 use crate::refusal::Refusal;
@@ -23,63 +23,23 @@ pub struct OperatorQuery {
     places: usize,
 }
 
-/// Why a text is no such query.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum OperatorQueryInvalid {
-    /// It is none of the statements that may run.
-    #[error("{0}")]
-    Refused(#[from] Refusal),
-    /// It does not ask for the parameter.
-    #[error("the query does not contain its parameter, :{0}")]
-    NoParameter(String),
-    /// It asks for something that nobody gives.
-    #[error("the query contains a parameter other than :{0}")]
-    OtherParameter(String),
-}
-
 impl OperatorQuery {
-    /// Reads a text of the configuration, in which `:name` stands for the parameter of that name.
-    pub fn configured(text: &str, name: &str, kind: ConnectionKind) -> Result<Self, OperatorQueryInvalid> {
-        let dialect = Dialect::of(kind).ok_or(Refusal::NothingToQuery)?;
+    /// Reads a text of the configuration, in which `:name` stands for the parameter of that name, the only one. An error says
+    /// what is wrong with it.
+    pub fn configured(text: &str, name: &str, kind: ConnectionKind) -> Result<Self, String> {
+        let refused = |refusal: Refusal| refusal.to_string();
+        let dialect = Dialect::of(kind).ok_or(Refusal::NothingToQuery).map_err(refused)?;
         // As the database reads it: what stands in texts and comments is no parameter.
-        let read = dialect.reader(0);
-        let tokens = Tokenizer::new(&*read, text).with_unescape(false).tokenize();
-        let tokens = tokens.map_err(|_| Refusal::NotVerified)?;
-        let other = || OperatorQueryInvalid::OtherParameter(name.to_owned());
-        let (mut sql, mut places) = (String::new(), 0_usize);
-        let mut tokens = tokens.iter();
-        while let Some(token) = tokens.next() {
-            let named = match token {
-                Token::Colon => match tokens.next() {
-                    Some(Token::Word(word)) if word.quote_style.is_none() => Some(word.value.as_str()),
-                    _ => return Err(other()),
-                },
-                Token::Placeholder(placeholder) => Some(placeholder.strip_prefix(':').ok_or_else(other)?),
-                _ => None,
-            };
-            match named {
-                Some(named) if named == name => {
-                    places = places.saturating_add(1);
-                    sql.push_str(match kind {
-                        ConnectionKind::Postgresql => "$1",
-                        ConnectionKind::Sqlite => "?1",
-                        ConnectionKind::Mysql | ConnectionKind::Push => "?",
-                    });
-                }
-                Some(_) => return Err(other()),
-                None => sql.push_str(&token.to_string()),
-            }
+        let (sql, values) = NamedStatement::read(text, &*dialect.reader(0))?.render(kind);
+        if values.is_empty() || values.iter().any(|value| *value != Named::Parameter(name.to_owned())) {
+            return Err(format!("the query's one parameter is :{name}, and it has none, or another"));
         }
-        if places == 0 {
-            return Err(OperatorQueryInvalid::NoParameter(name.to_owned()));
-        }
-        let statement = statement::read(&sql, kind)?;
+        let statement = statement::read(&sql, kind).map_err(refused)?;
         if session::kind_of(&statement) != StatementKind::Read {
-            return Err(Refusal::MoreThanReading.into());
+            return Err(refused(Refusal::MoreThanReading));
         }
         let sealed = sealed::seal(statement, OpenAccess { read_only: true });
-        let places = if kind == ConnectionKind::Mysql { places } else { 1 };
-        Ok(Self { sealed: Arc::new(sealed), places })
+        Ok(Self { sealed: Arc::new(sealed), places: values.len() })
     }
 
     /// The query for one value of its parameter.
@@ -93,7 +53,7 @@ impl OperatorQuery {
 mod tests {
     use super::*;
 
-    fn sql(text: &str, kind: ConnectionKind) -> Result<(String, usize), OperatorQueryInvalid> {
+    fn sql(text: &str, kind: ConnectionKind) -> Result<(String, usize), String> {
         let query = OperatorQuery::configured(text, "user", kind)?.bind_operator("ann");
         assert!(query.read_only() && query.fence().is_none());
         Ok((query.sql().to_owned(), query.parameters().len()))
@@ -102,10 +62,11 @@ mod tests {
     #[test]
     fn the_parameter_is_bound_and_never_written() {
         let text = "SELECT a, ':user', b::text FROM t WHERE name = :user OR mail = :user -- :user";
-        let bound = |mark: &str| {
-            format!("SELECT a, ':user', b::text FROM t WHERE name = {mark} OR mail = {mark} -- :user")
-        };
-        assert_eq!(sql(text, ConnectionKind::Postgresql), Ok((bound("$1"), 1)));
+        let bound =
+            |mark: &str| format!("SELECT a, ':user', b::text FROM t WHERE name = {mark} OR mail = {mark}");
+        let bound_text =
+            sql(text, ConnectionKind::Postgresql).map(|(sql, places)| (sql.trim().to_owned(), places));
+        assert_eq!(bound_text, Ok((bound("$1"), 1)));
         let text = "SELECT a FROM t WHERE name = :user OR mail = :user";
         assert_eq!(
             sql(text, ConnectionKind::Sqlite),

@@ -25,7 +25,7 @@ pub struct Arrival {
     pub home: (TenantId, OrgId),
     /// What the source's roles mean here.
     pub granted: RoleSet,
-    /// What a user gets whom neither the source nor anybody here gives a role.
+    /// Roles of a user whom neither the source nor anybody here gives one; data roles of one who has neither.
     pub by_default: RoleSet,
     /// Values of the user's that are the source's to say.
     pub variables: Attributes,
@@ -121,12 +121,14 @@ impl Linked {
 
 /// What the source gives a user who has this by hand.
 fn given(arrival: &Arrival, by_hand: &RoleSet) -> Outside {
-    let nothing = arrival.granted.is_empty() && by_hand.is_empty();
-    let RoleSet { roles, data_roles } = if nothing { &arrival.by_default } else { &arrival.granted };
+    let Arrival { granted, by_default, .. } = arrival;
+    let nothing = granted.is_empty() && by_hand.is_empty();
+    // Who is given a data role, and no more, must not lose what lets them in.
+    let no_roles = granted.roles.is_empty() && by_hand.roles.is_empty();
     Outside {
         source: arrival.source.clone(),
-        roles: roles.clone(),
-        data_roles: data_roles.clone(),
+        roles: if no_roles { &by_default.roles } else { &granted.roles }.clone(),
+        data_roles: if nothing { &by_default.data_roles } else { &granted.data_roles }.clone(),
         variables: arrival.variables.clone(),
     }
 }
@@ -177,32 +179,29 @@ async fn come_back(tx: &mut Transaction, arrival: &Arrival, linked: Linked) -> R
 async fn come_first(tx: &mut Transaction, arrival: &Arrival) -> Result<Arrived, StoreError> {
     let (tenant, org) = &arrival.home;
     tx.query("SELECT id FROM users WHERE id = $1 FOR UPDATE", params![&arrival.user]).await?;
-    let by_hand = match users::find(tx, &arrival.user).await? {
-        Some(user) => {
-            let may_link = arrival.unlinked.link_up_to.is_some_and(|highest| {
-                user.outside.is_none() && user.org == *org && stands_no_higher(&user.roles, highest)
-            });
-            if !may_link {
-                return Ok(Arrived::NameTaken);
-            }
-            if user.disabled {
-                return Ok(Arrived::Disabled);
-            }
-            if user.tenant != *tenant {
-                return Ok(Arrived::TenantUnknown);
-            }
-            RoleSet { roles: user.roles, data_roles: user.data_roles }
+    let by_hand = if let Some(user) = users::find(tx, &arrival.user).await? {
+        let may_link = arrival.unlinked.link_up_to.is_some_and(|highest| {
+            user.outside.is_none() && user.org == *org && stands_no_higher(&user.roles, highest)
+        });
+        if !may_link {
+            return Ok(Arrived::NameTaken);
         }
-        None => {
-            if !has_tenant(tx, arrival).await? {
-                return Ok(Arrived::TenantUnknown);
-            }
-            let insert = "INSERT INTO users (id, tenant_id, org_id, roles, data_roles) \
+        if user.disabled {
+            return Ok(Arrived::Disabled);
+        }
+        if user.tenant != *tenant {
+            return Ok(Arrived::TenantUnknown);
+        }
+        RoleSet { roles: user.roles, data_roles: user.data_roles }
+    } else {
+        if !has_tenant(tx, arrival).await? {
+            return Ok(Arrived::TenantUnknown);
+        }
+        let insert = "INSERT INTO users (id, tenant_id, org_id, roles, data_roles) \
                           VALUES ($1, $2, $3, '[]', '[]')";
-            let made = tx.execute(insert, params![&arrival.user, tenant, org]).await;
-            made.map_err(|failure| failure.on_insert("user", "tenant"))?;
-            RoleSet::default()
-        }
+        let made = tx.execute(insert, params![&arrival.user, tenant, org]).await;
+        made.map_err(|failure| failure.on_insert("user", "tenant"))?;
+        RoleSet::default()
     };
     let Outside { roles, data_roles, variables, .. } = given(arrival, &by_hand);
     let insert = "INSERT INTO user_links (source, subject, user_id, roles, data_roles, variables, as_of) \

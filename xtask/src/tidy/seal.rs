@@ -164,7 +164,7 @@ pub(super) fn operator_work_is_sealed(tree: &Tree) -> Vec<Finding> {
         Some(attributes) if !["Default", "Deserialize", "Clone"].iter().any(|it| attributes.contains(it)) => {
         }
         Some(_) => {
-            findings.push(Finding::new(OPERATOR_COMMANDS, 0, "OperatorCommand derives a way to make one"))
+            findings.push(Finding::new(OPERATOR_COMMANDS, 0, "OperatorCommand derives a way to make one"));
         }
         None => findings.push(Finding::new(
             OPERATOR_COMMANDS,

@@ -47,6 +47,9 @@ impl Published {
     }
 }
 
+/// What stands in the place of a path's parameters, by name, as it was sent.
+pub(super) type InPath = Vec<(String, String)>;
+
 /// Those of one organization.
 #[derive(Default)]
 pub(super) struct Index {
@@ -90,7 +93,7 @@ impl Index {
     }
 
     /// The endpoint at a path, with what stands in the place of its parameters, as it was sent.
-    pub(super) fn at(&self, method: Method, path: &str) -> Option<(&Arc<Published>, Vec<(String, String)>)> {
+    pub(super) fn at(&self, method: Method, path: &str) -> Option<(&Arc<Published>, InPath)> {
         let found = self.routes.get(method.name())?.at(path).ok()?;
         let parameters = found.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         Some((found.value, parameters.collect()))

@@ -39,7 +39,7 @@ pub(super) enum Work {
     /// Each with the places that its rows have in the request.
     Create(Vec<(Ready, Vec<usize>)>),
     /// What reads the rows, and what changes them.
-    Change { rows: Ready, change: Ready, count: usize },
+    Change { rows: Box<Ready>, change: Box<Ready>, count: usize },
 }
 
 impl Road<'_> {
@@ -111,7 +111,7 @@ impl Road<'_> {
                 self.ready(&self.seat_with(view), &statement, reason).await?
             }
         };
-        Ok(Work::Change { rows, change, count: keys.len() })
+        Ok(Work::Change { rows: Box::new(rows), change: Box::new(change), count: keys.len() })
     }
 
     async fn creating(

@@ -18,7 +18,7 @@ pub(super) fn write(out: &mut impl Write, row: &TextRow) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// Reads records as [`write`] writes them.
+/// Reads records as [`write()`] writes them.
 pub(super) struct Records<R> {
     bytes: io::Bytes<R>,
 }

@@ -1,7 +1,7 @@
 //! Named values in a statement: `:name` and `principal.tenant_id` become placeholders, so that what a caller sends is
 //! never read as SQL.
 
-use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::dialect::{Dialect, PostgreSqlDialect};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use crate::connection::ConnectionKind;
@@ -33,13 +33,17 @@ pub enum Named {
 }
 
 impl NamedStatement {
-    /// Finds the named values; an error says what can't stand in a statement.
+    /// Finds the named values in a text for whichever database; an error says what can't stand in a statement.
     pub fn parse(statement: &str) -> Result<Self, String> {
+        Self::read(statement, &PostgreSqlDialect {})
+    }
+
+    /// The same as that dialect's tokens are read.
+    pub fn read(statement: &str, dialect: &dyn Dialect) -> Result<Self, String> {
         if statement.len() > MOST_BYTES {
             return Err(format!("a statement has at most {MOST_BYTES} bytes"));
         }
-        let tokens =
-            Tokenizer::new(&PostgreSqlDialect {}, statement).with_unescape(false).tokenize_with_location();
+        let tokens = Tokenizer::new(dialect, statement).with_unescape(false).tokenize_with_location();
         let tokens = tokens.map_err(|error| format!("the statement can't be read: {error}"))?;
         let printed: String = tokens.iter().map(|token| token.token.to_string()).collect();
         if printed != statement {
@@ -108,6 +112,9 @@ fn named(
     others: &[TokenWithSpan],
 ) -> Result<Option<(Named, usize)>, String> {
     match first {
+        Token::Placeholder(text) if text.starts_with(':') => {
+            Ok(Some((Named::Parameter(text.trim_start_matches(':').to_owned()), 0)))
+        }
         Token::Placeholder(text) => {
             Err(format!("`{text}` stands for nothing here: name values, such as `:id`"))
         }

@@ -95,7 +95,7 @@ pub(crate) struct Provider {
     /// What an access token must be for one of. The client's id when empty.
     #[serde(default)]
     pub(crate) audiences: Vec<String>,
-    /// How the provider may sign: RS256, RS384, RS512, PS256, PS384, PS512, ES256, EdDSA. RS256, PS256, ES256 and EdDSA when empty.
+    /// How the provider may sign: `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `EdDSA`. `RS256`, `PS256`, `ES256` and `EdDSA` when empty.
     #[serde(default)]
     pub(crate) algorithms: Vec<String>,
     /// What its access tokens are.

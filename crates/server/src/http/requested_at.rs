@@ -127,8 +127,8 @@ fn subdomain(host: &str, base: &str) -> Result<Option<String>, ()> {
         _ => host,
     };
     let name = name.strip_suffix('.').unwrap_or(name);
-    let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
-    if name == base || name == "localhost" || bare.parse::<IpAddr>().is_ok() {
+    let unbracketed = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    if name == base || name == "localhost" || unbracketed.parse::<IpAddr>().is_ok() {
         return Ok(None);
     }
     let label = name.strip_suffix(base).and_then(|rest| rest.strip_suffix('.')).ok_or(())?;
