@@ -96,8 +96,8 @@ impl Gateway {
         let author = call.principal().account().clone();
         if let Source::Statement { connection, .. } = &endpoint.source {
             // Looked for among the author's own, and tried as the author: what can never run is not published.
-            self.connection_of(call, connection).await?;
-            self.try_out(call, &Published::new(endpoint.clone(), 0, author.clone())).await?;
+            let connection = self.connection_of(call, connection).await?;
+            self.try_out(call, &connection, &Published::new(endpoint.clone(), 0, author.clone())).await?;
         }
         let new = EndpointVersion {
             name: name.to_owned(),

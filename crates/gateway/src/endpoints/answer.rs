@@ -91,12 +91,23 @@ impl Gateway {
     }
 
     /// Has the guard look at the statement as the caller would run it; it is not run.
-    pub(super) async fn try_out(&self, call: &Call, published: &Published) -> Result<(), Refused> {
-        match Box::pin(self.prepared(call, published, &Map::new())).await {
-            Ok((_, ready)) => refuse_reading_changes(published, &ready),
-            // What its author lacks, its callers may have.
-            Err(refused) if refused.code == Code::TenantScopeRequired => Ok(()),
-            Err(refused) => Err(refused),
+    pub(super) async fn try_out(
+        &self,
+        call: &Call,
+        connection: &Connection,
+        published: &Published,
+    ) -> Result<(), Refused> {
+        let refused = match Box::pin(self.prepared(call, published, &Map::new())).await {
+            Ok((_, ready)) => return refuse_reading_changes(published, &ready),
+            Err(refused) => refused,
+        };
+        // What its author lacks, its callers may have: attributes, and where each tenant has a schema, relations in it.
+        let lens = self.lens_on(call, connection).await?;
+        let has_schemas = lens.is_some_and(|lens| lens.policy.policy.tenancy.is_some());
+        match refused.code {
+            Code::TenantScopeRequired => Ok(()),
+            Code::RelationUnknown | Code::ColumnUnknown if has_schemas => Ok(()),
+            _ => Err(refused),
         }
     }
 

@@ -19,7 +19,7 @@ use super::options::StoreOptions;
 /// The password of `--sign-in`.
 const PASSWORD: &str = "PGPASSWORD";
 
-/// Make, migrate, compare, suspend, export, verify, import and erase what tenants have in a database
+/// Make, migrate, compare, suspend, export, import and erase what tenants have
 ///
 /// Works on the control store itself and on the database behind a connection, whose policy says which schema, or which
 /// rows, are whose. PostgreSQL. Every verb leaves a record in the audit log.

@@ -79,7 +79,9 @@ fn every_door_without_a_key_has_a_suite() {
             concat!(env!("CARGO_MANIFEST_DIR"), "/../../").to_owned() + door["suite"].as_str().unwrap();
         let suite = std::fs::read_to_string(&suite).unwrap_or_else(|error| panic!("{suite}: {error}"));
         let path = door["route"].as_str().unwrap().split_once(' ').unwrap().1;
-        assert!(suite.contains(path), "{door} is not asked");
+        // What stands between names that a path has, such as `{provider}`.
+        let mut fixed = path.split('{').map(|part| part.rsplit('}').next().unwrap_or_default());
+        assert!(fixed.all(|part| suite.contains(part)), "{door} is not asked");
     }
 }
 

@@ -77,6 +77,8 @@ fn view(sessions: Vec<ListedSession>) -> Json<List<SessionView>> {
 }
 
 /// List your sign-in sessions
+///
+/// The oldest first; the one that you ask with is marked.
 #[utoipa::path(
     get, path = "/sessions", tag = "Identity",
     responses((status = 200, description = "Your sessions.", body = List<SessionView>), Asking),
