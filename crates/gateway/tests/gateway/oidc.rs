@@ -232,7 +232,7 @@ async fn an_opaque_token_counts_as_long_as_the_provider_says() {
     scene.present("one").await.unwrap();
 }
 
-/// Prints what a token that was seen before costs: `--no-capture` shows it. The figure of a release build is in docs/oidc.md.
+/// Prints what a token that was seen before costs: `--no-capture` shows it, of a release build what users get.
 #[expect(clippy::print_stdout, reason = "the figure is what it is for")]
 #[tokio::test]
 async fn what_a_known_token_costs() {

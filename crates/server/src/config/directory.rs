@@ -107,6 +107,10 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         if directories.iter().take(place).any(|other| other.name == directory.name) {
             return Err(format!("`{}`: another directory has that name", directory.name));
         }
+        // Users are linked to their source by its name.
+        if config.oidc.providers.iter().any(|provider| provider.name == directory.name) {
+            return Err(format!("`{}`: an OpenID provider has that name", directory.name));
+        }
     }
     Ok(())
 }

@@ -142,6 +142,23 @@ fn wrong_values_are_refused_with_their_place() {
     assert!(missing.to_string().starts_with("/nowhere.toml: can't be read: "), "{missing}");
 }
 
+/// Users are linked to their source by its name.
+#[test]
+fn sources_of_users_have_names_of_their_own() {
+    let directory = |name: &str| {
+        format!(
+            "[[directories]]\nname = '{name}'\nconnection = 'c'\nowner = 'o'\norganization = 'a'\ntenant = 't'\nquery = 'SELECT :user'\n"
+        )
+    };
+    let provider = "[[oidc.providers]]\nname = 'corp'\nissuer = 'https://login.example.com'\nclient_id = 'c'\n\
+                    organization = 'a'\ntenant = 't'\n";
+    check(&(directory("table") + &directory("other") + provider), &[]).unwrap();
+    for text in [directory("table") + &directory("table"), directory("corp") + provider] {
+        let message = refusal(&text, &[]);
+        assert!(message.contains("has that name"), "{message}");
+    }
+}
+
 #[test]
 fn secrets_are_shown_by_no_means() {
     let file =
