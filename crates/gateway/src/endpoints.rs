@@ -88,6 +88,7 @@ impl Gateway {
                 endpoint.name
             )));
         }
+        arguments::check_rules(&endpoint.parameters)?;
         let index = self.index(call).await?;
         if index.len() >= MOST && index.named(name).is_none() {
             return Err(Refused::invalid(format!("an organization publishes at most {MOST} endpoints")));

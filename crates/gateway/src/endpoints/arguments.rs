@@ -64,6 +64,20 @@ pub(super) fn by_name(
     read(&in_body.collect::<Vec<_>>(), &[], &[], Some(given))
 }
 
+/// Refuses rules that contradict themselves: what they would let through is wrong, or nothing is let through.
+pub(super) fn check_rules(parameters: &[(String, Parameter)]) -> Result<(), Refused> {
+    for (name, Parameter { rules, .. }) in parameters {
+        let free = ParameterDocument { one_of: None, min: None, max: None, ..rules.clone() };
+        for bound in [&rules.min, &rules.max].into_iter().flatten() {
+            checked(name, &free, bound.clone())?;
+        }
+        for value in rules.default.iter().chain(rules.one_of.iter().flatten()) {
+            checked(name, rules, value.clone())?;
+        }
+    }
+    Ok(())
+}
+
 fn unknown_parameter(parameters: &[(String, Parameter)], name: &str) -> Refused {
     let known: Vec<&str> = parameters.iter().map(|(name, _)| name.as_str()).collect();
     let known = if known.is_empty() {
@@ -243,6 +257,22 @@ mod tests {
         ] {
             assert!(value(written, given).is_err(), "{written} {given}");
         }
+    }
+
+    #[test]
+    fn rules_that_contradict_themselves_are_refused() {
+        for written in [
+            "type: integer, default: x",
+            "type: integer, default: 3, max: 2",
+            "type: integer, min: x",
+            "type: date, max: 2026",
+            "type: text, enum: [1]",
+            "type: text, enum: [a], default: b",
+            "type: uuid, default: none",
+        ] {
+            assert!(check_rules(&parameters(written)).is_err(), "{written}");
+        }
+        check_rules(&parameters("type: integer, min: 1, max: 3, default: 2, enum: [1, 2]")).unwrap();
     }
 
     #[test]

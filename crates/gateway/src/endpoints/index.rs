@@ -170,7 +170,10 @@ impl EndpointCache {
         {
             return Ok(index);
         }
-        let index = Arc::new(Index::of(org, store.endpoints().current(org).await?));
+        let (versions, of) = (store.endpoints().current(org).await?, org.clone());
+        // On a thread of its own: an organization may have many documents.
+        let reading = tokio::task::spawn_blocking(move || Index::of(&of, versions));
+        let index = Arc::new(reading.await.map_err(|stopped| Refused::internal(&stopped))?);
         self.copies.insert(org.clone(), (Arc::clone(&index), version)).await;
         Ok(index)
     }
