@@ -1,13 +1,13 @@
 //! Passwords of technical users, as administrators give and take them. Nobody reads one.
 
-use ringfence_policy::{OrgId, Permission, UserId};
+use ringfence_policy::{Permission, UserId};
 use ringfence_store::access_keys::KeyHash;
 use ringfence_store::basic_credentials::{BasicCredential, StoredPassword};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::call::now_ms;
+use crate::call::{AskedOrg, now_ms};
 use crate::passwords::{LONGEST_PASSWORD, PasswordHash, SHORTEST_PASSWORD};
-use crate::{Call, Gateway, Refused};
+use crate::{Call, Code, Gateway, Refused};
 
 /// A password to give to a user.
 #[derive(Debug)]
@@ -59,13 +59,13 @@ impl Gateway {
         call.log.set_action("delete-basic-credential");
         call.log.set_object(user);
         call.needs(Permission::WriteUser)?;
+        let missing = || Refused::not_found("credential");
         // A user who is out of sight has no password that one could know of.
-        let missing = |_| Refused::not_found("credential");
-        let user = self.manageable_user(call, &UserId::new(user)?).await.map_err(|refused| {
-            if refused.code == crate::Code::NotFound { missing(refused) } else { refused }
-        })?;
+        let user = self.manageable_user(call, &UserId::new(user)?).await;
+        let user =
+            user.map_err(|refused| if refused.code == Code::NotFound { missing() } else { refused })?;
         let stamp = self.shared.store.basic_credentials().delete(&user.id).await?;
-        self.shared.forget_key(&stamp.ok_or_else(|| Refused::not_found("credential"))?);
+        self.shared.forget_key(&stamp.ok_or_else(missing)?);
         Ok(())
     }
 
@@ -77,14 +77,9 @@ impl Gateway {
     ) -> Result<Vec<BasicCredential>, Refused> {
         call.log.set_action("list-basic-credentials");
         call.needs(Permission::WriteUser)?;
-        let org = match org {
-            Some(org) => Some(OrgId::new(org)?),
-            None if call.principal.is_super_admin() => None,
-            None => Some(call.principal.org.clone()),
-        };
-        match &org {
-            Some(org) if !call.sees(org) => Ok(Vec::new()),
-            org => Ok(self.shared.store.basic_credentials().list(org.as_ref()).await?),
+        match call.asked_org(org)? {
+            AskedOrg::OutOfSight => Ok(Vec::new()),
+            AskedOrg::Seen(org) => Ok(self.shared.store.basic_credentials().list(org.as_ref()).await?),
         }
     }
 }

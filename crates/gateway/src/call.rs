@@ -371,6 +371,26 @@ impl Call {
     pub(crate) fn sees(&self, org: &OrgId) -> bool {
         self.principal.is_super_admin() || self.principal.org == *org
     }
+
+    /// Which organization a list is asked for: the one that is named, else the caller's own, and all of them for who rules over
+    /// all.
+    pub(crate) fn asked_org(&self, named: Option<&str>) -> Result<AskedOrg, Refused> {
+        let org = match named {
+            Some(org) => OrgId::new(org)?,
+            None if self.principal.is_super_admin() => return Ok(AskedOrg::Seen(None)),
+            None => self.principal.org.clone(),
+        };
+        Ok(if self.sees(&org) { AskedOrg::Seen(Some(org)) } else { AskedOrg::OutOfSight })
+    }
+}
+
+/// What organization a list is about.
+#[derive(Debug)]
+pub(crate) enum AskedOrg {
+    /// One that the caller knows nothing of: its list is empty, as that of one that does not exist.
+    OutOfSight,
+    /// This one; `None` for all.
+    Seen(Option<OrgId>),
 }
 
 /// Milliseconds since the epoch.

@@ -1,8 +1,9 @@
 //! Data roles of single users, granted by hand: what outside sources give comes and goes beside them.
 
-use ringfence_policy::{OrgId, Permission, UserId};
+use ringfence_policy::{Permission, UserId};
 use ringfence_store::individual_roles::IndividualRoles;
 
+use crate::call::AskedOrg;
 use crate::users::checked_data_roles;
 use crate::{Call, Gateway, Refused};
 
@@ -16,14 +17,9 @@ impl Gateway {
     ) -> Result<Vec<IndividualRoles>, Refused> {
         call.log.set_action("list-individual-roles");
         call.needs(Permission::ReadUser)?;
-        let org = match org {
-            Some(org) => Some(OrgId::new(org)?),
-            None if call.principal.is_super_admin() => None,
-            None => Some(call.principal.org.clone()),
-        };
-        match &org {
-            Some(org) if !call.sees(org) => Ok(Vec::new()),
-            org => Ok(self.shared.store.individual_roles().list(org.as_ref()).await?),
+        match call.asked_org(org)? {
+            AskedOrg::OutOfSight => Ok(Vec::new()),
+            AskedOrg::Seen(org) => Ok(self.shared.store.individual_roles().list(org.as_ref()).await?),
         }
     }
 

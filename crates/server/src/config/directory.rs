@@ -6,12 +6,12 @@ use ringfence_gateway::arrivals::Source;
 use ringfence_gateway::directories::{self as gateway, DirectoryColumns, PARAMETER};
 use ringfence_policy::id::{MAX_ID_BYTES, check_name};
 use ringfence_policy::principal::is_own_name;
-use ringfence_policy::{ConnectionKey, NameInvalid, OrgId, Role, TenantId, UserId};
-use ringfence_store::role_mapping::RoleSet;
+use ringfence_policy::{ConnectionKey, NameInvalid, Role, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Config;
+use super::believed::Believed;
 use super::quantity::Span;
 
 /// A table of users of the company's own.
@@ -153,35 +153,22 @@ impl Directory {
     }
 
     fn source(&self) -> Result<Source, String> {
-        let text = |error: NameInvalid| error.to_string();
         if self.organization.is_none() && self.columns.organization.is_none() {
             return Err("say where its users belong: `organization` or `columns.organization`".to_owned());
         }
         if self.tenant.is_none() && self.columns.tenant.is_none() {
             return Err("say where its users belong: `tenant` or `columns.tenant`".to_owned());
         }
-        let mut tenants = BTreeMap::new();
-        for (named, tenant) in &self.tenants {
-            tenants.insert(named.clone(), TenantId::new(tenant).map_err(text)?);
-        }
-        let role = |name: &str| name.parse::<Role>().map_err(|_| format!("`{name}` is no role"));
-        let mut default_roles = RoleSet::default();
-        for name in &self.default_roles {
-            match role(name) {
-                Ok(role) => default_roles.roles.push(role),
-                // Whatever is no product role is the name of a data role.
-                Err(_) => default_roles.data_roles.push(name.clone()),
-            }
-        }
-        Ok(Source {
-            name: self.name.clone(),
-            organization: self.organization.as_deref().map(OrgId::new).transpose().map_err(text)?,
-            tenant: self.tenant.as_deref().map(TenantId::new).transpose().map_err(text)?,
-            tenants,
+        Believed {
+            name: &self.name,
+            organization: self.organization.as_deref(),
+            tenant: self.tenant.as_deref(),
+            tenants: &self.tenants,
             create_tenants: self.create_tenants,
             link_existing: self.link_existing,
-            highest_role: role(&self.highest_role)?,
-            default_roles,
-        })
+            highest_role: &self.highest_role,
+            default_roles: &self.default_roles,
+        }
+        .source()
     }
 }

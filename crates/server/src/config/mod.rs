@@ -6,6 +6,7 @@
 pub(crate) mod acting;
 pub(crate) mod address;
 pub(crate) mod apply;
+mod believed;
 pub(crate) mod directory;
 pub(crate) mod hosts;
 pub(crate) mod invalid;

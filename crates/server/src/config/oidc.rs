@@ -7,14 +7,14 @@ use std::sync::Arc;
 use ringfence_gateway::arrivals::Source;
 use ringfence_gateway::oidc::web::Web;
 use ringfence_gateway::oidc::{AccessTokens, Algorithm, OidcConfig, ProviderConfig};
+use ringfence_policy::Role;
 use ringfence_policy::id::{MAX_ID_BYTES, check_name};
 use ringfence_policy::principal::is_own_name;
-use ringfence_policy::{OrgId, Role, TenantId};
-use ringfence_store::role_mapping::RoleSet;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::believed::Believed;
 use super::quantity::Span;
 use super::secret::Secret;
 use super::web::WebOrigin;
@@ -277,25 +277,17 @@ impl Provider {
         };
         one_of(&self.organization, &self.organization_claim, "organization")?;
         one_of(&self.tenant, &self.tenant_claim, "tenant")?;
-        let text = |error: ringfence_policy::NameInvalid| error.to_string();
-        let mut tenants = BTreeMap::new();
-        for (named, tenant) in &self.tenants {
-            tenants.insert(named.clone(), TenantId::new(tenant).map_err(text)?);
-        }
-        let highest_role: Role = self
-            .highest_role
-            .parse()
-            .map_err(|_| format!("`highest_role`: `{}` is no role", self.highest_role))?;
-        Ok(Source {
-            name: self.name.clone(),
-            organization: self.organization.as_deref().map(OrgId::new).transpose().map_err(text)?,
-            tenant: self.tenant.as_deref().map(TenantId::new).transpose().map_err(text)?,
-            tenants,
+        Believed {
+            name: &self.name,
+            organization: self.organization.as_deref(),
+            tenant: self.tenant.as_deref(),
+            tenants: &self.tenants,
             create_tenants: self.create_tenants,
             link_existing: self.link_existing,
-            highest_role,
-            default_roles: split_roles(&self.default_roles, highest_role)?,
-        })
+            highest_role: &self.highest_role,
+            default_roles: &self.default_roles,
+        }
+        .source()
     }
 
     fn secret(&self) -> Result<Option<SecretString>, String> {
@@ -330,24 +322,6 @@ impl Claim {
         }
         Ok(path)
     }
-}
-
-/// Product roles and data roles.
-fn split_roles(names: &[String], highest: Role) -> Result<RoleSet, String> {
-    let mut set = RoleSet::default();
-    for name in names {
-        match name.parse::<Role>() {
-            Ok(role) if ringfence_gateway::arrivals::may_give(highest, role) => set.roles.push(role),
-            Ok(role) => return Err(format!("`default_roles`: {role} is above `highest_role`")),
-            Err(_) => {
-                check_name("a data role", name, MAX_ID_BYTES).map_err(|error| error.to_string())?;
-                set.data_roles.push(name.clone());
-            }
-        }
-    }
-    set.data_roles.sort();
-    set.data_roles.dedup();
-    Ok(set)
 }
 
 #[cfg(test)]
