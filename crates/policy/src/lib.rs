@@ -75,4 +75,4 @@ pub use reason::{Clause, Effect, Part, Reason, Subject, Verdict};
 pub use rls::{CompiledRls, Unsaid, UnsaidCode, compile_rls};
 pub use role::{Permission, Permissions, Role, RoleUnknown};
 pub use rule::{AccessRule, RuleKind};
-pub use tenancy::{Template, Tenancy};
+pub use tenancy::{Realm, Template, Tenancy};

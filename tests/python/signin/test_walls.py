@@ -260,6 +260,33 @@ def test_technical_users_have_passwords_that_nobody_reads(direct: Gateway) -> No
         assert OF_FOO not in answer.text
 
 
+def test_a_technical_user_asks_who_it_is(direct: Gateway) -> None:
+    """Document 002's last steps: credentials, a role, an endpoint, and the answer."""
+    if not knows(direct, "technical-user"):
+        direct.call("POST", "users", {"id": "technical-user"})
+    direct.call("PUT", "security/basic-credentials/technical-user", {"password": "changeit"})
+    direct.call("PUT", "security/individual-roles/technical-user", {"roles": ["ROLE_USER"]})
+    direct.call(
+        "PUT", "endpoints/whoami", {"path": "/atoti/pyapi/whoami", "method": "GET", "builtin": "whoami"}
+    )
+    url = f"{direct.url}/atoti/pyapi/whoami"
+    answer = requests.get(url, headers=basic("technical-user", "changeit"), timeout=30)
+    assert answer.json() == {"name": "technical-user", "roles": ["ROLE_USER"]}
+    wrong = requests.get(url, headers=basic("technical-user", "changeit!"), timeout=30)
+    nobody = requests.get(url, timeout=30)
+    assert [wrong.status_code, nobody.status_code] == [401, 401]
+    assert "Basic" in nobody.headers["WWW-Authenticate"]
+    browser = requests.get(url, headers={"Accept": "text/html"}, allow_redirects=False, timeout=30)
+    assert browser.status_code == 302
+    assert browser.headers["Location"].startswith("/login")
+
+
+def knows(gateway: Gateway, user: str) -> bool:
+    """Whether there is such a user."""
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    return requests.get(f"{gateway.url}/v1/users/{user}", headers=headers, timeout=30).ok
+
+
 def test_roles_that_are_granted_by_hand(direct: Gateway) -> None:
     cookies = cookie_of(sign_in(direct))
     path = "security/individual-roles/user_1"

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
-use ringfence_policy::{ConnectionKind, Drift, Footprint, Policy};
+use ringfence_engine::SourceAddress;
+use ringfence_engine::address::within;
+use ringfence_policy::{ConnectionKind, Drift, Footprint, Policy, Tenancy};
 use ringfence_store::Store;
 use ringfence_store::policies::{Guarding, PolicyId, PolicyPlace, PolicyVersion};
 
@@ -54,7 +56,18 @@ impl LoadedPolicy {
         Self { place, home, version: *version, created_at: *created_at, policy, footprint }
     }
 
-    /// The same for the tenant of that schema.
+    /// Where statements go of those whom it was made for: to their tenant's own database, where each has one.
+    //
+    // INVARIANT: whatever database of the family a connection names, it is the caller's own that hears the statement. Held
+    // by the Python test `test_a_statement_goes_to_the_tenants_own_database`.
+    pub(crate) fn destination(&self, address: SourceAddress) -> SourceAddress {
+        match self.policy.tenancy.as_ref().and_then(Tenancy::database) {
+            Some(own) => address.beside(own),
+            None => address,
+        }
+    }
+
+    /// The same for the tenant of that schema or database.
     pub(crate) fn for_tenant(&self, schema: &str) -> Result<Self, Refused> {
         let Self { place, home, version, created_at, policy, footprint } = self;
         let template = policy.tenancy.as_ref().and_then(|tenancy| tenancy.template.as_deref());
@@ -90,6 +103,8 @@ pub(crate) struct PolicyCache {
 struct Copied {
     guard: Guard,
     version: u64,
+    /// All changes of policies so far, where it hangs on those of other places.
+    changes: Option<u64>,
 }
 
 impl PolicyCache {
@@ -110,7 +125,8 @@ impl PolicyCache {
         self.versions.advance_all();
     }
 
-    /// The policy on the place now; `None` when it is open.
+    /// The policy on the place now; `None` when it is open. A place that may be a tenant's database is under the policy that
+    /// gives tenants databases there.
     //
     // INVARIANT: a guarded connection whose policy is lost or can't be read runs nothing. Held by the test
     // `a_policy_that_can_not_be_used_refuses_everything`.
@@ -125,7 +141,7 @@ impl PolicyCache {
         let home = if kind == ConnectionKind::Mysql { database.to_owned() } else { String::new() };
         let key = (place, home);
         let guard = match self.copies.get(&key).await {
-            Some(copy) if copy.version == self.versions.of(&key.0.id()) => copy.guard,
+            Some(copy) if self.counts(&copy, &key.0) => copy.guard,
             _ => Box::pin(self.read(store, key, kind)).await?,
         };
         match guard {
@@ -142,19 +158,71 @@ impl PolicyCache {
         kind: ConnectionKind,
     ) -> Result<Guard, Refused> {
         let place = &key.0;
-        let version = self.versions.of(&place.id());
-        let guard = match store.policies().current(place).await? {
-            Guarding::Open => Guard::Open,
-            Guarding::Guarded(stored) => load(key.clone(), stored, kind).await?,
-            Guarding::Lost => {
-                tracing::error!(policy.place = %place.place, "a policy's current version is missing");
-                Guard::Unusable
-            }
-        };
+        let (version, changes) = (self.versions.of(&place.id()), self.versions.changes());
+        let own = read(store, place, &key.1, kind).await?;
+        let is_open = matches!(own, Guard::Open);
+        let guard = if is_open { family(store, place, kind).await? } else { own };
         // A copy that was overtaken carries a version that is never asked for.
-        self.copies.insert(key, Copied { guard: guard.clone(), version }).await;
+        let changes = is_open.then_some(changes);
+        self.copies.insert(key, Copied { guard: guard.clone(), version, changes }).await;
         Ok(guard)
     }
+
+    fn counts(&self, copy: &Copied, place: &PolicyPlace) -> bool {
+        copy.version == self.versions.of(&place.id())
+            && copy.changes.is_none_or(|changes| changes == self.versions.changes())
+    }
+}
+
+/// The place's own policy, as it is stored.
+async fn read(
+    store: &Store,
+    place: &PolicyPlace,
+    home: &str,
+    kind: ConnectionKind,
+) -> Result<Guard, Refused> {
+    match store.policies().current(place).await? {
+        Guarding::Open => Ok(Guard::Open),
+        Guarding::Guarded(stored) => load((place.clone(), home.to_owned()), stored, kind).await,
+        Guarding::Lost => {
+            tracing::error!(policy.place = %place.place, "a policy's current version is missing");
+            Ok(Guard::Unusable)
+        }
+    }
+}
+
+/// The policy of another place on the same server that gives each tenant a database, of which this may be one.
+//
+// INVARIANT: a tenant's database is not open to whoever registers a connection to it. Held by the Python test
+// `test_a_tenants_database_is_under_the_familys_policy`.
+async fn family(store: &Store, place: &PolicyPlace, kind: ConnectionKind) -> Result<Guard, Refused> {
+    if !matches!(kind, ConnectionKind::Postgresql | ConnectionKind::Sqlite) {
+        return Ok(Guard::Open);
+    }
+    let (server, database) = within(&place.place);
+    let mut found = Guard::Open;
+    for other in store.policies().places(&place.org).await? {
+        if other == *place || within(&other.place).0 != server {
+            continue;
+        }
+        match read(store, &other, "", kind).await? {
+            Guard::Open => {}
+            Guard::Policy(policy) => {
+                let tenancy = policy.policy.tenancy.as_ref();
+                if !tenancy.is_some_and(|tenancy| tenancy.may_be_a_tenants(database)) {
+                    continue;
+                }
+                if !matches!(found, Guard::Open) {
+                    tracing::error!(policy.place = %place.place, "two policies give tenants this database");
+                    return Ok(Guard::Unusable);
+                }
+                found = Guard::Policy(policy);
+            }
+            // It may be the one that gives tenants their databases.
+            Guard::Unusable => return Ok(Guard::Unusable),
+        }
+    }
+    Ok(found)
 }
 
 /// On a thread of its own: large documents take their time.
