@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
+use ringfence_policy::cubes::CubeHierarchy;
 use ringfence_policy::{ConnectionKind, Drift, Footprint, Policy};
 use ringfence_store::Store;
 use ringfence_store::policies::{Guarding, PolicyId, PolicyPlace, PolicyVersion};
 
+use super::cubes::Definitions;
 use crate::versions::Versions;
 use crate::{Code, GatewayConfig, Refused};
 
@@ -37,26 +39,50 @@ pub(crate) struct LoadedPolicy {
     pub(crate) policy: Policy,
     /// What the policy rested on when it was put.
     pub(crate) footprint: Footprint,
+    /// The cubes beside it, whose joins are among the policy's.
+    pub(crate) cubes: Arc<Definitions>,
 }
 
 impl LoadedPolicy {
     /// Of a place that nobody put this policy on. Versions of others begin at 1.
     pub(crate) fn draft(place: PolicyPlace, policy: Policy) -> Self {
-        let footprint = Footprint::default();
-        Self { place, home: String::new(), version: 0, created_at: 0, policy, footprint }
+        let (footprint, cubes) = (Footprint::default(), Arc::default());
+        Self { place, home: String::new(), version: 0, created_at: 0, policy, footprint, cubes }
     }
 
-    /// The same, with what of it can't be held on the catalog that it is decided with.
+    /// The same beside the cubes of the place, whose joins it has.
+    pub(crate) fn draft_beside(
+        place: PolicyPlace,
+        policy: Policy,
+        (cubes, home): (Arc<Definitions>, String),
+    ) -> Self {
+        Self { home, cubes, ..Self::draft(place, policy) }
+    }
+
+    /// The same with what of it can't be held on the catalog that it is decided with.
     pub(crate) fn drifted(&self, drift: Drift) -> Self {
-        let Self { place, home, version, created_at, policy, footprint } = self;
-        let policy = Policy { drift, ..policy.clone() };
-        let (place, home, footprint) = (place.clone(), home.clone(), footprint.clone());
-        Self { place, home, version: *version, created_at: *created_at, policy, footprint }
+        self.made_into(Policy { drift, ..self.policy.clone() }, self.footprint.clone())
+    }
+
+    /// The same with what cubes on the catalog say of how restrictions merge.
+    pub(crate) fn grouped(&self, hierarchies: &[CubeHierarchy]) -> Self {
+        self.made_into(self.policy.clone().with_cube_hierarchies(hierarchies), self.footprint.clone())
+    }
+
+    fn made_into(&self, policy: Policy, footprint: Footprint) -> Self {
+        let Self { place, home, version, created_at, policy: _, footprint: _, cubes } = self;
+        let (place, home, cubes) = (place.clone(), home.clone(), cubes.clone());
+        Self { place, home, version: *version, created_at: *created_at, policy, footprint, cubes }
+    }
+
+    /// Where names without a schema are looked up.
+    pub(crate) fn schema(&self) -> &str {
+        schema_of(&self.policy, &self.home)
     }
 
     /// The same for the tenant of that schema.
     pub(crate) fn for_tenant(&self, schema: &str) -> Result<Self, Refused> {
-        let Self { place, home, version, created_at, policy, footprint } = self;
+        let Self { place, version, policy, footprint, cubes, .. } = self;
         let template = policy.tenancy.as_ref().and_then(|tenancy| tenancy.template.as_deref());
         let footprint = match template {
             Some(template) => footprint.clone().moved(template, schema),
@@ -66,15 +92,22 @@ impl LoadedPolicy {
             tracing::error!(policy.place = %place.place, policy.version = version, error = %invalid, "a policy can't be made for a tenant");
             unusable()
         })?;
-        let (place, home) = (place.clone(), home.clone());
-        Ok(Self { place, home, version: *version, created_at: *created_at, policy, footprint })
+        let own = schema_of(&policy, schema).to_owned();
+        let policy = cubes.joined(policy, &own).map_err(|circular| {
+            tracing::error!(policy.place = %place.place, policy.version = version, error = %circular, "a policy can't be used beside its cubes");
+            unusable()
+        })?;
+        Ok(self.made_into(policy, footprint))
     }
 
-    /// Whether it is the same version of the same policy. A version never changes; the moment tells policies apart
+    /// Whether it is the same version of the same policy, beside the same cubes. A version never changes; the moment tells policies apart
     /// whose organization was made anew.
     pub(crate) fn is(&self, other: &Self) -> bool {
         let parts = |it: &Self| (it.version, it.created_at);
-        self.place == other.place && self.home == other.home && parts(self) == parts(other)
+        self.place == other.place
+            && self.home == other.home
+            && parts(self) == parts(other)
+            && self.cubes.are(&other.cubes)
     }
 }
 
@@ -145,7 +178,11 @@ impl PolicyCache {
         let version = self.versions.of(&place.id());
         let guard = match store.policies().current(place).await? {
             Guarding::Open => Guard::Open,
-            Guarding::Guarded(stored) => load(key.clone(), stored, kind).await?,
+            Guarding::Guarded(stored) => match Definitions::on(store, place).await {
+                Ok(cubes) => load(key.clone(), stored, kind, cubes).await?,
+                Err(refused) if refused.code == Code::PolicyUnusable => Guard::Unusable,
+                Err(refused) => return Err(refused),
+            },
             Guarding::Lost => {
                 tracing::error!(policy.place = %place.place, "a policy's current version is missing");
                 Guard::Unusable
@@ -162,6 +199,7 @@ async fn load(
     (place, home): (PolicyPlace, String),
     stored: PolicyVersion,
     kind: ConnectionKind,
+    cubes: Arc<Definitions>,
 ) -> Result<Guard, Refused> {
     let PolicyVersion { version, document, created_at, footprint, .. } = stored;
     let footprint = footprint_of(footprint.as_deref());
@@ -170,7 +208,17 @@ async fn load(
         tokio::task::spawn_blocking(move || Policy::load_for(super::DOCUMENT, &document, kind, &database));
     match loading.await.map_err(|stopped| Refused::internal(&stopped))? {
         Ok(policy) => {
-            let loaded = LoadedPolicy { place, home, version, created_at, policy, footprint };
+            // INVARIANT: a policy that can't be held beside its cubes runs nothing: without their joins it would show more.
+            // Held by the test `cubes_and_a_policy_that_go_in_a_circle_run_nothing`.
+            let schema = schema_of(&policy, &home).to_owned();
+            let policy = match cubes.joined(policy, &schema) {
+                Ok(policy) => policy,
+                Err(circular) => {
+                    tracing::error!(policy.place = %place.place, policy.version = version, error = %circular, "a policy can't be used beside its cubes");
+                    return Ok(Guard::Unusable);
+                }
+            };
+            let loaded = LoadedPolicy { place, home, version, created_at, policy, footprint, cubes };
             Ok(Guard::Policy(Arc::new(loaded)))
         }
         Err(invalid) => {
@@ -178,6 +226,12 @@ async fn load(
             Ok(Guard::Unusable)
         }
     }
+}
+
+/// Where names without a schema are looked up on that database.
+pub(super) fn schema_of<'a>(policy: &'a Policy, home: &'a str) -> &'a str {
+    // There a schema is a database, and which one the policy alone does not say.
+    if policy.schema().is_empty() { home } else { policy.schema() }
 }
 
 /// The footprint that was stored; without one, names are looked up and types are not compared.
