@@ -118,14 +118,14 @@ fn labels(
     hierarchies: &[CubeHierarchy],
 ) -> Vec<Hierarchy> {
     // A column that nobody groups stays what the policy's document makes of it.
-    let named = |restriction: &Restriction| match &restriction.hierarchy {
+    let of_document = |restriction: &Restriction| match &restriction.hierarchy {
         Hierarchy::Named(name) => Some(name.clone()),
         Hierarchy::Column(_) => None,
     };
     let keys: BTreeSet<Standing<'_>> = restrictions
         .iter()
         .zip(standings)
-        .map(|(restriction, standing)| (named(restriction), standing))
+        .map(|(restriction, standing)| (of_document(restriction), standing))
         .collect();
     let mut taken: BTreeSet<String> = BTreeSet::new();
     let mut names: BTreeMap<Standing<'_>, Hierarchy> = BTreeMap::new();
@@ -142,7 +142,7 @@ fn labels(
         }
     }
     let label = |(restriction, standing): (&Restriction, &BTreeSet<usize>)| {
-        let known = names.get(&(named(restriction), standing)).cloned();
+        let known = names.get(&(of_document(restriction), standing)).cloned();
         known.unwrap_or_else(|| Hierarchy::Column(restriction.column.clone()))
     };
     restrictions.iter().zip(standings).map(label).collect()

@@ -4,9 +4,10 @@
 //! ONE statement, as a caller could have written it; what the caller may see of it is decided where every statement is.
 //!
 //! Reading order: [`definition`] is what an author writes, [`resolve`] holds it against a catalog, [`visible`] is what is left
-//! of it behind a principal's view, [`request`] what is asked, [`stages`] how measures are computed, [`compile`] the
-//! statement; [`formula`] are the expressions in measures.
+//! of it behind a principal's view, [`request`] what is asked, [`compile`] looks up what it is about, [`statement`] and
+//! [`cells`] write it, with measures in the order of [`stages`]; [`formula`] are the expressions in measures.
 
+mod cells;
 pub mod compile;
 pub mod definition;
 mod filtered;
@@ -14,6 +15,7 @@ pub mod formula;
 pub mod request;
 pub mod resolve;
 mod stages;
+mod statement;
 pub mod visible;
 
 pub use compile::{Compiled, compile};

@@ -347,6 +347,10 @@ def test_forms_of_an_answer(market: Market) -> None:
     assert cells["axes"][1]["positions"] == [["Amount"]]
     text = as_form("text/csv").content.decode()
     assert text == "Country,Amount,grouping\r\n,30,0\r\nFrance,30,1\r\n"
+    # An Arrow stream begins with the mark of a message and ends with an empty one.
+    stream = as_form("application/vnd.apache.arrow.stream").content
+    assert stream.startswith(b"\xff\xff\xff\xff")
+    assert stream.endswith(b"\xff\xff\xff\xff\x00\x00\x00\x00")
     assert market.code(market.ask("france", "sales", query, Accept="image/png")) == "NOT_ACCEPTABLE"
 
 

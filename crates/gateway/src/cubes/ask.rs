@@ -1,6 +1,6 @@
 //! What callers see of cubes, and ask of them.
 
-use ringfence_engine::{ResultColumn, Value};
+use ringfence_engine::Value;
 use ringfence_policy::{Permission, RelationName};
 use ringfence_semantic::Refusal;
 use ringfence_semantic::cube::compile::{Compiled, CubeBounds, LevelColumn, MeasureColumn, compile};
@@ -19,8 +19,6 @@ pub struct CubeAnswer {
     pub levels: Vec<LevelColumn>,
     /// The columns behind them.
     pub measures: Vec<MeasureColumn>,
-    /// As the database names the types of both.
-    pub columns: Vec<ResultColumn>,
     /// Members, then values.
     pub rows: Vec<Vec<Value>>,
     /// By how many levels each row is grouped; fewer than all of them makes a total.
@@ -68,7 +66,7 @@ impl Gateway {
         let compiled = compile(&cube, query, road.cube_bounds(&cube))?;
         let ready = road.guard(&road.seat, &compiled.statement, None).await?;
         let result = road.run(&ready).await?;
-        let answer = answer_of(compiled, query, result.columns, result.rows)?;
+        let answer = answer_of(compiled, query, result.rows)?;
         call.log().set_rows(answer.rows.len() as u64);
         Ok(answer)
     }
@@ -132,7 +130,6 @@ fn unusable() -> Refused {
 fn answer_of(
     compiled: Compiled,
     query: &CubeQuery,
-    mut columns: Vec<ResultColumn>,
     mut rows: Vec<Vec<Value>>,
 ) -> Result<CubeAnswer, Refused> {
     let Compiled { levels, measures, take, .. } = compiled;
@@ -155,11 +152,6 @@ fn answer_of(
         };
         grouping.push(depth.ok_or_else(|| Refused::internal(&"a row of a cube without its grouping"))?);
     }
-    columns.pop();
-    let names = levels.iter().map(|level| &level.name).chain(measures.iter().map(|measure| &measure.name));
-    for (column, name) in columns.iter_mut().zip(names) {
-        column.name.clone_from(name);
-    }
     let has_totals = query.include_totals;
-    Ok(CubeAnswer { levels, measures, columns, rows, grouping, has_totals, has_more })
+    Ok(CubeAnswer { levels, measures, rows, grouping, has_totals, has_more })
 }

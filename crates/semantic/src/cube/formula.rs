@@ -321,19 +321,13 @@ impl Printer<'_> {
             }
             Expression::Call { function, arguments } => self.call(function, arguments),
             Expression::Case { operand, branches, otherwise } => {
-                let mut text = "(CASE".to_owned();
-                if let Some(operand) = operand {
-                    text.push(' ');
-                    text.push_str(&self.print(operand));
-                }
+                let mut parts = vec!["(CASE".to_owned()];
+                parts.extend(operand.as_ref().map(|operand| self.print(operand)));
                 for (condition, result) in branches {
-                    text.push_str(&format!(" WHEN {} THEN {}", self.print(condition), self.print(result)));
+                    parts.push(format!("WHEN {} THEN {}", self.print(condition), self.print(result)));
                 }
-                if let Some(otherwise) = otherwise {
-                    text.push_str(&format!(" ELSE {}", self.print(otherwise)));
-                }
-                text.push_str(" END)");
-                text
+                parts.extend(otherwise.as_ref().map(|otherwise| format!("ELSE {}", self.print(otherwise))));
+                format!("{} END)", parts.join(" "))
             }
             // Refused when the cube was defined.
             _ => "NULL".to_owned(),
@@ -374,6 +368,82 @@ impl Printer<'_> {
                 let text = if self.kind == ConnectionKind::Mysql { text.replace('\\', "\\\\") } else { text };
                 format!("'{text}'")
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 4] = ["Quantity", "Unit price", "note", "ratio"];
+
+    fn class_of(name: &str) -> FieldType {
+        match name {
+            "Quantity" => FieldType::Integer,
+            "Unit price" => FieldType::Decimal,
+            "ratio" => FieldType::Float,
+            _ => FieldType::Text,
+        }
+    }
+
+    fn printed(text: &str, kind: ConnectionKind) -> String {
+        let formula = Formula::read(text, "column", &NAMES).unwrap();
+        formula.write(kind, &|name| Operand { text: format!("[{name}]"), class: class_of(name) })
+    }
+
+    #[test]
+    fn divisions_are_the_same_everywhere() {
+        use ConnectionKind::{Mysql, Postgresql, Sqlite};
+        for (text, kind, expected) in [
+            ("quantity / 2", Postgresql, "(CAST(CAST([Quantity] AS NUMERIC) AS NUMERIC) / NULLIF(2, 0))"),
+            ("quantity / 2", Sqlite, "(CAST([Quantity] AS REAL) / NULLIF(2, 0))"),
+            ("quantity / 2", Mysql, "([Quantity] / NULLIF(2, 0))"),
+            ("ratio / ratio", Postgresql, "([ratio] / NULLIF([ratio], 0))"),
+            ("Quantity", Postgresql, "[Quantity]"),
+            ("Unit price", Postgresql, "[Unit price]"),
+            ("\"Unit price\" * -1", Sqlite, "([Unit price] * (0 - 1))"),
+            (
+                "CASE WHEN note = 'it''s \\' THEN 1 END",
+                Mysql,
+                "(CASE WHEN ([note] = 'it''s \\\\') THEN 1 END)",
+            ),
+        ] {
+            assert_eq!(printed(text, kind), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_differs_between_databases_is_refused() {
+        for text in [
+            "upper(note)", "note || note", "principal.user_id", "Quantity IN (SELECT 1)",
+            "CAST(note AS integer)", "note LIKE 'x%'", "count(Quantity)", "nothing + 1", "round()", "",
+        ] {
+            assert!(Formula::read(text, "column", &NAMES).is_err(), "{text}");
+        }
+        let unknown = Formula::read("quantiti + 1", "column", &NAMES).unwrap_err();
+        assert_eq!(unknown.suggestion.as_deref(), Some("did you mean `Quantity`?"));
+    }
+
+    #[test]
+    fn parts_must_fit_together() {
+        let class = |text: &str| {
+            Formula::read(text, "column", &NAMES).unwrap().class(ConnectionKind::Postgresql, &class_of)
+        };
+        for (text, expected) in [
+            ("Quantity * \"Unit price\"", FieldType::Decimal),
+            ("Quantity + ratio", FieldType::Float),
+            ("Quantity / 2", FieldType::Decimal),
+            ("Quantity % 2", FieldType::Integer),
+            ("round(Quantity)", FieldType::Integer),
+            ("coalesce(NULL, Quantity, ratio)", FieldType::Float),
+            ("CASE WHEN Quantity > 1 THEN note END", FieldType::Text),
+            ("Quantity > 1", FieldType::Boolean),
+        ] {
+            assert_eq!(class(text).unwrap(), expected, "{text}");
+        }
+        for text in ["note + 1", "ratio % 2", "coalesce(note, 1)", "round(Quantity, ratio)", "NULL + 1"] {
+            assert!(class(text).is_err(), "{text}");
         }
     }
 }

@@ -8,7 +8,6 @@ use ringfence_policy::{Catalog, Column, ConnectionKind, Constraint, Problem, Rel
 
 use super::definition::{Definition, Function, JoinTo, LevelEntry, MeasureEntry, Said, Whole};
 use super::formula::{Fault, Formula, unknown};
-use crate::refusal::nearest;
 use crate::value::{FieldType, field_type};
 
 /// The measure that every cube has: how many facts there are.
@@ -498,9 +497,4 @@ fn is_part_of_key(relation: &Relation, column: &str) -> bool {
         }
         Constraint::Unique { .. } => false,
     })
-}
-
-/// The names that are most like one that is not there.
-pub(super) fn alternatives<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec<String> {
-    nearest(name, known)
 }

@@ -6,9 +6,9 @@ use ringfence_policy::{Denial, Entitlement, RelationName, View, VisibleColumn};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::resolve::{Cube, Hierarchy, Level, Measure, MeasureKind, alternatives};
+use super::resolve::{Cube, Hierarchy, Level, Measure, MeasureKind};
 use super::stages::{Computed, Stages};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, nearest};
 use crate::value::{FieldType, field_type};
 
 /// A cube behind a view.
@@ -212,7 +212,7 @@ impl<'a> CubeView<'a> {
         name: &str,
         known: impl Iterator<Item = &'n str>,
     ) -> Refusal {
-        let mut names = alternatives(name, known);
+        let mut names = nearest(name, known);
         names.dedup();
         Refusal::CubePart { cube: self.cube.name.clone(), noun, name: name.to_owned(), alternatives: names }
     }

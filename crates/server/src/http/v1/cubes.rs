@@ -1,6 +1,7 @@
 //! `/v1/cubes`: measures of facts at levels of hierarchies, and the definitions behind them.
 
 pub(crate) mod answers;
+mod arrow;
 
 use axum::Json;
 use axum::extract::State;
@@ -222,7 +223,7 @@ async fn get_cube_history(
 ///
 /// The header `Accept` decides the form of the answer: rows as JSON (`application/json`), axes and cells
 /// (`application/vnd.ringfence.cellset+json`), or the rows as a table, with `grouping` as the last column where totals were
-/// asked for, in CSV (`text/csv`).
+/// asked for, in CSV (`text/csv`) or as an Arrow IPC stream (`application/vnd.apache.arrow.stream`).
 #[utoipa::path(
     post, path = "/cubes/{key}/{cube}/query", tag = "Cubes",
     params(
@@ -237,6 +238,7 @@ async fn get_cube_history(
                 (CubeRows = "application/json"),
                 (CellSet = "application/vnd.ringfence.cellset+json"),
                 (String = "text/csv"),
+                (String = "application/vnd.apache.arrow.stream"),
             ),
         ),
         AskingCubes,

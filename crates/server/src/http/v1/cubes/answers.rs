@@ -3,17 +3,19 @@
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use ringfence_engine::{ResultColumn, Value};
+use ringfence_engine::Value;
 use ringfence_gateway::Refused;
 use ringfence_gateway::cubes::{CubeAnswer, LevelColumn, MeasureColumn};
 use ringfence_gateway::models::FieldType;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::arrow;
 use crate::http::problem::Problem;
 use crate::http::v1::rows::csv_table;
 
 const CELL_SET: &str = "application/vnd.ringfence.cellset+json";
+const ARROW: &str = "application/vnd.apache.arrow.stream";
 
 /// The forms of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +23,17 @@ pub(crate) enum CubeForm {
     Rows,
     CellSet,
     Csv,
+    Arrow,
 }
 
 impl CubeForm {
     /// In the order of preference for a client that has none.
-    pub(crate) const OFFERED: [(Self, &'static str); 3] =
-        [(Self::Rows, "application/json"), (Self::CellSet, CELL_SET), (Self::Csv, "text/csv")];
+    pub(crate) const OFFERED: [(Self, &'static str); 4] = [
+        (Self::Rows, "application/json"),
+        (Self::CellSet, CELL_SET),
+        (Self::Csv, "text/csv"),
+        (Self::Arrow, ARROW),
+    ];
 }
 
 /// The answer of a cube as rows.
@@ -121,18 +128,26 @@ pub(super) fn respond(answer: CubeAnswer, form: CubeForm) -> Result<Response, Pr
         }
         CubeForm::Csv => {
             let (columns, rows) = table(answer);
-            let names = columns.iter().map(|column| column.name.clone()).collect();
+            let names = columns.into_iter().map(|(name, _)| name).collect();
             let text = csv_table(&names, &rows).map_err(|error| Refused::internal(&error))?;
             Ok((varied, [(header::CONTENT_TYPE, "text/csv")], text).into_response())
+        }
+        CubeForm::Arrow => {
+            let (columns, rows) = table(answer);
+            let stream = arrow::stream(&columns, &rows).map_err(|error| Refused::internal(&error))?;
+            Ok((varied, [(header::CONTENT_TYPE, ARROW)], stream).into_response())
         }
     }
 }
 
 /// The answer as one table; where there are totals, the last column says which rows they are.
-fn table(answer: CubeAnswer) -> (Vec<ResultColumn>, Vec<Vec<Value>>) {
-    let CubeAnswer { mut columns, mut rows, grouping, has_totals, .. } = answer;
+fn table(answer: CubeAnswer) -> (Vec<(String, FieldType)>, Vec<Vec<Value>>) {
+    let CubeAnswer { levels, measures, mut rows, grouping, has_totals, .. } = answer;
+    let levels = levels.into_iter().map(|level| (level.name, level.class));
+    let measures = measures.into_iter().map(|measure| (measure.name, measure.class));
+    let mut columns: Vec<(String, FieldType)> = levels.chain(measures).collect();
     if has_totals {
-        columns.push(ResultColumn { name: "grouping".to_owned(), type_name: "int4".to_owned() });
+        columns.push(("grouping".to_owned(), FieldType::Integer));
         for (row, depth) in rows.iter_mut().zip(grouping) {
             row.push(Value::Integer(i64::try_from(depth).unwrap_or_default()));
         }
@@ -142,7 +157,7 @@ fn table(answer: CubeAnswer) -> (Vec<ResultColumn>, Vec<Vec<Value>>) {
 
 impl From<CubeAnswer> for CubeRows {
     fn from(answer: CubeAnswer) -> Self {
-        let CubeAnswer { levels, measures, rows, grouping, has_totals, has_more, columns: _ } = answer;
+        let CubeAnswer { levels, measures, rows, grouping, has_totals, has_more } = answer;
         Self {
             levels: levels.into_iter().map(AnswerLevel::from).collect(),
             measures: measures.into_iter().map(AnswerMeasure::from).collect(),
