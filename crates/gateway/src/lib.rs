@@ -18,6 +18,7 @@ pub mod call;
 mod versions;
 pub mod catalog;
 pub mod connections;
+pub mod cubes;
 pub mod directories;
 pub mod doctor;
 pub mod endpoints;

@@ -9,7 +9,7 @@ mod bounds;
 mod change;
 mod cursor;
 mod describe;
-mod inputs;
+pub(crate) mod inputs;
 mod prepare;
 mod read;
 mod repeats;
@@ -32,7 +32,8 @@ impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
         let code = match &refusal {
             Refusal::ModelNotAllowed { .. } | Refusal::Denied(Denial::Invisible(_)) => Code::ModelNotAllowed,
-            Refusal::FieldNotAllowed { .. } => Code::FieldNotAllowed,
+            Refusal::CubeNotAllowed { .. } => Code::CubeNotAllowed,
+            Refusal::FieldNotAllowed { .. } | Refusal::CubePart { .. } => Code::FieldNotAllowed,
             Refusal::RelationNotAllowed { .. } => Code::RelationNotAllowed,
             Refusal::Denied(Denial::ScopeRequired { .. }) => Code::TenantScopeRequired,
             Refusal::Denied(Denial::Suspended) => Code::RelationSuspended,

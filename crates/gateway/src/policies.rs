@@ -2,6 +2,7 @@
 //! connection to it and however that is spelt.
 
 mod cache;
+mod cubes;
 mod diff;
 mod effect;
 mod life;
@@ -10,8 +11,10 @@ mod people;
 mod trials;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ringfence_policy::document::Budget;
+use ringfence_policy::placed::Place;
 use ringfence_policy::{
     Beside, Catalog, ConnectionKind, Footprint, Permission, Policy, Problem, RelationName, Role, Warning,
     WarningCode,
@@ -21,6 +24,7 @@ use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::policies::{Expected, Guarding, PolicyDraft, PolicyPlace, PolicyVersion};
 
 pub(crate) use cache::{LoadedPolicy, PolicyCache};
+pub(crate) use cubes::{CubeHere, DOCUMENT as CUBE_DOCUMENT, Definitions, hierarchies};
 pub use diff::{Diff, DiffRequest};
 pub use effect::{Access, ColumnChange, GroupEffect, PolicyEffect, RelationEffect, RowsEffect, WriteChange};
 pub use native::Compilation;
@@ -86,10 +90,22 @@ pub struct CheckedPolicy {
 
 /// A document that can be used.
 pub(crate) struct Weighed {
-    pub(crate) policy: Policy,
+    policy: Policy,
     warnings: Vec<Warning>,
     /// What it rests on in the catalog, when there is one.
     footprint: Option<Footprint>,
+    /// The cubes that it would stand beside, and the database whose tables their names mean.
+    beside: (Arc<Definitions>, String),
+}
+
+impl Weighed {
+    /// The policy as it would hold on the place, beside its cubes.
+    pub(crate) fn loaded(self, place: PolicyPlace) -> Result<LoadedPolicy, Refused> {
+        let Self { policy, beside, .. } = self;
+        let schema = cache::schema_of(&policy, &beside.1).to_owned();
+        let policy = beside.0.joined(policy, &schema).map_err(|circular| Refused::internal(&circular))?;
+        Ok(LoadedPolicy::draft_beside(place, policy, beside))
+    }
 }
 
 impl Gateway {
@@ -169,17 +185,27 @@ impl Gateway {
         let kind = connection.spec.kind().map_err(|invalid| Refused::invalid(invalid.to_string()))?;
         let document = document.to_owned();
         let address = address_of(connection, &call.principal().org)?;
-        let beside = match self.place_of(&call.principal().org, &address)? {
-            Some(place) => cache::beside(&self.shared.store, &place).await?.1.ok_or_else(cache::unusable)?,
-            None => Beside::default(),
+        let store = &self.shared.store;
+        let (said, cubes) = match self.place_of(&call.principal().org, &address)? {
+            Some(place) => {
+                let said = cache::beside(store, &place).await?.1.ok_or_else(cache::unusable)?;
+                (said, Definitions::on(store, &place).await?)
+            }
+            None => (Beside::default(), Arc::default()),
         };
+        let home = address.database;
+        let database = home.clone();
         let loading = tokio::task::spawn_blocking(move || {
-            Policy::load_beside(DOCUMENT, &document, (kind, &address.database), &beside)
+            Policy::load_beside(DOCUMENT, &document, (kind, &database), &said)
         });
         let policy = match loading.await.map_err(|stopped| Refused::internal(&stopped))? {
             Ok(policy) => policy,
             Err(invalid) => return Ok(Err(invalid.problems)),
         };
+        if let Err(circular) = cubes.joined(policy.clone(), cache::schema_of(&policy, &home)) {
+            return Ok(Err(vec![Problem::new(DOCUMENT, Place::default(), circular.to_string())]));
+        }
+        let beside = (cubes, home);
         let as_warning = |code| move |problem| Warning::new(code, problem);
         let mut warnings: Vec<Warning> =
             misnamed(&policy, connection).into_iter().map(as_warning(WarningCode::OtherConnection)).collect();
@@ -188,7 +214,7 @@ impl Gateway {
         let looking = tokio::task::spawn_blocking(move || {
             warnings.extend(policy.warnings(catalog.as_ref()));
             let footprint = catalog.map(|catalog| policy.footprint(&catalog));
-            Weighed { policy, warnings, footprint }
+            Weighed { policy, warnings, footprint, beside }
         });
         looking.await.map(Ok).map_err(|stopped| Refused::internal(&stopped))
     }

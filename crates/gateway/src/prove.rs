@@ -138,9 +138,9 @@ impl Gateway {
         let shown = self.shown_to_governor(call, &connection).await?;
         let (version, in_force) = self.snapshot_in_force(&place, kind, &shown).await?;
         let (version, snapshot, before) = match &request.policy {
-            Some(document) => match self.weighed_policy(call, &connection, document).await? {
-                Ok(policy) => {
-                    let loaded = Arc::new(LoadedPolicy::draft(place.clone(), policy));
+            Some(document) => match self.weigh(call, &connection, document).await? {
+                Ok(weighed) => {
+                    let loaded = Arc::new(weighed.loaded(place.clone())?);
                     let draft = Arc::new(Snapshot::of(loaded, shown.clone(), Breadth::Policy));
                     (None, draft, version.is_some().then_some(in_force))
                 }
@@ -332,15 +332,4 @@ fn proven_relations(world: &World) -> Vec<ProvenRelation> {
         partly: !table.complete,
     };
     world.tables.values().map(relation).collect()
-}
-
-impl Gateway {
-    async fn weighed_policy(
-        &self,
-        call: &Call,
-        connection: &Connection,
-        document: &str,
-    ) -> Result<Result<Policy, Vec<Problem>>, Refused> {
-        Ok(self.weigh(call, connection, document).await?.map(|weighed| weighed.policy))
-    }
 }

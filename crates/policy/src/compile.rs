@@ -2,11 +2,11 @@
 
 mod attributes;
 mod models;
-mod names;
+pub(crate) mod names;
 mod tenancy;
 
 pub(crate) use names::split as split_name;
-mod relations;
+pub(crate) mod relations;
 
 pub(crate) use names::duration;
 use std::collections::HashMap;

@@ -51,7 +51,7 @@ impl Problem {
 
     /// Adds the nearest of the names that would have been right, when one is near.
     #[must_use]
-    pub(crate) fn meant<'a>(mut self, given: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn meant<'a>(mut self, given: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         self.suggestion = nearest(given, known).map(|name| format!("did you mean `{name}`?"));
         self
     }

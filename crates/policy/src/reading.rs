@@ -10,7 +10,7 @@ use crate::problem::Problem;
 const MAX_DOCUMENT_BYTES: usize = 4 << 20;
 
 /// Reads YAML, or JSON, which is YAML too.
-pub(crate) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Problem> {
+pub fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Problem> {
     if text.len() > MAX_DOCUMENT_BYTES {
         return Err(Problem::new(file, Place::default(), "the document is longer than 4 MiB"));
     }

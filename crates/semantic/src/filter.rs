@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::model::{Field, ModelView};
 use crate::refusal::Refusal;
 use crate::request::{Condition, Operator, Test};
-use crate::statement::Writer;
+use crate::statement::{ROW, Writer, column_of};
 use crate::value::FieldType;
 
 /// Longest list of `in`.
@@ -25,15 +25,44 @@ pub(crate) fn write_where(
     write(writer, model, condition)
 }
 
-/// The condition, in parentheses where it has parts.
+/// The same without the word.
 pub(crate) fn write(writer: &mut Writer, model: ModelView<'_>, condition: &Condition) -> Result<(), Refusal> {
+    let kind = writer.kind;
+    write_with(writer, condition, &|test| {
+        let field = model.field(&test.field)?;
+        Ok(Operand {
+            name: field.name.to_owned(),
+            class: field.class,
+            text: column_of(kind, ROW, field.name),
+        })
+    })
+}
+
+/// What a test is about, by the statement that it stands in.
+pub(crate) struct Operand {
+    /// As messages call it.
+    pub(crate) name: String,
+    pub(crate) class: FieldType,
+    /// An expression, which is written wherever the operand stands.
+    pub(crate) text: String,
+}
+
+/// Finds what a test is about.
+pub(crate) type Operands<'a> = &'a dyn Fn(&Test) -> Result<Operand, Refusal>;
+
+/// The condition, in parentheses where it has parts.
+pub(crate) fn write_with(
+    writer: &mut Writer,
+    condition: &Condition,
+    operands: Operands<'_>,
+) -> Result<(), Refusal> {
     let mut several = |all: &[Condition], none: &str, separator: &str| {
         if all.is_empty() {
             writer.text(none);
             return Ok(());
         }
         writer.text("(");
-        writer.list(all, separator, |writer, part| write(writer, model, part))?;
+        writer.list(all, separator, |writer, part| write_with(writer, part, operands))?;
         writer.text(")");
         Ok(())
     };
@@ -42,23 +71,23 @@ pub(crate) fn write(writer: &mut Writer, model: ModelView<'_>, condition: &Condi
         Condition::Or(any) => several(any, "1 = 0", " OR "),
         Condition::Not(inner) => {
             writer.text("NOT (");
-            write(writer, model, inner)?;
+            write_with(writer, inner, operands)?;
             writer.text(")");
             Ok(())
         }
-        Condition::Test(test) => write_test(writer, model, test),
+        Condition::Test(test) => write_test(writer, &operands(test)?, test),
     }
 }
 
-fn write_test(writer: &mut Writer, model: ModelView<'_>, test: &Test) -> Result<(), Refusal> {
-    let field = model.field(&test.field)?;
+fn write_test(writer: &mut Writer, field: &Operand, test: &Test) -> Result<(), Refusal> {
+    let kind = writer.kind;
     if test.operator != Operator::IsNull && !field.class.is_comparable() {
         return Err(Refusal::invalid(format!(
             "\"{}\" is a JSON document, which has no order: select it",
             field.name
         )));
     }
-    let value = |value: &Value| value_of(model, field, value);
+    let value = |value: &Value| value_for(kind, &field.name, field.class, value);
     match test.operator {
         Operator::Eq => compare(writer, field, " = ", value(&test.value)?),
         Operator::Ne => compare(writer, field, " <> ", value(&test.value)?),
@@ -66,13 +95,13 @@ fn write_test(writer: &mut Writer, model: ModelView<'_>, test: &Test) -> Result<
         Operator::Lte => compare(writer, ordered(field)?, " <= ", value(&test.value)?),
         Operator::Gt => compare(writer, ordered(field)?, " > ", value(&test.value)?),
         Operator::Gte => compare(writer, ordered(field)?, " >= ", value(&test.value)?),
-        Operator::In => one_of(writer, model, field, test, false)?,
-        Operator::NotIn => one_of(writer, model, field, test, true)?,
+        Operator::In => one_of(writer, field, test, false)?,
+        Operator::NotIn => one_of(writer, field, test, true)?,
         Operator::IsNull => {
             let Value::Bool(wanted) = test.value else {
                 return Err(Refusal::invalid(format!("`is_null` of \"{}\" takes true or false", field.name)));
             };
-            writer.column(field.name);
+            writer.text(&field.text);
             writer.text(if wanted { " IS NULL" } else { " IS NOT NULL" });
         }
         Operator::Contains | Operator::StartsWith | Operator::EndsWith => like(writer, field, test)?,
@@ -92,26 +121,20 @@ fn write_test(writer: &mut Writer, model: ModelView<'_>, test: &Test) -> Result<
     Ok(())
 }
 
-fn compare(writer: &mut Writer, field: Field<'_>, operator: &str, value: Value) {
-    writer.column(field.name);
+fn compare(writer: &mut Writer, field: &Operand, operator: &str, value: Value) {
+    writer.text(&field.text);
     writer.text(operator);
     writer.parameter(value);
 }
 
-fn ordered(field: Field<'_>) -> Result<Field<'_>, Refusal> {
+fn ordered(field: &Operand) -> Result<&Operand, Refusal> {
     if field.class.is_ordered() {
         return Ok(field);
     }
     Err(Refusal::invalid(format!("values of \"{}\" have no order", field.name)))
 }
 
-fn one_of(
-    writer: &mut Writer,
-    model: ModelView<'_>,
-    field: Field<'_>,
-    test: &Test,
-    negated: bool,
-) -> Result<(), Refusal> {
+fn one_of(writer: &mut Writer, field: &Operand, test: &Test, negated: bool) -> Result<(), Refusal> {
     let values = test.value.as_array().ok_or_else(|| {
         Refusal::invalid(format!("`in` and `not_in` of \"{}\" take a list of values", field.name))
     })?;
@@ -122,13 +145,15 @@ fn one_of(
         writer.text(if negated { "1 = 1" } else { "1 = 0" });
         return Ok(());
     }
-    let values = values.iter().map(|value| value_of(model, field, value)).collect::<Result<Vec<_>, _>>()?;
-    writer.one_of(field.name, values, negated);
+    let kind = writer.kind;
+    let values = values.iter().map(|value| value_for(kind, &field.name, field.class, value));
+    let values = values.collect::<Result<Vec<_>, _>>()?;
+    writer.one_of(&field.text, values, negated);
     Ok(())
 }
 
 /// A part of a text, letter for letter. Where LIKE takes small letters for large ones (`SQLite`), it is not used.
-fn like(writer: &mut Writer, field: Field<'_>, test: &Test) -> Result<(), Refusal> {
+fn like(writer: &mut Writer, field: &Operand, test: &Test) -> Result<(), Refusal> {
     let Value::String(part) = &test.value else {
         return Err(Refusal::invalid(format!("a part of \"{}\" is a text", field.name)));
     };
@@ -137,9 +162,9 @@ fn like(writer: &mut Writer, field: Field<'_>, test: &Test) -> Result<(), Refusa
     }
     if part.is_empty() {
         // Every text has it, and of null nothing is known.
-        writer.column(field.name);
+        writer.text(&field.text);
         writer.text(" = ");
-        writer.column(field.name);
+        writer.text(&field.text);
         return Ok(());
     }
     if writer.kind == ConnectionKind::Sqlite {
@@ -147,21 +172,21 @@ fn like(writer: &mut Writer, field: Field<'_>, test: &Test) -> Result<(), Refusa
         match test.operator {
             Operator::Contains => {
                 writer.text("instr(");
-                writer.column(field.name);
+                writer.text(&field.text);
                 writer.text(", ");
                 writer.parameter(part);
                 writer.text(") > 0");
             }
             Operator::StartsWith => {
                 writer.text("instr(");
-                writer.column(field.name);
+                writer.text(&field.text);
                 writer.text(", ");
                 writer.parameter(part);
                 writer.text(") = 1");
             }
             _ => {
                 writer.text("substr(");
-                writer.column(field.name);
+                writer.text(&field.text);
                 writer.text(", -length(");
                 writer.parameter(part.clone());
                 writer.text(")) = ");
@@ -183,7 +208,7 @@ fn like(writer: &mut Writer, field: Field<'_>, test: &Test) -> Result<(), Refusa
     if test.operator != Operator::EndsWith {
         pattern.push('%');
     }
-    writer.column(field.name);
+    writer.text(&field.text);
     writer.text(" LIKE ");
     writer.parameter(Value::String(pattern));
     writer.text(" ESCAPE '!'");
@@ -192,14 +217,14 @@ fn like(writer: &mut Writer, field: Field<'_>, test: &Test) -> Result<(), Refusa
 
 /// The value as a parameter. Null is asked for with `is_null`: nothing equals it.
 pub(crate) fn value_of(model: ModelView<'_>, field: Field<'_>, value: &Value) -> Result<Value, Refusal> {
+    value_for(model.policy().kind, field.name, field.class, value)
+}
+
+fn value_for(kind: ConnectionKind, name: &str, class: FieldType, value: &Value) -> Result<Value, Refusal> {
     if value.is_null() {
-        return Err(Refusal::invalid(format!(
-            "null equals nothing: ask for \"{}\" with `is_null`",
-            field.name
-        )));
+        return Err(Refusal::invalid(format!("null equals nothing: ask for \"{name}\" with `is_null`")));
     }
-    field
-        .class
-        .parameter(model.policy().kind, value)
-        .ok_or_else(|| Refusal::invalid(format!("a value for \"{}\" is {}", field.name, field.class.noun())))
+    class
+        .parameter(kind, value)
+        .ok_or_else(|| Refusal::invalid(format!("a value for \"{name}\" is {}", class.noun())))
 }

@@ -12,7 +12,7 @@ use crate::order::Order;
 use crate::query::{Bounds, Columns, from};
 use crate::refusal::Refusal;
 use crate::request::Include;
-use crate::statement::{FEW, MOST_PARAMETERS, ROW, Statement, Writer};
+use crate::statement::{FEW, MOST_PARAMETERS, ROW, Statement, Writer, column_of};
 
 /// Relations beside one row.
 const MOST_INCLUDES: usize = 16;
@@ -159,7 +159,7 @@ impl Included<'_> {
                     Refusal::invalid(format!("\"{}\" joins fields of different types", self.way.name))
                 })?);
             }
-            writer.one_of(field.name, values, false);
+            writer.one_of(&column_of(writer.kind, ROW, field.name), values, false);
             Ok(())
         })?;
         if let Some(filter) = &self.request.filter {

@@ -1,4 +1,4 @@
-//! Models: structured requests become statements for a dialect.
+//! Models and cubes: structured requests become statements for a dialect.
 //!
 //! Nothing here decides about access. A request is held against what the principal may know ([`model`]), so that its
 //! mistakes are told in the request's own words; the statement that it becomes goes through the guard like any other, and
@@ -6,7 +6,8 @@
 //!
 //! Reading order: [`request`] is what is asked, [`model`] what there is to ask for, [`query`], [`mod@include`], [`aggregate`]
 //! and [`mod@write`] make statements of it, [`filter`] and [`order`] their clauses, [`statement`] the text; [`description`]
-//! tells a caller what there is, [`refusal`] what can be wrong, [`complexity`] how much is asked at once.
+//! tells a caller what there is, [`refusal`] what can be wrong, [`complexity`] how much is asked at once. [`cube`] is a world
+//! of its own, on the same ground.
 
 #![cfg_attr(
     not(test),
@@ -18,6 +19,7 @@
 
 pub mod aggregate;
 pub mod complexity;
+pub mod cube;
 pub mod description;
 pub mod filter;
 pub mod include;

@@ -35,6 +35,26 @@ pub enum Refusal {
         /// Those that the principal sees.
         alternatives: Vec<String>,
     },
+    /// No such cube, or one whose facts are hidden: one answer.
+    #[error("there is no cube \"{name}\" for you{}", Alternatives(alternatives))]
+    CubeNotAllowed {
+        /// As the request calls it.
+        name: String,
+        /// Those that the principal sees, the nearest first.
+        alternatives: Vec<String>,
+    },
+    /// No such part of a cube, or one on something hidden: one answer.
+    #[error("{cube} has no {noun} \"{name}\" for you{}", Alternatives(alternatives))]
+    CubePart {
+        /// The cube.
+        cube: String,
+        /// `level`, `measure` and the like.
+        noun: &'static str,
+        /// As the request calls it.
+        name: String,
+        /// Those that the principal sees, the nearest first.
+        alternatives: Vec<String>,
+    },
     /// The policy can't be held against the principal, or the database changed.
     #[error(transparent)]
     Denied(#[from] Denial),
@@ -108,6 +128,13 @@ impl fmt::Display for Alternatives<'_> {
 }
 
 impl Refusal {
+    /// That there is no such cube among these.
+    pub fn no_cube(name: &str, visible: impl Iterator<Item = String>) -> Self {
+        let visible: Vec<String> = visible.collect();
+        let alternatives = nearest(name, visible.iter().map(String::as_str));
+        Self::CubeNotAllowed { name: name.to_owned(), alternatives }
+    }
+
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid(message.into())
     }

@@ -36,15 +36,7 @@ impl Writer {
 
     /// A name as stored.
     pub(crate) fn name(&mut self, name: &str) {
-        let quote = if self.kind == ConnectionKind::Mysql { '`' } else { '"' };
-        self.text.push(quote);
-        for character in name.chars() {
-            if character == quote {
-                self.text.push(quote);
-            }
-            self.text.push(character);
-        }
-        self.text.push(quote);
+        self.text.push_str(&quoted(self.kind, name));
     }
 
     pub(crate) fn relation(&mut self, relation: &RelationName) {
@@ -55,9 +47,7 @@ impl Writer {
 
     /// A column of the relation called [`ROW`].
     pub(crate) fn column(&mut self, name: &str) {
-        self.text(ROW);
-        self.text(".");
-        self.name(name);
+        self.text(&column_of(self.kind, ROW, name));
     }
 
     pub(crate) fn parameter(&mut self, value: Value) {
@@ -71,12 +61,12 @@ impl Writer {
         }
     }
 
-    /// That the column has one of the values, or none of them. A few are a list; many are one parameter, so that the text does
+    /// That the operand is one of the values, or none of them. A few are a list; many are one parameter, so that the text does
     /// not grow with them: a statement may have a thousand placeholders, and one text serves all numbers of values.
-    pub(crate) fn one_of(&mut self, name: &str, values: Vec<Value>, negated: bool) {
+    pub(crate) fn one_of(&mut self, operand: &str, values: Vec<Value>, negated: bool) {
         let is_few = values.len() <= FEW || self.kind == ConnectionKind::Mysql;
         let holds_lists = values.iter().any(Value::is_array);
-        self.column(name);
+        self.text(operand);
         if is_few || holds_lists {
             self.text(if negated { " NOT IN (" } else { " IN (" });
             self.each(values, ", ", Self::parameter);
@@ -126,6 +116,26 @@ impl Writer {
             write(self, item);
         }
     }
+}
+
+/// A name as stored, between quotes.
+pub(crate) fn quoted(kind: ConnectionKind, name: &str) -> String {
+    let quote = if kind == ConnectionKind::Mysql { '`' } else { '"' };
+    let mut text = String::with_capacity(name.len().saturating_add(2));
+    text.push(quote);
+    for character in name.chars() {
+        if character == quote {
+            text.push(quote);
+        }
+        text.push(character);
+    }
+    text.push(quote);
+    text
+}
+
+/// A column of what is called `alias` in the statement.
+pub(crate) fn column_of(kind: ConnectionKind, alias: &str, name: &str) -> String {
+    format!("{alias}.{}", quoted(kind, name))
 }
 
 /// Values of a list that are parameters of their own.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::model::{Field, ModelView};
 use crate::query::{Columns, from};
 use crate::refusal::Refusal;
-use crate::statement::{MOST_PARAMETERS, ROW, Statement, Writer};
+use crate::statement::{MOST_PARAMETERS, ROW, Statement, Writer, column_of};
 use crate::value::FieldType;
 
 /// Rows of one bulk operation.
@@ -269,7 +269,7 @@ fn write_rows(
         key.write(writer);
     } else if let Some([(field, _)]) = keys.first().map(|key| key.parts.as_slice()) {
         let values = keys.iter().flat_map(|key| &key.parts).map(|(_, value)| value.clone());
-        writer.one_of(field.name, values.collect(), false);
+        writer.one_of(&column_of(writer.kind, ROW, field.name), values.collect(), false);
     } else {
         let parts: usize = keys.iter().map(|key| key.parts.len()).sum();
         if parts > MOST_KEY_PARTS {

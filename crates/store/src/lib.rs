@@ -14,6 +14,7 @@ pub mod basic_credentials;
 pub mod changes;
 pub mod connections;
 mod database;
+pub mod cubes;
 pub mod endpoints;
 pub mod history;
 pub mod individual_roles;
@@ -223,6 +224,11 @@ impl Store {
     /// Policies and their versions.
     pub fn policies(&self) -> policies::Policies<'_> {
         policies::Policies(self)
+    }
+
+    /// Cubes and their versions.
+    pub fn cubes(&self) -> cubes::Cubes<'_> {
+        cubes::Cubes(self)
     }
 
     /// Published endpoints and their versions.

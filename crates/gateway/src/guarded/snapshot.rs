@@ -1,4 +1,4 @@
-//! A guarded connection at one version: its catalog, whole and filtered, and its policy.
+//! A guarded connection at one version: its catalog, whole and filtered, its policy, and the cubes beside it.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::tenants::Tenants;
 use super::views::{Seat, Views};
 use crate::access_rules::RuleSet;
 use crate::catalog::Shown;
-use crate::policies::LoadedPolicy;
+use crate::policies::{CubeHere, LoadedPolicy, hierarchies};
 use crate::{Call, Gateway, Refused};
 
 /// How long a copy is trusted when no news of changes arrive. News do arrive: this is the second line.
@@ -34,6 +34,8 @@ const SEATS_OF_TENANT: NonZeroUsize = NonZeroUsize::new(128).expect("128 is not 
 pub(crate) struct Snapshot {
     pub(crate) policy: Arc<LoadedPolicy>,
     pub(crate) shown: Arc<Shown>,
+    /// By name.
+    pub(crate) cubes: Vec<CubeHere>,
     pub(super) settled: Settled,
     pub(super) breadth: Breadth,
     views: Views,
@@ -62,7 +64,10 @@ impl Snapshot {
             drift.hide_gone();
         }
         let policy = if drift.is_empty() { policy } else { Arc::new(policy.drifted(drift)) };
-        Self::made(policy, shown, breadth, seats)
+        let cubes = policy.cubes.here(&shown.unfiltered, policy.policy.kind, policy.schema());
+        let hierarchies = hierarchies(&cubes);
+        let policy = if hierarchies.is_empty() { policy } else { Arc::new(policy.grouped(&hierarchies)) };
+        Self { cubes, ..Self::made(policy, shown, breadth, seats) }
     }
 
     fn made(policy: Arc<LoadedPolicy>, shown: Arc<Shown>, breadth: Breadth, seats: NonZeroUsize) -> Self {
@@ -71,6 +76,7 @@ impl Snapshot {
             reads: Reads::default(),
             settled: Settled::new(seats),
             tenants: Tenants::default(),
+            cubes: Vec::new(),
             policy,
             shown,
             breadth,

@@ -8,11 +8,13 @@ use crate::CallLog;
 use crate::call::Sanitiser;
 
 /// Keys of requests whose texts are names.
-const NAMING: [&str; 10] =
-    ["action", "as", "field", "group_by", "model", "op", "order_by", "return_fields", "select", "take"];
+const NAMING: [&str; 16] = [
+    "action", "as", "by", "field", "group_by", "hierarchy", "level", "levels", "limit", "measures", "model",
+    "op", "order_by", "return_fields", "select", "take",
+];
 
 /// Notes a read.
-pub(super) fn note(log: &CallLog, request: &impl Serialize) {
+pub(crate) fn note(log: &CallLog, request: &impl Serialize) {
     let sanitiser = Sanitiser { naming: &NAMING, is_told: &|_| false };
     if let Ok(request) = serde_json::to_value(request) {
         log.set_inputs(sanitiser.sanitise(&request));

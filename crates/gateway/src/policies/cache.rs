@@ -6,10 +6,12 @@ use std::time::Duration;
 use moka::future::Cache;
 use ringfence_engine::SourceAddress;
 use ringfence_engine::address::within;
+use ringfence_policy::cubes::CubeHierarchy;
 use ringfence_policy::{Beside, ConnectionKind, Drift, Footprint, Policy, Tenancy};
 use ringfence_store::Store;
 use ringfence_store::policies::{Guarding, PolicyId, PolicyPlace, PolicyVersion};
 
+use super::cubes::Definitions;
 use crate::versions::Versions;
 use crate::{Code, GatewayConfig, Refused};
 
@@ -41,24 +43,46 @@ pub(crate) struct LoadedPolicy {
     pub(crate) policy: Policy,
     /// What the policy rested on when it was put.
     pub(crate) footprint: Footprint,
+    /// The cubes beside it, whose joins are among the policy's.
+    pub(crate) cubes: Arc<Definitions>,
 }
 
 impl LoadedPolicy {
     /// Of a place that nobody put this policy on. Versions of others begin at 1.
     pub(crate) fn draft(place: PolicyPlace, policy: Policy) -> Self {
-        let footprint = Footprint::default();
-        Self { place, home: String::new(), version: 0, created_at: 0, beside: 0, policy, footprint }
+        let (footprint, cubes) = (Footprint::default(), Arc::default());
+        Self { place, home: String::new(), version: 0, created_at: 0, beside: 0, policy, footprint, cubes }
     }
 
-    /// The same, with what of it can't be held on the catalog that it is decided with.
+    /// The same beside the cubes of the place, whose joins it has.
+    pub(crate) fn draft_beside(
+        place: PolicyPlace,
+        policy: Policy,
+        (cubes, home): (Arc<Definitions>, String),
+    ) -> Self {
+        Self { home, cubes, ..Self::draft(place, policy) }
+    }
+
+    /// The same with what of it can't be held on the catalog that it is decided with.
     pub(crate) fn drifted(&self, drift: Drift) -> Self {
         self.made_into(Policy { drift, ..self.policy.clone() }, self.footprint.clone())
     }
 
+    /// The same with what cubes on the catalog say of how restrictions merge.
+    pub(crate) fn grouped(&self, hierarchies: &[CubeHierarchy]) -> Self {
+        self.made_into(self.policy.clone().with_cube_hierarchies(hierarchies), self.footprint.clone())
+    }
+
+    /// Where names without a schema are looked up.
+    pub(crate) fn schema(&self) -> &str {
+        schema_of(&self.policy, &self.home)
+    }
+
     fn made_into(&self, policy: Policy, footprint: Footprint) -> Self {
-        let Self { place, home, version, created_at, beside, policy: _, footprint: _ } = self;
-        let (place, home) = (place.clone(), home.clone());
-        Self { place, home, version: *version, created_at: *created_at, beside: *beside, policy, footprint }
+        let Self { place, home, version, created_at, beside, policy: _, footprint: _, cubes } = self;
+        let (version, created_at, beside) = (*version, *created_at, *beside);
+        let (place, home, cubes) = (place.clone(), home.clone(), cubes.clone());
+        Self { place, home, version, created_at, beside, policy, footprint, cubes }
     }
 
     /// Where statements go of those whom it was made for: to their tenant's own database, where each has one.
@@ -74,7 +98,7 @@ impl LoadedPolicy {
 
     /// The same for the tenant of that schema or database.
     pub(crate) fn for_tenant(&self, schema: &str) -> Result<Self, Refused> {
-        let Self { place, version, policy, footprint, .. } = self;
+        let Self { place, version, policy, footprint, cubes, .. } = self;
         let template = policy.tenancy.as_ref().and_then(|tenancy| tenancy.template.as_deref());
         let footprint = match template {
             Some(template) => footprint.clone().moved(template, schema),
@@ -84,14 +108,22 @@ impl LoadedPolicy {
             tracing::error!(policy.place = %place.place, policy.version = version, error = %invalid, "a policy can't be made for a tenant");
             unusable()
         })?;
+        let own = schema_of(&policy, schema).to_owned();
+        let policy = cubes.joined(policy, &own).map_err(|circular| {
+            tracing::error!(policy.place = %place.place, policy.version = version, error = %circular, "a policy can't be used beside its cubes");
+            unusable()
+        })?;
         Ok(self.made_into(policy, footprint))
     }
 
-    /// Whether it is the same version of the same policy, with the same said beside it. A version never changes; the moment tells
-    /// policies apart whose organization was made anew.
+    /// Whether it is the same version of the same policy, with the same restrictions and cubes beside it. A version never
+    /// changes; the moment tells policies apart whose organization was made anew.
     pub(crate) fn is(&self, other: &Self) -> bool {
         let parts = |it: &Self| (it.version, it.created_at, it.beside);
-        self.place == other.place && self.home == other.home && parts(self) == parts(other)
+        self.place == other.place
+            && self.home == other.home
+            && parts(self) == parts(other)
+            && self.cubes.are(&other.cubes)
     }
 }
 
@@ -189,7 +221,11 @@ async fn read(
         Guarding::Open => Ok(Guard::Open),
         Guarding::Guarded(stored) => {
             let beside = beside(store, place).await?;
-            load((place.clone(), home.to_owned()), stored, kind, beside).await
+            match Definitions::on(store, place).await {
+                Ok(cubes) => load((place.clone(), home.to_owned()), stored, kind, beside, cubes).await,
+                Err(refused) if refused.code == Code::PolicyUnusable => Ok(Guard::Unusable),
+                Err(refused) => Err(refused),
+            }
         }
         Guarding::Lost => {
             tracing::error!(policy.place = %place.place, "a policy's current version is missing");
@@ -250,6 +286,7 @@ async fn load(
     stored: PolicyVersion,
     kind: ConnectionKind,
     (beside, said): (i64, Option<Beside>),
+    cubes: Arc<Definitions>,
 ) -> Result<Guard, Refused> {
     let Some(said) = said else { return Ok(Guard::Unusable) };
     let PolicyVersion { version, document, created_at, footprint, .. } = stored;
@@ -260,7 +297,17 @@ async fn load(
     });
     match loading.await.map_err(|stopped| Refused::internal(&stopped))? {
         Ok(policy) => {
-            let loaded = LoadedPolicy { place, home, version, created_at, beside, policy, footprint };
+            // INVARIANT: a policy that can't be held beside its cubes runs nothing: without their joins it would show more.
+            // Held by the test `cubes_and_a_policy_that_go_in_a_circle_run_nothing`.
+            let schema = schema_of(&policy, &home).to_owned();
+            let policy = match cubes.joined(policy, &schema) {
+                Ok(policy) => policy,
+                Err(circular) => {
+                    tracing::error!(policy.place = %place.place, policy.version = version, error = %circular, "a policy can't be used beside its cubes");
+                    return Ok(Guard::Unusable);
+                }
+            };
+            let loaded = LoadedPolicy { place, home, version, created_at, beside, policy, footprint, cubes };
             Ok(Guard::Policy(Arc::new(loaded)))
         }
         Err(invalid) => {
@@ -268,6 +315,12 @@ async fn load(
             Ok(Guard::Unusable)
         }
     }
+}
+
+/// Where names without a schema are looked up on that database.
+pub(super) fn schema_of<'a>(policy: &'a Policy, home: &'a str) -> &'a str {
+    // There a schema is a database, and which one the policy alone does not say.
+    if policy.schema().is_empty() { home } else { policy.schema() }
 }
 
 /// The footprint that was stored; without one, names are looked up and types are not compared.

@@ -65,7 +65,7 @@ impl Gateway {
         let shown = self.shown_to_governor(call, &connection).await?;
         let (version, before) = self.snapshot_in_force(&place, weighed.policy.kind, &shown).await?;
         let rules = self.rules_on(&call.principal().org, &place, weighed.policy.kind).await?;
-        let draft = Arc::new(LoadedPolicy::draft(place, weighed.policy));
+        let draft = Arc::new(weighed.loaded(place)?);
         let after = Arc::new(Snapshot::of(draft, shown, Breadth::Policy));
         let (people, users_left_out) = self.people(call, &request.users).await?;
         // What the policies read about others, and their rows, is one query of the caller's, and on record.

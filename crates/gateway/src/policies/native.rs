@@ -2,6 +2,7 @@
 
 use ringfence_policy::{CompiledRls, Problem, compile_rls};
 
+use super::hierarchies;
 use crate::{Call, Gateway, Refused};
 
 /// Longest name of a role that PostgreSQL keeps.
@@ -45,6 +46,9 @@ impl Gateway {
             ));
         }
         let shown = self.shown_to_governor(call, &connection).await?;
-        Ok(Compilation::Compiled(compile_rls(&weighed.policy, &shown.unfiltered, role, withhold)))
+        let loaded = weighed.loaded(place)?;
+        let cubes = loaded.cubes.here(&shown.unfiltered, loaded.policy.kind, loaded.schema());
+        let policy = loaded.grouped(&hierarchies(&cubes)).policy;
+        Ok(Compilation::Compiled(compile_rls(&policy, &shown.unfiltered, role, withhold)))
     }
 }

@@ -8,7 +8,6 @@ use ringfence_policy::{
 };
 use serde_json::Value;
 
-use super::cache::LoadedPolicy;
 use super::people::made_up;
 use crate::access_rules::RuleSet;
 use crate::guarded::{Breadth, Seat, Snapshot};
@@ -76,14 +75,11 @@ impl Gateway {
         }
         let shown = self.shown_to_governor(call, &connection).await?;
         let (version, snapshot) = if let Some(document) = policy.or(expectations.policy.as_deref()) {
-            let policy = match self.weigh(call, &connection, document).await? {
-                Ok(weighed) => weighed.policy,
+            let loaded = match self.weigh(call, &connection, document).await? {
+                Ok(weighed) => weighed.loaded(place)?,
                 Err(problems) => return Ok(Tested::Invalid(problems)),
             };
-            (
-                None,
-                Arc::new(Snapshot::of(Arc::new(LoadedPolicy::draft(place, policy)), shown, Breadth::Policy)),
-            )
+            (None, Arc::new(Snapshot::of(Arc::new(loaded), shown, Breadth::Policy)))
         } else {
             let kind = connection.spec.kind().map_err(|invalid| Refused::invalid(invalid.to_string()))?;
             let (version, snapshot) = self.snapshot_in_force(&place, kind, &shown).await?;

@@ -35,22 +35,10 @@ impl Compiler<'_> {
 
     /// INVARIANT: following inherited joins ends. Held by the test `joins_do_not_inherit_in_a_circle`.
     fn refuse_circles(&mut self, joins: &ByRelation<Vec<Join>>) {
-        for (start, first) in joins {
-            for join in first.iter().filter(|join| join.inherit) {
-                let mut reached: Vec<&RelationName> = vec![&join.target];
-                for _ in 0..MAX_CHAIN {
-                    let next = reached.iter().filter_map(|relation| joins.get(*relation)).flatten();
-                    reached = next.filter(|join| join.inherit).map(|join| &join.target).collect();
-                    reached.sort();
-                    reached.dedup();
-                }
-                if !reached.is_empty() {
-                    let message = format!(
-                        "inherited joins go on from {start} in a circle, or more than {MAX_CHAIN} deep"
-                    );
-                    self.problem(join.place, message);
-                }
-            }
+        for (start, join) in all_endless(joins) {
+            let message =
+                format!("inherited joins go on from {start} in a circle, or more than {MAX_CHAIN} deep");
+            self.problem(join.place, message);
         }
     }
 
@@ -131,6 +119,25 @@ impl Compiler<'_> {
     fn twice(&mut self, place: Place) {
         self.problem(place, "a column is a level of one hierarchy only");
     }
+}
+
+/// An inherited join from which following them does not end, and the relation that it begins at.
+pub(crate) fn endless(joins: &ByRelation<Vec<Join>>) -> Option<(&RelationName, &Join)> {
+    all_endless(joins).next()
+}
+
+fn all_endless(joins: &ByRelation<Vec<Join>>) -> impl Iterator<Item = (&RelationName, &Join)> {
+    let all = joins.iter().flat_map(|(start, first)| first.iter().map(move |join| (start, join)));
+    all.filter(|(_, join)| {
+        let mut reached: Vec<&RelationName> = if join.inherit { vec![&join.target] } else { Vec::new() };
+        for _ in 0..MAX_CHAIN {
+            let next = reached.iter().filter_map(|relation| joins.get(*relation)).flatten();
+            reached = next.filter(|join| join.inherit).map(|join| &join.target).collect();
+            reached.sort();
+            reached.dedup();
+        }
+        !reached.is_empty()
+    })
 }
 
 fn literal(value: &Value) -> Option<Literal> {

@@ -201,7 +201,7 @@ fn asks(condition: &Expression) -> bool {
 
 impl Gate {
     /// Whether nobody is left out.
-    pub(super) fn is_for_everybody(&self) -> bool {
+    pub(crate) fn is_for_everybody(&self) -> bool {
         self.roles.is_none() && self.except.is_empty()
     }
 

@@ -5,6 +5,7 @@ mod applied;
 mod attributes;
 mod budgets;
 mod corpus;
+mod cubes;
 mod documents;
 mod drift;
 mod endpoints;

@@ -79,6 +79,13 @@ EXAMPLES
   ringfence admin password set metrics --data-dir ./data < password.txt
   ringfence admin rotate-sealing-key --data-dir ./data     (stop the server first)";
 
+pub(crate) const CUBES: &str = "\
+EXAMPLES
+  ringfence cubes apply sales.yaml --connection postgresql://app@db:5432/shop --user ada --data-dir ./data
+  ringfence cubes list --connection postgresql://app@db:5432/shop --user bob --data-dir ./data
+  ringfence cubes query sales -m Quantity.SUM -l City --totals --connection postgresql://app@db:5432/shop --user bob --data-dir ./data
+  ringfence cubes delete sales --connection postgresql://app@db:5432/shop --user ada --data-dir ./data";
+
 pub(crate) const ENDPOINTS: &str = "\
 EXAMPLES
   ringfence endpoints apply data.yaml whoami.yaml --user ada --data-dir ./data

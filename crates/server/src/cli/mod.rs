@@ -5,6 +5,7 @@ mod audit;
 mod checks;
 mod completions;
 mod config;
+mod cubes;
 mod demo;
 mod doctor;
 mod explain;
@@ -53,6 +54,7 @@ enum Command {
     Admin(admin::Admin),
     Policy(policy::PolicyCommand),
     Endpoints(endpoints::EndpointsCommand),
+    Cubes(cubes::CubesCommand),
     Tenants(tenants::Tenants),
     Prove(prove::Prove),
     Doctor(doctor::Doctor),
@@ -73,6 +75,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Admin(command) => command.run(),
         Command::Policy(command) => command.run(),
         Command::Endpoints(command) => command.run(),
+        Command::Cubes(command) => command.run(),
         Command::Tenants(command) => command.run(),
         Command::Prove(command) => command.run(),
         Command::Doctor(command) => command.run(),

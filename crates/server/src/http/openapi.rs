@@ -35,6 +35,7 @@ use super::problem::{ProblemBody, standing_hint};
         (name = "Catalog", description = "What a connection holds, as far as you may see it, and what is said about it."),
         (name = "Policies", description = "What each person may see and change of a connection: documents with versions."),
         (name = "Models", description = "Structured reads and changes of what a policy names, for applications and agents."),
+        (name = "Cubes", description = "Measures of facts at levels of hierarchies, with totals of what each caller sees."),
         (name = "Endpoints", description = "Statements that are published at paths of their own, and run as whoever calls."),
         (name = "Approvals", description = "Operations that wait for somebody's consent, and run once when they have it."),
         (name = "Queries", description = "Run SQL, wait for it or fetch it later, and read what you ran before."),

@@ -131,6 +131,8 @@ impl Scene {
         let writes = json!({"create": "allow", "update": "allow", "delete": "allow"});
         let model = json!({"table": "public.movies", "write_policy": writes});
         v1.expect(&fruit_admin, "PUT", &path, json!({"models": {"Movie": model}}), 201).await;
+        let cube = format!("/v1/cubes/{}/films", segment(&guarded));
+        v1.expect(&fruit_admin, "PUT", &cube, json!({"table": "movies"}), 201).await;
         for (name, roles) in [("fruit-data", None), ("fruit-chiefs", Some(["org-admin-user"]))] {
             let path = format!("/{}", name.replace('-', "/"));
             let document = json!({"name": name, "path": path, "builtin": "whoami", "roles": roles});

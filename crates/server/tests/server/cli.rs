@@ -170,7 +170,7 @@ fn help_says_what_there_is() {
     assert_eq!(
         commands,
         [
-            "serve", "demo", "config", "admin", "policy", "endpoints", "tenants", "prove", "doctor",
+            "serve", "demo", "config", "admin", "policy", "endpoints", "cubes", "tenants", "prove", "doctor",
             "explain", "why", "audit", "mcp", "completions"
         ]
     );

@@ -7,6 +7,7 @@ pub(crate) mod catalog;
 pub(crate) mod config;
 pub(crate) mod connection_body;
 pub(crate) mod connections;
+pub(crate) mod cubes;
 pub(crate) mod descriptions;
 pub(crate) mod endpoints;
 pub(crate) mod explain;
@@ -89,6 +90,7 @@ fn operations() -> (Router<AppState>, Document) {
         .merge(explain::router())
         .merge(audit::router())
         .merge(models::router())
+        .merge(cubes::router())
         .merge(approvals::router())
         .merge(endpoints::router())
         .merge(queries::router())

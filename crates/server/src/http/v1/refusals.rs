@@ -150,6 +150,25 @@ refusals! {
         QueryTimedOut, QueryCancelled, ResultTooLarge, TooManyQueries, SourceUnreachable, SourceCredentials,
         SourceNotAllowed, SourceBusy, SourceLost
     ];
+    /// A cube's definition is read, or taken away.
+    ReadingCubes = [NotFound, Conflict, SourceNotAllowed];
+    /// A cube is defined.
+    DefiningCubes = [
+        NotFound, CubeNotAllowed, BodyTooLarge, UnsupportedMediaType, CubeInvalid, Conflict, CatalogNotReady, PolicyUnusable,
+        SourceNotAllowed
+    ];
+    /// Cubes are described.
+    SeeingCubes = [
+        NotFound, CubeNotAllowed, TenantScopeRequired, CatalogNotReady, PolicyUnusable, RelationSuspended, CubeUnusable,
+        AttributeUnavailable, TooManyQueries, SourceNotAllowed
+    ];
+    /// A cube is queried.
+    AskingCubes = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, NotAcceptable, CubeNotAllowed, FieldNotAllowed, TenantScopeRequired,
+        BudgetExceeded, QueryTooBroad, CostExceeded, TenantBusy, TenantRateLimited, CatalogNotReady, PolicyUnusable,
+        RelationSuspended, CubeUnusable, AttributeUnavailable, QueryFailed, QueryTimedOut, QueryCancelled, ResultTooLarge,
+        TooManyQueries, SourceUnreachable, SourceCredentials, SourceNotAllowed, SourceBusy, SourceLost
+    ];
     /// A submitted query's end is waited for.
     Waiting = [
         NotFound, QueryRefused, RowRefused, TooManyRows, TooManyFields, ConstraintViolated, ResultOutdated, CatalogNotReady,

@@ -126,6 +126,14 @@ impl Encoder {
     }
 }
 
+/// A whole table, with a line of names.
+pub(crate) fn csv_table(names: &Vec<String>, rows: &Batch) -> io::Result<Vec<u8>> {
+    let mut text = csv_lines([names])?;
+    let fields: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(csv_field).collect()).collect();
+    text.extend(csv_lines(&fields)?);
+    Ok(text)
+}
+
 fn csv_lines<'a>(records: impl IntoIterator<Item = &'a Vec<String>>) -> io::Result<Vec<u8>> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     for record in records {

@@ -1,0 +1,1 @@
+"""Cubes over HTTP."""
