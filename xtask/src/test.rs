@@ -28,6 +28,8 @@ const PYTHON_SUITES: &[(&str, &str)] = &[
     ("OpenID: bearer tokens", "oidc/test_bearer.py"),
     ("OpenID: browsers", "oidc/test_browser.py"),
     ("published endpoints", "endpoints/test_endpoints.py"),
+    ("Python client: core", "client/test_core.py"),
+    ("Python client", "client/test_client.py"),
     ("tenants: isolation", "tenants/test_isolation.py"),
     ("tenants: life", "tenants/test_life.py"),
     ("tenants: databases", "tenants/test_databases.py"),
