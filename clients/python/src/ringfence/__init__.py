@@ -26,6 +26,7 @@ from .frames import Result, Row
 from .measures import Measure, count, count_distinct, max, mean, median, min, quantile, share, sum
 from .modelcalls import Change, Page
 from .resources import Cube, Model, Table
+from .securitycalls import Role, User
 from .session import InsecureTransport, Rows, Session
 
 __all__ = [
@@ -64,9 +65,11 @@ __all__ = [
     "Model",
     "Page",
     "Result",
+    "Role",
     "Row",
     "Rows",
     "Table",
+    "User",
     # What measures are made of.
     "count",
     "count_distinct",

@@ -54,21 +54,31 @@ class Connection:
             Request("POST", path("connections"), (("validate", "true"),), json=dict(description))
         )
         self._wanted, self._known = str(made["key"]), made
+        yield from self.indexed(str(made["key"]), {})
         return str(made["key"])
 
-    def catalog(self) -> Plan[list[tuple[str, dict[str, Any]]]]:
-        """(schema, table) of all that the caller sees; waits until a new connection is indexed."""
-        address = yield from self.path("connections", "catalog")
+    def indexed(self, key: str, headers: Mapping[str, str]) -> Plan[None]:
+        """Until the catalog of a new connection was read: before that a guarded one answers nothing."""
+        address = path("connections", key, "status")
         for pause in LOOKS:
-            catalog = yield from self.caller.fetch(Request("GET", address, repeatable=True))
-            if catalog["indexed"]:
-                return [
-                    (schema["name"], table)
-                    for schema in catalog["schemas"]
-                    for table in schema.get("tables", [])
-                ]
+            state = yield from self.caller.fetch(Request("GET", address, headers=headers, repeatable=True))
+            if state["status"] == "completed":
+                return
+            if state["status"] == "failed":
+                raise RingfenceError(f"the catalog could not be read: {state.get('diagnostics')}")
             yield Wait(pause)
         raise RingfenceError("the connection is not indexed yet: look at its status")
+
+    def catalog(self) -> Plan[list[tuple[str, dict[str, Any]]]]:
+        """(schema, table) of all that the caller sees."""
+        address = yield from self.path("connections", "catalog")
+        catalog = yield from self.caller.fetch(Request("GET", address, repeatable=True))
+        if not catalog["indexed"]:
+            yield from self.indexed((yield from self.key()), {})
+            catalog = yield from self.caller.fetch(Request("GET", address, repeatable=True))
+        return [
+            (schema["name"], table) for schema in catalog["schemas"] for table in schema.get("tables", [])
+        ]
 
     def sql(self, statement: str, params: Sequence[Any] | None, more: Mapping[str, Any]) -> Plan[Result]:
         """One statement, in one piece."""

@@ -462,6 +462,14 @@ class Cells(Tabular):
             return TOTAL if place == depth else ""
         return NO_MEMBER if value is None else value
 
+    def __str__(self) -> str:
+        """As documents print it, figures in their formats."""
+        frame = self.to_pandas()
+        for place, form in enumerate(self._formats):
+            values = frame.iloc[:, place]
+            frame.isetitem(place, [formatted(value, form) for value in values])
+        return frame.to_string()
+
     def _repr_html_(self) -> str:
         table = self.to_arrow()
         members = self._members(table)

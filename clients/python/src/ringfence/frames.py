@@ -46,7 +46,7 @@ def to_pandas(table: pa.Table) -> pandas.DataFrame:
         series[position] = made
     frame = pandas.DataFrame(series, index=pandas.RangeIndex(table.num_rows))
     # Two columns may have one name.
-    frame.columns = pandas.Index(table.column_names, dtype=object)
+    frame.columns = pandas.Index(table.column_names)
     return frame  # type: ignore[no-any-return]
 
 

@@ -239,6 +239,7 @@ class SecurityCalls:
         made = yield from self._caller.fetch(
             Request("POST", path("connections"), json=spec, headers={IMPERSONATE: user})
         )
+        yield from self._connection.indexed(str(made["key"]), {IMPERSONATE: user})
         return str(made["key"])
 
 
