@@ -30,6 +30,7 @@ const PYTHON_SUITES: &[(&str, &str)] = &[
     ("published endpoints", "endpoints/test_endpoints.py"),
     ("Python client: core", "client/test_core.py"),
     ("Python client", "client/test_client.py"),
+    ("Python client: cubes", "client/test_cubes.py"),
     ("Python client: documents 003 and 002", "client/test_documents.py"),
     ("tenants: isolation", "tenants/test_isolation.py"),
     ("tenants: life", "tenants/test_life.py"),

@@ -1,4 +1,4 @@
-"""Databases for the documents: tables on PostgreSQL and SQLite, or an empty lake; and what restricts roles."""
+"""Databases for the documents: PostgreSQL, SQLite or a lake, with tables in them; and roles' restrictions."""
 
 import csv
 import shutil
