@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .aio import AsyncCube, AsyncModel, AsyncRows, AsyncSession, AsyncTable
+from .aio import AsyncRows, AsyncSession
+from .async_resources import AsyncCube, AsyncModel, AsyncTable
 from .conditions import Condition
 from .credentials import Basic
 from .cubecalls import Cells, Hierarchy, Level

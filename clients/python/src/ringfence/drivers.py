@@ -43,7 +43,7 @@ class Driver:
 
     def _do(self, step: Step) -> Any:
         if isinstance(step, Wait):
-            time.sleep(step.seconds)
+            time.sleep(step.seconds)  # poll: between two attempts
             return None
         if isinstance(step, FetchToken):
             with self._lock:

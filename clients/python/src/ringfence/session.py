@@ -17,7 +17,8 @@ from .drivers import Driver, Stream
 from .exchange import ARROW, Caller, Reply, Request, Retries, path
 from .frames import Result, Row
 from .modelcalls import Change, Data, endpoints_plan, models_plan, transaction_plan
-from .resources import Approvals, Cube, Cubes, Endpoint, Model, Security, Table, Tables
+from .resources import Approvals, Cube, Cubes, Endpoint, Model, Table, Tables
+from .security import Security
 from .streams import decoder
 from .tables import Column
 
