@@ -482,7 +482,7 @@ class Cells(Tabular):
             for number in range(min(len(self), SHOWN))
         ]
         note = self._note() + (", more were left out (limit)" if self.has_more else "")
-        return html_table(self.names, rows, note, headers=len(self.levels))
+        return html_table(self.names, rows, note, headers=len(self.levels), figures=True)
 
 
 def formatted(value: Any, form: str | None) -> Any:

@@ -76,7 +76,7 @@ class Diagram:
         """The picture."""
         boxes = self._boxes()
         width = max((box.x + box.width for box in boxes), default=0) + MARGIN
-        height = max((box.y + box.height for box in boxes), default=0) + MARGIN
+        height = max((box.y + box.height for box in boxes), default=0) + (GAP / 2 if self._lines else MARGIN)
         parts = [self._line(line, boxes) for line in self._lines]
         parts += [entity_svg(entity, box) for entity, box in zip(self._entities, boxes)]
         return (
@@ -101,18 +101,20 @@ class Diagram:
         return boxes
 
     def _line(self, line: Line, boxes: list[Box]) -> str:
+        """Straight between neighbours, below what stands in between otherwise."""
         start, end = boxes[line.start], boxes[line.end]
-        x1, x2 = start.x + start.width, end.x
-        if end.x < start.x:
-            x1, x2 = start.x, end.x + end.width
-        elif abs(end.x - start.x) < 1:
+        if line.end == line.start + 1 and start.y == end.y:
+            y = start.y + HEIGHT / 2
+            path = f"M{start.x + start.width:.0f} {y:.0f} L{end.x:.0f} {y:.0f}"
+            x2, y2 = end.x, y
+        else:
             x1, x2 = start.x + start.width / 2, end.x + end.width / 2
-        y1 = start.y + HEIGHT / 2 if abs(end.x - start.x) >= 1 else start.y + start.height
-        y2 = end.y + HEIGHT / 2 if abs(end.x - start.x) >= 1 else end.y
-        title = html.escape(equal(line))
+            y1 = start.y if end.y < start.y else start.y + start.height
+            y2 = end.y if end.y > start.y else end.y + end.height
+            low = max(y1, y2) + GAP / 2 - 8 if start.y == end.y else (y1 + y2) / 2
+            path = f"M{x1:.0f} {y1:.0f} C{x1:.0f} {low:.0f} {x2:.0f} {low:.0f} {x2:.0f} {y2:.0f}"
         return (
-            f'<path d="M{x1:.0f} {y1:.0f} L{x2:.0f} {y2:.0f}" stroke="#666" fill="none">'
-            f"<title>{title}</title></path>"
+            f'<path d="{path}" stroke="#666" fill="none"><title>{html.escape(equal(line))}</title></path>'
             f'<circle cx="{x2:.0f}" cy="{y2:.0f}" r="3" fill="#666"/>'
         )
 

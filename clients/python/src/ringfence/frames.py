@@ -158,9 +158,18 @@ class Tabular:
         return f"{len(self)} rows" + (f", {SHOWN} of them shown" if len(self) > SHOWN else "")
 
 
-def html_table(names: Sequence[str], rows: Sequence[Sequence[Any]], note: str = "", headers: int = 0) -> str:
-    """A table for a notebook. Nothing in it is markup but what is written here; `headers` columns are
-    headings."""
+def html_table(
+    names: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    note: str = "",
+    headers: int = 0,
+    *,
+    figures: bool = False,
+) -> str:
+    """A table for a notebook. Nothing in it is markup but what is written here.
+
+    The first `headers` columns are headings. With `figures` the others stand to the right, whatever they are.
+    """
     style = "text-align:left;white-space:pre"
     head = "".join(f'<th style="{style}">{html.escape(str(name))}</th>' for name in names)
     body = []
@@ -168,7 +177,7 @@ def html_table(names: Sequence[str], rows: Sequence[Sequence[Any]], note: str = 
         cells = []
         for place, value in enumerate(row):
             tag = "th" if place < headers else "td"
-            side = "left" if isinstance(value, str) else "right"
+            side = "left" if isinstance(value, str) and (tag == "th" or not figures) else "right"
             text = "" if value is None else html.escape(str(value))
             cells.append(f'<{tag} style="text-align:{side};white-space:pre">{text}</{tag}>')
         body.append(f"<tr>{''.join(cells)}</tr>")

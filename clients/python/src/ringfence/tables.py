@@ -249,24 +249,38 @@ class TablesBase:
     @property
     def schema(self) -> Diagram:
         """Tables and joins as a diagram: a picture in a notebook, Mermaid as text."""
+        names = {id(table): name for name, table in zip(self.names(), self._all)}
+        ordered = self._neighbours()
         entities = [
             Entity(
-                name,
+                names[id(table)],
                 [
                     (column.type, column.name, column.name in table.keys, column.nullable)
                     for column in table.columns.values()
                 ],
             )
-            for name, table in zip(self.names(), self._all)
+            for table in ordered
         ]
-        places = {id(table): place for place, table in enumerate(self._all)}
+        places = {id(table): place for place, table in enumerate(ordered)}
         lines = [
             Line(places[id(table)], places[id(join.other)], list(join.on.items()))
-            for table in self._all
+            for table in ordered
             for join in table.joins
             if id(join.other) in places
         ]
         return Diagram(entities, lines)
+
+    def _neighbours(self) -> list[TableBase]:
+        """What is joined stands side by side, the table that joins first; what is alone comes last."""
+        joined = {id(join.other) for table in self._all for join in table.joins}
+        roots = [table for table in self._all if table.joins and id(table) not in joined]
+        circles = [table for table in self._all if table.joins]
+        ordered: list[TableBase] = []
+        for root in [*roots, *circles, *self._all]:
+            for table in [root, *(join.other for join in root.reached())]:
+                if not any(table is known for known in ordered) and any(table is mine for mine in self._all):
+                    ordered.append(table)
+        return ordered
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name in self.names()
