@@ -308,7 +308,7 @@ class TestRequests:
             if request.method == "PUT":
                 bodies.append(request.read())
                 assert request.url.raw_path.startswith(b"/v1/connections/k/tables/my%20sales?")
-                assert dict(request.url.params) == {"mode": mode, "keys": "a", "types": '{"b": "text"}'}
+                assert dict(request.url.params) == {"mode": mode, "keys": '["a"]', "types": '{"b": "text"}'}
                 assert request.headers["content-type"] == "text/csv"
                 if len(bodies) == 1:
                     raise httpx.ReadError("x")
@@ -340,6 +340,43 @@ class TestRequests:
 def table_of(name: str, **columns: str) -> dict[str, Any]:
     described = [{"name": column, "type": kind, "nullable": True} for column, kind in columns.items()]
     return {"name": name, "columns": described, "constraints": []}
+
+
+def test_restrictions_on_the_wire() -> None:
+    """What they do is shown with cubes; here is that a conjunction on one hierarchy stays one."""
+    levels: list[Any] = [
+        {"name": name, "table": "public.shops", "column": name} for name in ("Country", "City")
+    ]
+    cube = {"name": "sales", "hierarchies": [{"name": "Geography", "levels": levels}], "measures": []}
+    shops = {"schemas": [{"name": "public", "tables": [table_of("shops", Country="text", City="text")]}]}
+    asked: list[tuple[str, str, Any]] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/cubes/k":
+            return httpx.Response(200, json={"items": [cube]})
+        if request.url.path == "/v1/connections/k/catalog":
+            return httpx.Response(200, json={"indexed": True, **shops})
+        asked.append((request.method, request.url.path, json.loads(request.content or "null")))
+        if request.method == "DELETE":
+            return httpx.Response(204)
+        items = [{"role": "ROLE_PARIS", "restrictions": []}]
+        return httpx.Response(200, json={"items": items})
+
+    one = opened(handle)
+    table, restrictions = one.tables["shops"], one.security.restrictions
+    restrictions["ROLE_PARIS"] = (table["Country"] == "France") & (table["City"] == "Paris")
+    condition = "(\"Country\" = 'France') AND (\"City\" = 'Paris')"
+    kept: list[dict[str, Any]] = [{"table": "public.shops", "column": "City", "condition": condition}]
+    assert asked.pop() == ("PUT", "/v1/security/restrictions/k/ROLE_PARIS", {"restrictions": kept})
+    role = one.security.create_role("ROLE_X", restrictions={("shops", "City"): ["Paris", "Lyon"]})
+    kept = [{"table": "shops", "column": "City", "in": ["Paris", "Lyon"]}]
+    assert (role.name, role.restrictions) == ("ROLE_X", kept)
+    assert asked.pop() == ("PUT", "/v1/security/restrictions/k/ROLE_X", {"restrictions": kept})
+    assert dict(restrictions) == {"ROLE_PARIS": []}
+    del restrictions["ROLE_PARIS"]
+    assert asked.pop() == ("DELETE", "/v1/security/restrictions/k/ROLE_PARIS", None)
+    with pytest.raises(KeyError):
+        del restrictions["ROLE_NOBODY"]
 
 
 def test_both_sessions_are_the_same() -> None:

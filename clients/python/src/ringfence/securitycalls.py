@@ -124,11 +124,9 @@ class SecurityCalls:
 
     def restrictions(self) -> Plan[dict[str, list[dict[str, Any]]]]:
         key = yield from self._connection.key()
-        address = path("security", "restrictions")
-        answer = yield from self._caller.fetch(
-            Request("GET", address, (("connection", key),), repeatable=True)
-        )
-        return {str(role): list(found) for role, found in answer.items()}
+        address = path("security", "restrictions", key)
+        answer = yield from self._caller.fetch(Request("GET", address, repeatable=True))
+        return {str(one["role"]): list(one["restrictions"]) for one in answer["items"]}
 
     def restrict(self, role: str, restriction: Restriction) -> Plan[Role]:
         key = yield from self._connection.key()
@@ -136,16 +134,14 @@ class SecurityCalls:
         if isinstance(restriction, Condition) and len(columns_of(restriction)) > 1:
             together = yield from self._hierarchies()
         made = entries(restriction, together)
-        address = path("security", "restrictions", role)
-        yield from self._caller.ask(
-            Request("PUT", address, (("connection", key),), json=made, repeatable=True)
-        )
+        address = path("security", "restrictions", key, role)
+        yield from self._caller.ask(Request("PUT", address, json={"restrictions": made}, repeatable=True))
         return Role(role, made)
 
     def unrestrict(self, role: str) -> Plan[None]:
         key = yield from self._connection.key()
-        address = path("security", "restrictions", role)
-        yield from self._caller.ask(Request("DELETE", address, (("connection", key),), repeatable=True))
+        address = path("security", "restrictions", key, role)
+        yield from self._caller.ask(Request("DELETE", address, repeatable=True))
 
     def _hierarchies(self) -> Plan[list[frozenset[tuple[str, str]]]]:
         """Columns that cubes of the connection put into one hierarchy."""
