@@ -253,6 +253,9 @@ class TestModels:
         with pytest.raises(ringfence.ApprovalPending) as waiting:
             ann.models["Order"].delete(number, reason="entered twice")
         ticket = waiting.value.approval
+        with pytest.raises(ringfence.ApprovalPending) as together:
+            ann.transaction([{"action": "delete", "model": "Order", "id": number}])
+        ann.approvals.withdraw(together.value.approval)
         assert ann.models["Order"].get(number)["status"] == "to go"
         assert ann.approvals.get(ticket)["state"] == "pending"
         chief = office.session("chief")

@@ -367,7 +367,8 @@ class TestPictures:
     def test_diagrams_with_hostile_names(self) -> None:
         one = TableBase("s", table_of(SCRIPT, **{"a'\"><img src=x onerror=alert(1)>": "text", "id": "int4"}))
         two = TableBase("s", table_of("</title></svg>" + SCRIPT + "long" * 20, id="int4"))
-        one.join(two, one["id"] == two["id"])
+        hostile = "a'\"><img src=x onerror=alert(1)>"
+        one.join(two, one[hostile] == two["id"])
         diagram = TablesBase([one, two]).schema
         self.check(diagram.svg())
         self.check(diagram._repr_html_())
