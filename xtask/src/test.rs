@@ -33,6 +33,7 @@ const PYTHON_SUITES: &[(&str, &str)] = &[
     ("Python client", "client/test_client.py"),
     ("Python client: people", "client/test_people.py"),
     ("Python client: cubes", "client/test_cubes.py"),
+    ("Python client: lakes", "client/test_lake.py"),
     ("Python client: documents 003 and 002", "client/test_documents.py"),
     ("tenants: isolation", "tenants/test_isolation.py"),
     ("tenants: life", "tenants/test_life.py"),

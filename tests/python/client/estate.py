@@ -1,8 +1,10 @@
 """Databases for the documents: PostgreSQL, SQLite or a lake, with tables in them; and roles' restrictions."""
 
 import csv
+import json
 import shutil
 import sqlite3
+import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,12 +12,20 @@ from typing import Any
 
 import requests
 import ringfence
-from gateway import Gateway
+from gateway import Gateway, binary
 from ringfence.securitycalls import Restriction, entries
 from throwaway_postgres import SUPERUSER_PASSWORD, Postgres
 
 DATA = Path(__file__).parents[3].parent / "shared" / "data"
 DATABASE = "documents"
+
+
+def has_lake() -> bool:
+    """A server without it has no settings for it."""
+    schema = subprocess.run(
+        [binary(), "config", "schema"], check=True, capture_output=True, timeout=60
+    ).stdout
+    return "lake" in json.loads(schema)["properties"]
 
 
 class Database:
@@ -117,8 +127,6 @@ class Restricting:
             self.create_role(name, restriction)
 
     def _put(self) -> None:
-        import json
-
         document: dict[str, Any] = {"default": "allow"}
         if self._kept:
             document["restrictions"] = self._kept
