@@ -1,6 +1,7 @@
 """Cubes through the Python client: hierarchies, measures and queries by hand; everybody has their own."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -9,6 +10,7 @@ import pytest
 import ringfence
 from guard_http.places import GOVERNOR, Person, Places
 from ringfence.pytest_plugin import AssertIsolated
+from ringfence.securitycalls import entries
 from throwaway_postgres import Postgres
 
 from client.estate import Database
@@ -216,6 +218,37 @@ def test_everybody_has_their_own_figures(market: Market, assert_isolated: Assert
         market.places.gateway.put_policy(market.admin.connection, POLICY, governor)
     with pytest.raises(ringfence.NotPermitted):
         people["ann"].cubes["market"].drop()
+
+
+def test_restrictions_say_what_they_say(market: Market) -> None:
+    """Each form of a condition, in the words that the client makes of it, against the rows that are seen."""
+    market.cube()
+    shops, sales = market.admin.tables["shops"], market.admin.tables["sales"]
+    country, city, product = shops["Country"], shops["City"], sales["Product"]
+    together = [frozenset({(shops.full_name, "Country"), (shops.full_name, "City")})]
+    governor = market.places.keys[GOVERNOR]
+    cases: list[tuple[ringfence.Condition, list[str]]] = [
+        (city == "Paris", ["Paris"]),
+        (city.isin("Paris", "Chicago"), ["Chicago", "Paris"]),
+        ((country == "France") & (city == "Paris"), ["Paris"]),
+        ((city == "Chicago") | (country == "France"), ["Chicago", "Lyon", "Paris"]),
+        (~(country == "France"), ["Chicago"]),
+        ((city > "D") & city.isnull() | (city == 'it\'s "not"'), []),
+        ((country == "France") & (product == "ink"), ["Paris"]),
+        (city.between("A", "D") & (country != "France"), ["Chicago"]),
+    ]
+    market.admin.security.individual_roles["ann"] = {"ROLE_SOME"}
+    try:
+        cube = market.session("ann").cubes["market"]
+        for condition, cities in cases:
+            kept = json.dumps({"ROLE_SOME": entries(condition, together)})
+            document = POLICY + f"\nrestrictions: {kept}\n".encode()
+            market.places.gateway.put_policy(market.admin.connection, document, governor)
+            frame = cube.query(levels=[cube.levels["City"]], filter=cube.levels["City"] != "N/A")
+            assert sorted(set(frame.index.get_level_values("City"))) == cities, kept
+    finally:
+        market.admin.security.individual_roles["ann"] = set()
+        market.places.gateway.put_policy(market.admin.connection, POLICY, governor)
 
 
 def test_async(market: Market) -> None:
