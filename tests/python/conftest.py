@@ -7,6 +7,9 @@ from gateway import Gateway
 from sdk_world import world
 from throwaway_postgres import Postgres
 
+# `assert_isolated`, as everybody gets it with the client installed.
+pytest_plugins = ["ringfence.pytest_plugin"]
+
 __all__ = ["postgres", "ringfence", "world"]
 
 

@@ -1,5 +1,7 @@
 //! `cargo xtask check`: the gates, the same here and in CI. The quickest come first.
 
+use std::path::Path;
+
 use crate::repository::{cargo, program, root, run as start, target};
 use crate::steps::{Outcome, Steps, passed};
 use crate::{edges, mutants, setup, tidy};
@@ -72,22 +74,32 @@ fn unused_dependencies() -> Result<Outcome, String> {
 
 fn python(fast: bool) -> Result<Outcome, String> {
     let python = setup::python()?;
-    let paths = ["tests/python", "benches"];
-    let settings = root().join("tests/python/pyproject.toml");
+    // The client is for older Pythons than the suites, so that it has settings of its own.
+    for (settings, paths) in [
+        ("tests/python/pyproject.toml", &["tests/python", "benches"][..]),
+        ("clients/python/pyproject.toml", &["clients/python"]),
+    ] {
+        lint_python(&python, &root().join(settings), paths, fast)?;
+    }
+    let note = if fast { "without types: --fast" } else { "" };
+    Ok(Outcome::Passed(note.to_owned()))
+}
+
+fn lint_python(python: &Path, settings: &Path, paths: &[&str], fast: bool) -> Result<(), String> {
     for rule in [&["format", "--check"][..], &["check"]] {
-        let mut ruff = program(&python);
+        let mut ruff = program(python);
         ruff.args(["-m", "ruff"])
             .args(rule)
             .args(["--quiet", "--no-cache", "--config"])
-            .arg(&settings)
+            .arg(settings)
             .args(paths);
         start(ruff)?;
     }
     if fast {
-        return Ok(Outcome::Passed("without types: --fast".to_owned()));
+        return Ok(());
     }
-    let mut types = program(&python);
+    let mut types = program(python);
     types.args(["-m", "mypy", "--cache-dir"]).arg(target().join("python/mypy"));
     types.arg("--config-file").arg(settings).args(paths);
-    start(types).map(passed)
+    start(types)
 }

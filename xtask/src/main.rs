@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask check`, `test`, `setup`, `oracle` and `bench`.
+//! The project's own commands: `cargo xtask check`, `test`, `setup`, `wheel`, `oracle` and `bench`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its terminal")]
 
 mod bench;
@@ -11,6 +11,7 @@ mod setup;
 mod steps;
 mod test;
 mod tidy;
+mod wheel;
 mod world;
 
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ cargo xtask <command>
   check [--fast] [--keep-going]  the gates: tidy, format, lints, crate edges, docs, licences, unused dependencies, Python
   test  [--fast] [--keep-going]  installs what is missing, then runs every test
   setup                          what `test` installs, alone
+  wheel                          the Python client as a wheel, in target/wheels, tried in an environment of its own
   world [--json]                 starts the guard corpus: PostgreSQL, a server with its policy, four principals; Ctrl-C ends it
   mutants [--only NAME] [--resume] [--write]
                                  breaks a copy of the sources as cases/mutants says, and sees that the tests notice;
@@ -72,6 +74,7 @@ fn run(words: &[&str]) -> Result<(), String> {
         "check" => check::run(has("--fast"), has("--keep-going")),
         "test" => test::run(has("--fast"), has("--keep-going")),
         "setup" => setup::run(),
+        "wheel" => wheel::run(),
         "world" => world::run(has("--json")),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
