@@ -12,6 +12,7 @@ pub(crate) use names::duration;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::beside::Beside;
 use crate::connection::ConnectionKind;
 use crate::document::{Budget, Document, Text};
 use crate::drift::Drift;
@@ -27,7 +28,7 @@ use crate::tenancy::Realm;
 pub(crate) fn compile(
     file: &str,
     source: &str,
-    document: &Document,
+    (document, beside): (&Document, &Beside),
     home: (ConnectionKind, &str),
     tenant: Option<&str>,
 ) -> Result<Policy, PolicyInvalid> {
@@ -61,6 +62,7 @@ pub(crate) fn compile(
         restrictions,
         unrestricted: unrestricted(document),
         budgets: compiler.budgets(document.budget.as_ref(), Place::default()),
+        beside: beside.clone(),
         cubes: document.cubes.clone(),
         drift: Drift::default(),
         open_writes: false,

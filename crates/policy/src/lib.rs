@@ -18,6 +18,7 @@
 
 pub mod access;
 pub mod applied;
+pub mod beside;
 pub mod budget;
 pub mod catalog;
 mod check;
@@ -53,6 +54,7 @@ mod walk;
 
 pub use access::{OpenAccess, RunMode};
 pub use applied::{Applied, applied};
+pub use beside::Beside;
 pub use catalog::{Catalog, Column, Constraint, Relation, RelationKind, Schema};
 pub use connection::{AgentTools, ConnectionKind, ConnectionSpec, KeyInvalid};
 pub use decide::{Question, decide, decide_with_reasons, view, view_like};

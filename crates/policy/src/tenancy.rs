@@ -163,9 +163,7 @@ impl Policy {
     /// The policy for the tenant of that schema or database, whose tables its names then mean.
     pub fn for_tenant(&self, own: &str) -> Result<Self, PolicyInvalid> {
         match &self.tenancy {
-            Some(tenancy) if tenancy.realm == Realm::Schema => {
-                Self::load_for_tenant(&self.file, &tenancy.document, self.kind, own)
-            }
+            Some(tenancy) if tenancy.realm == Realm::Schema => self.load_for_tenant(&tenancy.document, own),
             Some(tenancy) => {
                 let tenancy = Tenancy { resolved: Some(own.to_owned()), ..tenancy.clone() };
                 Ok(Self { tenancy: Some(tenancy), ..self.clone() })

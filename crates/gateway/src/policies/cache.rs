@@ -6,7 +6,7 @@ use std::time::Duration;
 use moka::future::Cache;
 use ringfence_engine::SourceAddress;
 use ringfence_engine::address::within;
-use ringfence_policy::{ConnectionKind, Drift, Footprint, Policy, Tenancy};
+use ringfence_policy::{Beside, ConnectionKind, Drift, Footprint, Policy, Tenancy};
 use ringfence_store::Store;
 use ringfence_store::policies::{Guarding, PolicyId, PolicyPlace, PolicyVersion};
 
@@ -36,6 +36,8 @@ pub(crate) struct LoadedPolicy {
     home: String,
     pub(crate) version: i64,
     created_at: i64,
+    /// Of the restrictions beside it.
+    beside: i64,
     pub(crate) policy: Policy,
     /// What the policy rested on when it was put.
     pub(crate) footprint: Footprint,
@@ -45,15 +47,18 @@ impl LoadedPolicy {
     /// Of a place that nobody put this policy on. Versions of others begin at 1.
     pub(crate) fn draft(place: PolicyPlace, policy: Policy) -> Self {
         let footprint = Footprint::default();
-        Self { place, home: String::new(), version: 0, created_at: 0, policy, footprint }
+        Self { place, home: String::new(), version: 0, created_at: 0, beside: 0, policy, footprint }
     }
 
     /// The same, with what of it can't be held on the catalog that it is decided with.
     pub(crate) fn drifted(&self, drift: Drift) -> Self {
-        let Self { place, home, version, created_at, policy, footprint } = self;
-        let policy = Policy { drift, ..policy.clone() };
-        let (place, home, footprint) = (place.clone(), home.clone(), footprint.clone());
-        Self { place, home, version: *version, created_at: *created_at, policy, footprint }
+        self.made_into(Policy { drift, ..self.policy.clone() }, self.footprint.clone())
+    }
+
+    fn made_into(&self, policy: Policy, footprint: Footprint) -> Self {
+        let Self { place, home, version, created_at, beside, policy: _, footprint: _ } = self;
+        let (place, home) = (place.clone(), home.clone());
+        Self { place, home, version: *version, created_at: *created_at, beside: *beside, policy, footprint }
     }
 
     /// Where statements go of those whom it was made for: to their tenant's own database, where each has one.
@@ -69,7 +74,7 @@ impl LoadedPolicy {
 
     /// The same for the tenant of that schema or database.
     pub(crate) fn for_tenant(&self, schema: &str) -> Result<Self, Refused> {
-        let Self { place, home, version, created_at, policy, footprint } = self;
+        let Self { place, version, policy, footprint, .. } = self;
         let template = policy.tenancy.as_ref().and_then(|tenancy| tenancy.template.as_deref());
         let footprint = match template {
             Some(template) => footprint.clone().moved(template, schema),
@@ -79,14 +84,13 @@ impl LoadedPolicy {
             tracing::error!(policy.place = %place.place, policy.version = version, error = %invalid, "a policy can't be made for a tenant");
             unusable()
         })?;
-        let (place, home) = (place.clone(), home.clone());
-        Ok(Self { place, home, version: *version, created_at: *created_at, policy, footprint })
+        Ok(self.made_into(policy, footprint))
     }
 
-    /// Whether it is the same version of the same policy. A version never changes; the moment tells policies apart
-    /// whose organization was made anew.
+    /// Whether it is the same version of the same policy, with the same said beside it. A version never changes; the moment tells
+    /// policies apart whose organization was made anew.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        let parts = |it: &Self| (it.version, it.created_at);
+        let parts = |it: &Self| (it.version, it.created_at, it.beside);
         self.place == other.place && self.home == other.home && parts(self) == parts(other)
     }
 }
@@ -183,7 +187,10 @@ async fn read(
 ) -> Result<Guard, Refused> {
     match store.policies().current(place).await? {
         Guarding::Open => Ok(Guard::Open),
-        Guarding::Guarded(stored) => load((place.clone(), home.to_owned()), stored, kind).await,
+        Guarding::Guarded(stored) => {
+            let beside = beside(store, place).await?;
+            load((place.clone(), home.to_owned()), stored, kind, beside).await
+        }
         Guarding::Lost => {
             tracing::error!(policy.place = %place.place, "a policy's current version is missing");
             Ok(Guard::Unusable)
@@ -225,20 +232,35 @@ async fn family(store: &Store, place: &PolicyPlace, kind: ConnectionKind) -> Res
     Ok(found)
 }
 
+/// What is said beside the policy of the place, and the version of that; `None` when it can't be read.
+pub(super) async fn beside(store: &Store, place: &PolicyPlace) -> Result<(i64, Option<Beside>), Refused> {
+    let said = store.restrictions().on(place).await?;
+    let read = crate::restrictions::read(&said.roles).inspect_err(
+        |invalid| tracing::error!(policy.place = %place.place, error = %invalid, "stored restrictions can't be used"),
+    );
+    Ok((said.version, read.ok()))
+}
+
 /// On a thread of its own: large documents take their time.
+//
+// INVARIANT: a policy whose restrictions can't be read or held beside it runs nothing. Held by the test
+// `restrictions_that_can_not_be_used_refuse_everything`.
 async fn load(
     (place, home): (PolicyPlace, String),
     stored: PolicyVersion,
     kind: ConnectionKind,
+    (beside, said): (i64, Option<Beside>),
 ) -> Result<Guard, Refused> {
+    let Some(said) = said else { return Ok(Guard::Unusable) };
     let PolicyVersion { version, document, created_at, footprint, .. } = stored;
     let footprint = footprint_of(footprint.as_deref());
     let database = home.clone();
-    let loading =
-        tokio::task::spawn_blocking(move || Policy::load_for(super::DOCUMENT, &document, kind, &database));
+    let loading = tokio::task::spawn_blocking(move || {
+        Policy::load_beside(super::DOCUMENT, &document, (kind, &database), &said)
+    });
     match loading.await.map_err(|stopped| Refused::internal(&stopped))? {
         Ok(policy) => {
-            let loaded = LoadedPolicy { place, home, version, created_at, policy, footprint };
+            let loaded = LoadedPolicy { place, home, version, created_at, beside, policy, footprint };
             Ok(Guard::Policy(Arc::new(loaded)))
         }
         Err(invalid) => {
