@@ -18,6 +18,7 @@
 
 pub mod access;
 pub mod applied;
+pub mod beside;
 pub mod budget;
 pub mod catalog;
 mod check;
@@ -54,6 +55,7 @@ mod walk;
 
 pub use access::{OpenAccess, RunMode};
 pub use applied::{Applied, applied};
+pub use beside::Beside;
 pub use catalog::{Catalog, Column, Constraint, Relation, RelationKind, Schema};
 pub use connection::{AgentTools, ConnectionKind, ConnectionSpec, KeyInvalid};
 pub use decide::{Question, decide, decide_with_reasons, view, view_like};
@@ -76,4 +78,4 @@ pub use reason::{Clause, Effect, Part, Reason, Subject, Verdict};
 pub use rls::{CompiledRls, Unsaid, UnsaidCode, compile_rls};
 pub use role::{Permission, Permissions, Role, RoleUnknown};
 pub use rule::{AccessRule, RuleKind};
-pub use tenancy::{Template, Tenancy};
+pub use tenancy::{Realm, Template, Tenancy};

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
+use ringfence_engine::SourceAddress;
+use ringfence_engine::address::within;
 use ringfence_policy::cubes::CubeHierarchy;
-use ringfence_policy::{ConnectionKind, Drift, Footprint, Policy};
+use ringfence_policy::{Beside, ConnectionKind, Drift, Footprint, Policy, Tenancy};
 use ringfence_store::Store;
 use ringfence_store::policies::{Guarding, PolicyId, PolicyPlace, PolicyVersion};
 
@@ -36,6 +38,8 @@ pub(crate) struct LoadedPolicy {
     home: String,
     pub(crate) version: i64,
     created_at: i64,
+    /// Of the restrictions beside it.
+    beside: i64,
     pub(crate) policy: Policy,
     /// What the policy rested on when it was put.
     pub(crate) footprint: Footprint,
@@ -47,7 +51,7 @@ impl LoadedPolicy {
     /// Of a place that nobody put this policy on. Versions of others begin at 1.
     pub(crate) fn draft(place: PolicyPlace, policy: Policy) -> Self {
         let (footprint, cubes) = (Footprint::default(), Arc::default());
-        Self { place, home: String::new(), version: 0, created_at: 0, policy, footprint, cubes }
+        Self { place, home: String::new(), version: 0, created_at: 0, beside: 0, policy, footprint, cubes }
     }
 
     /// The same beside the cubes of the place, whose joins it has.
@@ -59,7 +63,7 @@ impl LoadedPolicy {
         Self { home, cubes, ..Self::draft(place, policy) }
     }
 
-    /// The same with what of it can't be held on the catalog that it is decided with.
+    /// The same, with what of it can't be held on the catalog that it is decided with.
     pub(crate) fn drifted(&self, drift: Drift) -> Self {
         self.made_into(Policy { drift, ..self.policy.clone() }, self.footprint.clone())
     }
@@ -70,9 +74,10 @@ impl LoadedPolicy {
     }
 
     fn made_into(&self, policy: Policy, footprint: Footprint) -> Self {
-        let Self { place, home, version, created_at, policy: _, footprint: _, cubes } = self;
+        let Self { place, home, version, created_at, beside, policy: _, footprint: _, cubes } = self;
         let (place, home, cubes) = (place.clone(), home.clone(), cubes.clone());
-        Self { place, home, version: *version, created_at: *created_at, policy, footprint, cubes }
+        let (version, created_at, beside) = (*version, *created_at, *beside);
+        Self { place, home, version, created_at, beside, policy, footprint, cubes }
     }
 
     /// Where names without a schema are looked up.
@@ -80,7 +85,18 @@ impl LoadedPolicy {
         schema_of(&self.policy, &self.home)
     }
 
-    /// The same for the tenant of that schema.
+    /// Where statements go of those whom it was made for: to their tenant's own database, where each has one.
+    //
+    // INVARIANT: whatever database of the family a connection names, it is the caller's own that hears the statement. Held
+    // by the Python test `test_a_statement_goes_to_the_tenants_own_database`.
+    pub(crate) fn destination(&self, address: SourceAddress) -> SourceAddress {
+        match self.policy.tenancy.as_ref().and_then(Tenancy::database) {
+            Some(own) => address.beside(own),
+            None => address,
+        }
+    }
+
+    /// The same for the tenant of that schema or database.
     pub(crate) fn for_tenant(&self, schema: &str) -> Result<Self, Refused> {
         let Self { place, version, policy, footprint, cubes, .. } = self;
         let template = policy.tenancy.as_ref().and_then(|tenancy| tenancy.template.as_deref());
@@ -100,10 +116,10 @@ impl LoadedPolicy {
         Ok(self.made_into(policy, footprint))
     }
 
-    /// Whether it is the same version of the same policy, beside the same cubes. A version never changes; the moment tells policies apart
-    /// whose organization was made anew.
+    /// Whether it is the same version of the same policy, with the same said beside it. A version never changes; the moment tells
+    /// policies apart whose organization was made anew.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        let parts = |it: &Self| (it.version, it.created_at);
+        let parts = |it: &Self| (it.version, it.created_at, it.beside);
         self.place == other.place
             && self.home == other.home
             && parts(self) == parts(other)
@@ -123,6 +139,8 @@ pub(crate) struct PolicyCache {
 struct Copied {
     guard: Guard,
     version: u64,
+    /// All changes of policies so far, where it hangs on those of other places.
+    changes: Option<u64>,
 }
 
 impl PolicyCache {
@@ -143,7 +161,8 @@ impl PolicyCache {
         self.versions.advance_all();
     }
 
-    /// The policy on the place now; `None` when it is open.
+    /// The policy on the place now; `None` when it is open. A place that may be a tenant's database is under the policy that
+    /// gives tenants databases there.
     //
     // INVARIANT: a guarded connection whose policy is lost or can't be read runs nothing. Held by the test
     // `a_policy_that_can_not_be_used_refuses_everything`.
@@ -158,7 +177,7 @@ impl PolicyCache {
         let home = if kind == ConnectionKind::Mysql { database.to_owned() } else { String::new() };
         let key = (place, home);
         let guard = match self.copies.get(&key).await {
-            Some(copy) if copy.version == self.versions.of(&key.0.id()) => copy.guard,
+            Some(copy) if self.counts(&copy, &key.0) => copy.guard,
             _ => Box::pin(self.read(store, key, kind)).await?,
         };
         match guard {
@@ -175,37 +194,107 @@ impl PolicyCache {
         kind: ConnectionKind,
     ) -> Result<Guard, Refused> {
         let place = &key.0;
-        let version = self.versions.of(&place.id());
-        let guard = match store.policies().current(place).await? {
-            Guarding::Open => Guard::Open,
-            Guarding::Guarded(stored) => match Definitions::on(store, place).await {
-                Ok(cubes) => load(key.clone(), stored, kind, cubes).await?,
-                Err(refused) if refused.code == Code::PolicyUnusable => Guard::Unusable,
-                Err(refused) => return Err(refused),
-            },
-            Guarding::Lost => {
-                tracing::error!(policy.place = %place.place, "a policy's current version is missing");
-                Guard::Unusable
-            }
-        };
+        let (version, changes) = (self.versions.of(&place.id()), self.versions.changes());
+        let own = read(store, place, &key.1, kind).await?;
+        let is_open = matches!(own, Guard::Open);
+        let guard = if is_open { family(store, place, kind).await? } else { own };
         // A copy that was overtaken carries a version that is never asked for.
-        self.copies.insert(key, Copied { guard: guard.clone(), version }).await;
+        let changes = is_open.then_some(changes);
+        self.copies.insert(key, Copied { guard: guard.clone(), version, changes }).await;
         Ok(guard)
+    }
+
+    fn counts(&self, copy: &Copied, place: &PolicyPlace) -> bool {
+        copy.version == self.versions.of(&place.id())
+            && copy.changes.is_none_or(|changes| changes == self.versions.changes())
     }
 }
 
+/// The place's own policy, as it is stored.
+async fn read(
+    store: &Store,
+    place: &PolicyPlace,
+    home: &str,
+    kind: ConnectionKind,
+) -> Result<Guard, Refused> {
+    match store.policies().current(place).await? {
+        Guarding::Open => Ok(Guard::Open),
+        Guarding::Guarded(stored) => {
+            let beside = beside(store, place).await?;
+            match Definitions::on(store, place).await {
+                Ok(cubes) => load((place.clone(), home.to_owned()), stored, kind, beside, cubes).await,
+                Err(refused) if refused.code == Code::PolicyUnusable => Ok(Guard::Unusable),
+                Err(refused) => Err(refused),
+            }
+        }
+        Guarding::Lost => {
+            tracing::error!(policy.place = %place.place, "a policy's current version is missing");
+            Ok(Guard::Unusable)
+        }
+    }
+}
+
+/// The policy of another place on the same server that gives each tenant a database, of which this may be one.
+//
+// INVARIANT: a tenant's database is not open to whoever registers a connection to it. Held by the Python test
+// `test_a_tenants_database_is_under_the_familys_policy`.
+async fn family(store: &Store, place: &PolicyPlace, kind: ConnectionKind) -> Result<Guard, Refused> {
+    if !matches!(kind, ConnectionKind::Postgresql | ConnectionKind::Sqlite) {
+        return Ok(Guard::Open);
+    }
+    let (server, database) = within(&place.place);
+    let mut found = Guard::Open;
+    for other in store.policies().places(&place.org).await? {
+        if other == *place || within(&other.place).0 != server {
+            continue;
+        }
+        match read(store, &other, "", kind).await? {
+            Guard::Open => {}
+            Guard::Policy(policy) => {
+                let tenancy = policy.policy.tenancy.as_ref();
+                if !tenancy.is_some_and(|tenancy| tenancy.may_be_a_tenants(database)) {
+                    continue;
+                }
+                if !matches!(found, Guard::Open) {
+                    tracing::error!(policy.place = %place.place, "two policies give tenants this database");
+                    return Ok(Guard::Unusable);
+                }
+                found = Guard::Policy(policy);
+            }
+            // It may be the one that gives tenants their databases.
+            Guard::Unusable => return Ok(Guard::Unusable),
+        }
+    }
+    Ok(found)
+}
+
+/// What is said beside the policy of the place, and the version of that; `None` when it can't be read.
+pub(super) async fn beside(store: &Store, place: &PolicyPlace) -> Result<(i64, Option<Beside>), Refused> {
+    let said = store.restrictions().on(place).await?;
+    let read = crate::restrictions::read(&said.roles).inspect_err(
+        |invalid| tracing::error!(policy.place = %place.place, error = %invalid, "stored restrictions can't be used"),
+    );
+    Ok((said.version, read.ok()))
+}
+
 /// On a thread of its own: large documents take their time.
+//
+// INVARIANT: a policy whose restrictions can't be read or held beside it runs nothing. Held by the test
+// `restrictions_that_can_not_be_used_refuse_everything`.
 async fn load(
     (place, home): (PolicyPlace, String),
     stored: PolicyVersion,
     kind: ConnectionKind,
+    (beside, said): (i64, Option<Beside>),
     cubes: Arc<Definitions>,
 ) -> Result<Guard, Refused> {
+    let Some(said) = said else { return Ok(Guard::Unusable) };
     let PolicyVersion { version, document, created_at, footprint, .. } = stored;
     let footprint = footprint_of(footprint.as_deref());
     let database = home.clone();
-    let loading =
-        tokio::task::spawn_blocking(move || Policy::load_for(super::DOCUMENT, &document, kind, &database));
+    let loading = tokio::task::spawn_blocking(move || {
+        Policy::load_beside(super::DOCUMENT, &document, (kind, &database), &said)
+    });
     match loading.await.map_err(|stopped| Refused::internal(&stopped))? {
         Ok(policy) => {
             // INVARIANT: a policy that can't be held beside its cubes runs nothing: without their joins it would show more.
@@ -218,7 +307,7 @@ async fn load(
                     return Ok(Guard::Unusable);
                 }
             };
-            let loaded = LoadedPolicy { place, home, version, created_at, policy, footprint, cubes };
+            let loaded = LoadedPolicy { place, home, version, created_at, beside, policy, footprint, cubes };
             Ok(Guard::Policy(Arc::new(loaded)))
         }
         Err(invalid) => {

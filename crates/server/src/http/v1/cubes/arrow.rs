@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray,
+    ArrayRef, BooleanArray, Decimal128Array, Float64Array, Int64Array, RecordBatch, RecordBatchOptions,
+    StringArray,
 };
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DECIMAL128_MAX_PRECISION, Field, Schema};
@@ -66,7 +67,10 @@ fn whole(values: &[&Value]) -> Option<ArrayRef> {
 fn floats(values: &[&Value]) -> Option<ArrayRef> {
     let read = |value: &Value| match value {
         Value::Float(number) => Some(*number),
-        #[expect(clippy::cast_precision_loss, reason = "the database itself computes with such numbers there")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "the database itself computes with such numbers there"
+        )]
         Value::Integer(number) => Some(*number as f64),
         Value::Decimal(text) => text.get().parse().ok(),
         _ => None,
@@ -167,10 +171,7 @@ mod tests {
         let batch = StreamReader::try_new(stream.as_slice(), None).unwrap().next().unwrap().unwrap();
         let types: Vec<String> =
             batch.schema().fields().iter().map(|field| field.data_type().to_string()).collect();
-        assert_eq!(
-            types,
-            ["Utf8", "Int64", "Decimal128(38, 3)", "Utf8", "Float64", "Boolean", "Utf8"]
-        );
+        assert_eq!(types, ["Utf8", "Int64", "Decimal128(38, 3)", "Utf8", "Float64", "Boolean", "Utf8"]);
         let exact = batch.column(2).as_any().downcast_ref::<Decimal128Array>().unwrap();
         assert_eq!([exact.value(0), exact.value(1)], [-12_500, 3_125]);
         let kept = batch.column(3).as_any().downcast_ref::<StringArray>().unwrap();
