@@ -92,7 +92,6 @@ fn decimals(values: &[&Value]) -> Option<ArrayRef> {
     let read = |value: &Value| match value {
         Value::Integer(number) => Some(number.to_string()),
         Value::Decimal(text) => Some(text.get().to_owned()),
-        Value::Float(_) => None,
         _ => None,
     };
     let texts = all(values, read)?;
