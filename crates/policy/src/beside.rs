@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::document::{Document, RestrictionEntry};
-use crate::placed::{Entries, Place};
+use crate::placed::{Entries, Place, Placed};
 use crate::problem::{PolicyInvalid, Problem};
 
 /// The name of what is said at run time, in problems.
@@ -33,17 +33,14 @@ impl Beside {
     pub(crate) fn join(&self, file: &str, mut document: Document) -> Result<Document, PolicyInvalid> {
         let mut problems = Vec::new();
         for (role, entries) in &self.0.0 {
-            match document.restrictions.0.iter().find(|(known, _)| known.value == role.value) {
-                Some((known, _)) => problems.push(Problem::new(
-                    file,
-                    known.place,
-                    format!("`{}` is restricted at run time as well: say it here or there", role.value),
-                )),
-                None => {
-                    let mut role = role.clone();
-                    role.place = Place::default();
-                    document.restrictions.0.push((role, entries.clone()));
-                }
+            let known = document.restrictions.0.iter().find(|(known, _)| known.value == role.value);
+            if let Some((known, _)) = known {
+                let message =
+                    format!("`{}` is restricted at run time as well: say it here or there", role.value);
+                problems.push(Problem::new(file, known.place, message));
+            } else {
+                let role = Placed { value: role.value.clone(), place: Place::default() };
+                document.restrictions.0.push((role, entries.clone()));
             }
         }
         if problems.is_empty() { Ok(document) } else { Err(PolicyInvalid { problems }) }

@@ -323,9 +323,9 @@ fn fits(parts: &[Part], name: &str) -> bool {
             own.eq_ignore_ascii_case(literal) && fits(rest, after)
         }
         Part::Value(_) => {
-            let lengths =
-                name.char_indices().take_while(|(_, c)| is_plain(*c)).map(|(at, c)| at + c.len_utf8());
-            lengths.into_iter().any(|length| name.get(length..).is_some_and(|after| fits(rest, after)))
+            let plain = name.char_indices().take_while(|(_, c)| is_plain(*c));
+            let mut ends = plain.map(|(at, c)| at + c.len_utf8());
+            ends.any(|end| name.get(end..).is_some_and(|after| fits(rest, after)))
         }
     }
 }
