@@ -324,7 +324,7 @@ fn fits(parts: &[Part], name: &str) -> bool {
         }
         Part::Value(_) => {
             let plain = name.char_indices().take_while(|(_, c)| is_plain(*c));
-            let mut ends = plain.map(|(at, c)| at + c.len_utf8());
+            let mut ends = plain.map(|(at, c)| at.saturating_add(c.len_utf8()));
             ends.any(|end| name.get(end..).is_some_and(|after| fits(rest, after)))
         }
     }

@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use super::List;
 use super::extract::{Body, Named, NoParams};
 use super::policies::invalid;
-use super::refusals::{Governing, Legislating};
+use super::refusals::{Governing, Legislating, Repealing};
 use crate::http::AppState;
 use crate::http::call::Caller;
 use crate::http::problem::Problem;
@@ -120,7 +120,7 @@ async fn put_restrictions(
         ("key" = String, Path, description = "The key of one of your connections, percent-encoded."),
         ("role" = String, Path, description = "The data role.", example = "ROLE_PARIS"),
     ),
-    responses((status = 204, description = "It restricts nothing now."), Legislating),
+    responses((status = 204, description = "It restricts nothing now."), Repealing),
 )]
 async fn delete_restrictions(
     State(app): State<AppState>,
