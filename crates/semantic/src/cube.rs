@@ -4,7 +4,7 @@
 //! ONE statement, as a caller could have written it; what the caller may see of it is decided where every statement is.
 //!
 //! Reading order: [`definition`] is what an author writes, [`resolve`] holds it against a catalog, [`visible`] is what is left
-//! of it behind a principal's view, [`request`] what is asked, [`compile`] looks up what it is about, [`statement`] and
+//! of it behind a principal's view, [`request`] what is asked, [`mod@compile`] looks up what it is about, [`statement`] and
 //! [`cells`] write it, with measures in the order of [`stages`]; [`formula`] are the expressions in measures.
 
 mod cells;
