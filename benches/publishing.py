@@ -9,7 +9,16 @@ from typing import Any
 
 import requests
 from guard_http.places import GOVERNOR
-from modelling import FIELDS, KEYS, NUMBER, USER, World, comparable, line, worlds
+from modelling import (  # type: ignore[import-not-found, unused-ignore]
+    FIELDS,
+    KEYS,
+    NUMBER,
+    USER,
+    World,
+    comparable,
+    line,
+    worlds,
+)
 
 SELECTED = ", ".join(FIELDS)
 # A name, what it publishes, and the handler of the floor that it stands for.

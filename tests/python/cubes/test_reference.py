@@ -32,7 +32,7 @@ from cubes.naive import (
 )
 
 SEED = 20261122
-# Rounds of other cubes and people; 20 of them are 5,000 queries, which take some seven minutes for each database.
+# Rounds of other cubes and people; 20 of them are 5,000 queries, some seven minutes for each database.
 ROUNDS = int(os.environ.get("CUBE_ROUNDS", "2" if FAST else "3"))
 QUERIES = 60 if FAST else 250
 FACTS = 400

@@ -132,7 +132,7 @@ def test_many_at_once_get_their_own(estate: Estate) -> None:
 
     def ask(number: int) -> bool:
         company = number % 2 + 1
-        return rows(estate, f"user_{company}", ALL) == [[f"company{company} data"]]
+        return bool(rows(estate, f"user_{company}", ALL) == [[f"company{company} data"]])
 
     with ThreadPoolExecutor(16) as workers:
         assert all(workers.map(ask, range(400)))
