@@ -65,8 +65,12 @@ impl Gateway {
         };
         let address = address_of(&connection, &call.principal().org)?;
         let (kind, home) = (address.kind, address.database);
-        let policy = Policy::load_for(CUBE_DOCUMENT, &in_force.document, kind, &home);
-        let policy = policy.map_err(|_| {
+        let database = home.clone();
+        // Large documents take their time.
+        let loading = tokio::task::spawn_blocking(move || {
+            Policy::load_for(CUBE_DOCUMENT, &in_force.document, kind, &database)
+        });
+        let policy = loading.await.map_err(|stopped| Refused::internal(&stopped))?.map_err(|_| {
             Refused::new(Code::PolicyUnusable, "the policy of the connection can't be used: put one that can")
         })?;
         let schema = if policy.schema().is_empty() { home } else { policy.schema().to_owned() };

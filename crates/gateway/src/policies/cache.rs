@@ -197,7 +197,7 @@ impl PolicyCache {
         let (version, changes) = (self.versions.of(&place.id()), self.versions.changes());
         let own = read(store, place, &key.1, kind).await?;
         let is_open = matches!(own, Guard::Open);
-        let guard = if is_open { family(store, place, kind).await? } else { own };
+        let guard = if is_open { self.family(store, place, kind).await? } else { own };
         // A copy that was overtaken carries a version that is never asked for.
         let changes = is_open.then_some(changes);
         self.copies.insert(key, Copied { guard: guard.clone(), version, changes }).await;
@@ -207,6 +207,61 @@ impl PolicyCache {
     fn counts(&self, copy: &Copied, place: &PolicyPlace) -> bool {
         copy.version == self.versions.of(&place.id())
             && copy.changes.is_none_or(|changes| changes == self.versions.changes())
+    }
+
+    /// The policy of another place on the same server that gives each tenant a database, of which this may be one.
+    //
+    // INVARIANT: a tenant's database is not open to whoever registers a connection to it. Held by the Python test
+    // `test_a_tenants_database_is_under_the_familys_policy`.
+    async fn family(
+        &self,
+        store: &Store,
+        place: &PolicyPlace,
+        kind: ConnectionKind,
+    ) -> Result<Guard, Refused> {
+        if !matches!(kind, ConnectionKind::Postgresql | ConnectionKind::Sqlite) {
+            return Ok(Guard::Open);
+        }
+        let (server, database) = within(&place.place);
+        let mut found = Guard::Open;
+        for other in store.policies().places(&place.org).await? {
+            if other == *place || within(&other.place).0 != server {
+                continue;
+            }
+            match self.own(store, other, kind).await? {
+                Guard::Open => {}
+                Guard::Policy(policy) => {
+                    let tenancy = policy.policy.tenancy.as_ref();
+                    if !tenancy.is_some_and(|tenancy| tenancy.may_be_a_tenants(database)) {
+                        continue;
+                    }
+                    if !matches!(found, Guard::Open) {
+                        tracing::error!(policy.place = %place.place, "two policies give tenants this database");
+                        return Ok(Guard::Unusable);
+                    }
+                    found = Guard::Policy(policy);
+                }
+                // It may be the one that gives tenants their databases.
+                Guard::Unusable => return Ok(Guard::Unusable),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The policy that was put on the place itself, in memory where it is known: many places on one server ask for it.
+    async fn own(&self, store: &Store, place: PolicyPlace, kind: ConnectionKind) -> Result<Guard, Refused> {
+        let key = (place, String::new());
+        // What hangs on other places is not its own.
+        let known = self.copies.get(&key).await.filter(|copy| copy.changes.is_none());
+        if let Some(copy) = known.filter(|copy| self.counts(copy, &key.0)) {
+            return Ok(copy.guard);
+        }
+        let version = self.versions.of(&key.0.id());
+        let guard = read(store, &key.0, &key.1, kind).await?;
+        if !matches!(guard, Guard::Open) {
+            self.copies.insert(key, Copied { guard: guard.clone(), version, changes: None }).await;
+        }
+        Ok(guard)
     }
 }
 
@@ -232,40 +287,6 @@ async fn read(
             Ok(Guard::Unusable)
         }
     }
-}
-
-/// The policy of another place on the same server that gives each tenant a database, of which this may be one.
-//
-// INVARIANT: a tenant's database is not open to whoever registers a connection to it. Held by the Python test
-// `test_a_tenants_database_is_under_the_familys_policy`.
-async fn family(store: &Store, place: &PolicyPlace, kind: ConnectionKind) -> Result<Guard, Refused> {
-    if !matches!(kind, ConnectionKind::Postgresql | ConnectionKind::Sqlite) {
-        return Ok(Guard::Open);
-    }
-    let (server, database) = within(&place.place);
-    let mut found = Guard::Open;
-    for other in store.policies().places(&place.org).await? {
-        if other == *place || within(&other.place).0 != server {
-            continue;
-        }
-        match read(store, &other, "", kind).await? {
-            Guard::Open => {}
-            Guard::Policy(policy) => {
-                let tenancy = policy.policy.tenancy.as_ref();
-                if !tenancy.is_some_and(|tenancy| tenancy.may_be_a_tenants(database)) {
-                    continue;
-                }
-                if !matches!(found, Guard::Open) {
-                    tracing::error!(policy.place = %place.place, "two policies give tenants this database");
-                    return Ok(Guard::Unusable);
-                }
-                found = Guard::Policy(policy);
-            }
-            // It may be the one that gives tenants their databases.
-            Guard::Unusable => return Ok(Guard::Unusable),
-        }
-    }
-    Ok(found)
 }
 
 /// What is said beside the policy of the place, and the version of that; `None` when it can't be read.
