@@ -19,7 +19,7 @@ pub(super) fn tenancy(
     let mut problem = |place: Place, message: String| problems.push(Problem::new(file, place, message));
     match kind {
         ConnectionKind::Postgresql | ConnectionKind::Mysql => {}
-        ConnectionKind::Sqlite | ConnectionKind::Push => {
+        ConnectionKind::Sqlite | ConnectionKind::Lake | ConnectionKind::Push => {
             let message = "this kind of connection has no schemas: give each tenant a database of its own";
             problem(entry.schema.place, message.to_owned());
         }

@@ -35,6 +35,8 @@ const V1: &[(&str, &str)] = &[
     ("POST /v1/models/{key}/{model}/bulk_update", "bulk-update-model"),
     ("POST /v1/models/{key}/{model}/delete", "delete-model"),
     ("POST /v1/transactions/{key}", "change-models"),
+    ("PUT /v1/connections/{key}/tables/{name}", "load-table"),
+    ("DELETE /v1/connections/{key}/tables/{name}", "remove-table"),
     ("GET /v1/me", "get-user-info"),
     ("GET /v1/keys", "list-access-keys"),
     ("POST /v1/keys", "create-key"),

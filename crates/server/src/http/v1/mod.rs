@@ -28,6 +28,7 @@ pub(crate) mod rows;
 pub(crate) mod sessions;
 pub(crate) mod signing_keys;
 pub(crate) mod submitted;
+pub(crate) mod tables;
 pub(crate) mod tenants;
 pub(crate) mod users;
 
@@ -81,6 +82,7 @@ fn operations() -> (Router<AppState>, Document) {
         .merge(users::router())
         .merge(role_mapping::router())
         .merge(connections::router())
+        .merge(tables::router())
         .merge(catalog::router())
         .merge(descriptions::router())
         .merge(policies::router())
