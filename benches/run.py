@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "python"))
 import inside  # type: ignore[import-not-found, unused-ignore]
 import modelling  # type: ignore[import-not-found, unused-ignore]
 import peer  # type: ignore[import-not-found, unused-ignore]
+import publishing  # type: ignore[import-not-found, unused-ignore]
 from gateway import ADMIN_KEY, Gateway
 from polling import wait_for
 from throwaway_postgres import Postgres
@@ -445,6 +446,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "queries": over_http,
     "models": modelling.measure,
     "includes": modelling.measure_includes,
+    "endpoints": publishing.measure,
     "library": peer.measure,
     "guard": guard,
     "inside": inside.measure,

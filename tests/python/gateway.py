@@ -120,7 +120,7 @@ class Gateway:
     def call(self, method: str, path: str, body: Any, *, key: str = ADMIN_KEY, acting: str = "") -> Any:
         """A call of ours at /v1/; a refusal is an error of the suite."""
         headers = {"Authorization": f"Bearer {key}"} | ({"x-waii-impersonate-user": acting} if acting else {})
-        answer = requests.request(method, f"{self.url}/v1/{path}", json=body, headers=headers, timeout=30)
+        answer = requests.request(method, f"{self.url}/v1/{path}", json=body, headers=headers, timeout=120)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
@@ -165,7 +165,9 @@ class Gateway:
     def _environment(self) -> dict[str, str]:
         # Ours are not the program's: it takes every unknown RINGFENCE_ variable for a misspelt setting.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RINGFENCE_")}
-        return {**inherited, "RINGFENCE_ADMIN_KEY": ADMIN_KEY, **self.settings}
+        # A busy machine may need longer than an operator would want to wait for a database.
+        patient = {"RINGFENCE_POOLS__CONNECT_TIMEOUT": "60s"}
+        return {**inherited, **patient, "RINGFENCE_ADMIN_KEY": ADMIN_KEY, **self.settings}
 
     def _answers(self) -> bool:
         assert self.process

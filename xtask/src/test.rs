@@ -30,6 +30,7 @@ const PYTHON_SUITES: &[(&str, &str)] = &[
     ("published endpoints", "endpoints/test_endpoints.py"),
     ("tenants: isolation", "tenants/test_isolation.py"),
     ("tenants: life", "tenants/test_life.py"),
+    ("tenants: databases", "tenants/test_databases.py"),
     ("sign-in: document 004", "signin/test_document.py"),
     ("sign-in: walls", "signin/test_walls.py"),
     ("sign-in: two nodes", "signin/test_nodes.py"),

@@ -86,12 +86,30 @@ impl Gateway {
         let Lens { policy, rules, breadth } = lens;
         let snapshot = self.snapshot(call, source, policy, breadth).await?.ok_or_else(not_ready)?;
         let snapshot = snapshot.for_tenant_of(call.principal()).await?;
+        self.leads_home(&snapshot.policy, &address_of(connection, &call.principal().org)?)?;
         // Clients show names in other letters than the database stores them. In a schema that is not there nothing is found.
         let schema = current_schema.and_then(|name| find_schema(snapshot.catalog(), name));
         let stored = schema.map(|schema| schema.name.as_str());
         let principal = self.with_attributes(&call.principal, connection, &snapshot).await?;
         let seat = snapshot.seat(&principal, stored, &rules, &self.shared.store);
         Ok((snapshot, seat))
+    }
+
+    /// Refuses a connection to a database that another tenant has, or nobody: whoever names it means to be there.
+    fn leads_home(&self, policy: &LoadedPolicy, address: &SourceAddress) -> Result<(), Refused> {
+        if policy.policy.tenancy.as_ref().is_none_or(|tenancy| tenancy.database().is_none()) {
+            return Ok(());
+        }
+        let here = self.shared.engine.place(address)?;
+        if here == policy.place.place
+            || here == self.shared.engine.place(&policy.destination(address.clone()))?
+        {
+            return Ok(());
+        }
+        Err(Refused::new(
+            Code::TenantScopeRequired,
+            "this connection leads to a database that is not your tenant's: use the one that your administrator gave you",
+        ))
     }
 
     /// Whether the caller sees what they saw through that seat: the same policy, the same view, the same values.

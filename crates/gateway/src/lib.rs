@@ -40,6 +40,7 @@ pub mod queries;
 pub mod refused;
 mod retention;
 mod road;
+pub mod restrictions;
 pub mod role_mapping;
 pub mod sessions;
 pub mod sign_in;

@@ -13,7 +13,8 @@ use std::collections::BTreeSet;
 
 use ringfence_policy::document::Budget;
 use ringfence_policy::{
-    Catalog, ConnectionKind, Footprint, Permission, Policy, Problem, RelationName, Role, Warning, WarningCode,
+    Beside, Catalog, ConnectionKind, Footprint, Permission, Policy, Problem, RelationName, Role, Warning,
+    WarningCode,
 };
 use ringfence_store::StoreError;
 use ringfence_store::connections::{Connection, Proof};
@@ -30,7 +31,7 @@ use crate::connections::address_of;
 use crate::{Call, Code, Gateway, Refused};
 
 /// What problems call a document.
-const DOCUMENT: &str = "policy";
+pub(crate) const DOCUMENT: &str = "policy";
 /// As much as anybody writes by hand or by program.
 const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 const MAX_COMMENT_BYTES: usize = 1000;
@@ -167,8 +168,14 @@ impl Gateway {
         check_size("the document", document, MAX_DOCUMENT_BYTES)?;
         let kind = connection.spec.kind().map_err(|invalid| Refused::invalid(invalid.to_string()))?;
         let document = document.to_owned();
-        let home = address_of(connection, &call.principal().org)?.database;
-        let loading = tokio::task::spawn_blocking(move || Policy::load_for(DOCUMENT, &document, kind, &home));
+        let address = address_of(connection, &call.principal().org)?;
+        let beside = match self.place_of(&call.principal().org, &address)? {
+            Some(place) => cache::beside(&self.shared.store, &place).await?.1.ok_or_else(cache::unusable)?,
+            None => Beside::default(),
+        };
+        let loading = tokio::task::spawn_blocking(move || {
+            Policy::load_beside(DOCUMENT, &document, (kind, &address.database), &beside)
+        });
         let policy = match loading.await.map_err(|stopped| Refused::internal(&stopped))? {
             Ok(policy) => policy,
             Err(invalid) => return Ok(Err(invalid.problems)),
@@ -271,7 +278,11 @@ impl Gateway {
     }
 
     /// The whole catalog, when it is there and the caller may know it.
-    async fn indexed(&self, call: &Call, connection: &Connection) -> Result<Option<Catalog>, Refused> {
+    pub(crate) async fn indexed(
+        &self,
+        call: &Call,
+        connection: &Connection,
+    ) -> Result<Option<Catalog>, Refused> {
         if connection.proof != Proof::Proven {
             return Ok(None);
         }
@@ -372,7 +383,7 @@ fn misnamed(policy: &Policy, connection: &Connection) -> Vec<Problem> {
     }]
 }
 
-fn check_size(what: &str, text: &str, limit: usize) -> Result<(), Refused> {
+pub(crate) fn check_size(what: &str, text: &str, limit: usize) -> Result<(), Refused> {
     if text.len() > limit {
         return Err(Refused::invalid(format!("{what} is too long: at most {limit} bytes")));
     }

@@ -80,6 +80,7 @@ impl<'a> Road<'a> {
         let lens = gateway.lens(call.principal(), &connection, &address).await?;
         let lens = lens.filter(|lens| lens.breadth == Breadth::Policy).ok_or_else(open)?;
         let (snapshot, seat) = gateway.seat(call, &connection, lens, None).await?;
+        let address = snapshot.policy.destination(address);
         Ok(Self { gateway, call, connection, address, snapshot, seat, permit, told: Mutex::default() })
     }
 

@@ -1,4 +1,4 @@
-//! Tenants as an operator manages them: their schemas, or their rows in shared tables, behind one connection.
+//! Tenants as an operator manages them: their schemas or databases, or their rows in shared tables, behind one connection.
 //!
 //! Reading order: [`Estate`] is what a command works on, [`folder`] the migrations, [`migrate`] makes schemas and applies
 //! them, [`compare`] holds schemas against the template, [`holdings`] says what is a tenant's, [`export`] and [`import`] copy
@@ -20,7 +20,9 @@ pub use ringfence_engine::operator::OperatorCommand;
 use ringfence_engine::operator::{OperatorSession, TextRow};
 use ringfence_engine::{SourceAddress, SourceError};
 use ringfence_policy::principal::merge_attributes;
-use ringfence_policy::{ConnectionKind, OrgId, Permissions, Policy, Principal, Tenancy, TenantId, UserId};
+use ringfence_policy::{
+    ConnectionKind, OrgId, Permissions, Policy, Principal, Realm, Tenancy, TenantId, UserId,
+};
 use ringfence_store::tenants::Tenant;
 use secrecy::SecretString;
 
@@ -29,6 +31,9 @@ use crate::{Call, Code, Gateway, Refused};
 
 /// Where the database itself keeps what was done for which tenant: in no schema that a tenant can have.
 const RECORDS: &str = "ringfence_tenants";
+
+/// Where a tenant's tables are in a database of its own.
+const PUBLIC: &str = "public";
 
 /// Values look the same whoever reads them where.
 const SETTINGS: &str = "SET TimeZone = 'UTC'; SET client_min_messages = error";
@@ -52,13 +57,22 @@ pub struct Estate<'a> {
     user_role: Option<String>,
 }
 
-/// A tenant and its schema.
+/// A tenant and its schema or database.
 #[derive(Debug, Clone)]
 pub struct Member {
     /// Which one; `None` for the template, which is nobody's.
     pub tenant: Option<TenantId>,
-    /// Its schema.
+    /// Where its tables are.
     pub schema: String,
+    /// Its database, where each tenant has one.
+    pub database: Option<String>,
+}
+
+impl Member {
+    /// What it has of its own: the database, or the schema.
+    pub fn name(&self) -> &str {
+        self.database.as_deref().unwrap_or(&self.schema)
+    }
 }
 
 /// A tenant that can have no schema here, and why.
@@ -154,13 +168,41 @@ impl Estate<'_> {
         })
     }
 
+    /// Refuses what is about schemas, or about rows, where each tenant has a database.
+    fn is_not_for_databases(&self, instead: &str) -> Result<(), Refused> {
+        match &self.policy.tenancy {
+            Some(tenancy) if tenancy.realm == Realm::Database => Err(Refused::invalid(format!(
+                "each tenant has a whole database here, which is more than this command knows of: {instead}"
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A tenant as a member, by the name of what it has.
+    fn member_named(&self, tenant: Option<TenantId>, name: String) -> Result<Member, Refused> {
+        Ok(match self.tenancy()?.realm {
+            Realm::Schema => Member { tenant, schema: name, database: None },
+            Realm::Database => Member { tenant, schema: PUBLIC.to_owned(), database: Some(name) },
+        })
+    }
+
+    /// What tenants are made like: the schema that the policy names, or the connection's own database.
+    fn template(&self) -> Result<Option<Member>, Refused> {
+        let tenancy = self.tenancy()?;
+        let name = match tenancy.realm {
+            Realm::Schema => tenancy.template.clone(),
+            Realm::Database => Some(self.address.database.clone()),
+        };
+        name.map(|name| self.member_named(None, name)).transpose()
+    }
+
     /// The tenants of the organization with their schemas, and those that can have none.
     pub async fn members(&self) -> Result<(Vec<Member>, Vec<Homeless>), Refused> {
         self.tenancy()?;
         let (mut members, mut homeless) = (Vec::new(), Vec::new());
         for tenant in self.gateway.shared.store.tenants().list(&self.org).await? {
             match self.schema_of(&tenant).await? {
-                Ok(schema) => members.push(Member { tenant: Some(tenant.id), schema }),
+                Ok(name) => members.push(self.member_named(Some(tenant.id), name)?),
                 Err(why) => homeless.push(Homeless { tenant: tenant.id, why }),
             }
         }
@@ -171,7 +213,7 @@ impl Estate<'_> {
     pub async fn member(&self, id: &str) -> Result<Member, Refused> {
         let tenant = self.tenant(id).await?;
         match self.schema_of(&tenant).await? {
-            Ok(schema) => Ok(Member { tenant: Some(tenant.id), schema }),
+            Ok(name) => self.member_named(Some(tenant.id), name),
             Err(why) => Err(homeless(&tenant, &why)),
         }
     }
@@ -193,11 +235,15 @@ impl Estate<'_> {
         found.filter(|tenant| tenant.org == self.org).ok_or_else(|| Refused::not_found("tenant"))
     }
 
-    /// The schema that principals of the tenant get, by the same template.
+    /// The schema or database that principals of the tenant get, by the same template.
     async fn schema_of(&self, tenant: &Tenant) -> Result<Result<String, String>, Refused> {
         let somebody = self.somebody_of(tenant).await?;
-        let schema = self.tenancy()?.schema_of(&somebody, self.address.kind);
-        Ok(schema.map_err(|denial| denial.to_string()))
+        let tenancy = self.tenancy()?;
+        let name = tenancy.own(&somebody, self.address.kind).map_err(|denial| denial.to_string());
+        let is_home = |name: &String| {
+            tenancy.realm == Realm::Database && name.eq_ignore_ascii_case(&self.address.database)
+        };
+        Ok(name.and_then(|name| if is_home(&name) { Err(tenancy.denial().to_string()) } else { Ok(name) }))
     }
 
     /// A principal with nothing but what the whole tenant has.
@@ -222,9 +268,32 @@ impl Estate<'_> {
     }
 
     async fn open(&self) -> Result<OperatorSession, Refused> {
-        let session = self.gateway.shared.engine.operate(self.command, &self.address).await?;
+        self.open_at(&self.address).await
+    }
+
+    /// To where the member's tables are.
+    async fn open_to(&self, member: &Member) -> Result<OperatorSession, Refused> {
+        match &member.database {
+            Some(database) => self.open_at(&self.address.beside(database)).await,
+            None => self.open().await,
+        }
+    }
+
+    async fn open_at(&self, address: &SourceAddress) -> Result<OperatorSession, Refused> {
+        let session = self.gateway.shared.engine.operate(self.command, address).await?;
         session.run(SETTINGS).await?;
         Ok(session)
+    }
+
+    /// The names of what is there of what tenants have: schemas or databases.
+    async fn names_there(&self, session: &OperatorSession) -> Result<BTreeSet<String>, Refused> {
+        match self.tenancy()?.realm {
+            Realm::Schema => Ok(schemas_of(session).await?),
+            Realm::Database => {
+                let rows = session.rows("SELECT datname FROM pg_catalog.pg_database").await?;
+                Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+            }
+        }
     }
 
     /// Makes the tables that hold what was done, where they are missing.
@@ -245,7 +314,7 @@ impl Estate<'_> {
 }
 
 fn homeless(tenant: &Tenant, why: &str) -> Refused {
-    Refused::invalid(format!("the tenant {} can have no schema: {why}", tenant.id))
+    Refused::invalid(format!("the tenant {} can have no schema or database: {why}", tenant.id))
 }
 
 /// The schemas of the database.

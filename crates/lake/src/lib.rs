@@ -47,6 +47,8 @@ use tables::Tables;
 
 /// Tables of files whose columns are remembered.
 const REMEMBERED_SHAPES: NonZeroUsize = NonZeroUsize::new(1_000).expect("more than none");
+/// For plans as deep as the longest statement makes them (`run`). It is reserved, not used, until one is.
+const STACK_BYTES: usize = 256 * 1024 * 1024;
 /// Messages that may wait for who reads a result.
 const AHEAD: usize = 2;
 
@@ -65,6 +67,7 @@ impl Lake {
         let runtime = Builder::new_multi_thread()
             .worker_threads(settings.threads.max(1))
             .thread_name("lake")
+            .thread_stack_size(STACK_BYTES)
             .enable_all()
             .build()
             .map_err(|error| format!("the lake's threads can't be started: {error}"))?;

@@ -24,6 +24,9 @@ use crate::session::{CATALOG, SCHEMA};
 use crate::snapshot::Snapshot;
 use crate::value::Cells;
 
+/// The longest statement of an open connection: each sign may be a level of the plan, and the stack bears so many. What the
+/// guard has printed is bounded by the guard.
+const LONGEST_OPEN: usize = 32 * 1024;
 const BATCH_ROWS: usize = 256;
 const BATCH_BYTES: u64 = 256 * 1024;
 
@@ -43,6 +46,12 @@ pub(crate) type Outlet = mpsc::Sender<EmbeddedPiece>;
 
 /// Reads the statement, and finds what it names.
 pub(crate) async fn plan(snapshot: Arc<Snapshot>, query: &GuardedQuery) -> Result<Planned, SourceError> {
+    if query.fence().is_none() && query.sql().len() > LONGEST_OPEN {
+        return Err(SourceError::Statement {
+            message: format!("a statement on a lake has at most {LONGEST_OPEN} bytes"),
+            sqlstate: Some("54000".to_owned()),
+        });
+    }
     let session = snapshot.session().map_err(|error| failed(query, &error))?;
     let planned = plan_in(&session, query).await?;
     let (plan, explains) = planned.map_err(|error| failed(query, &error))?;

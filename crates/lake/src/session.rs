@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::config::Dialect;
+use datafusion::execution::FunctionRegistry as _;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -77,7 +78,7 @@ pub(crate) fn base(settings: &LakeSettings) -> Result<SessionState> {
     options.execution.sort_spill_reservation_bytes =
         options.execution.sort_spill_reservation_bytes.min(merging);
     options.execution.time_zone = Some("UTC".to_owned());
-    Ok(SessionStateBuilder::new_with_default_features()
+    let mut state = SessionStateBuilder::new_with_default_features()
         .with_config(config)
         .with_runtime_env(runtime)
         // INVARIANT: nothing in a statement names a file: there are no table functions, no URLs as tables, and no way to make
@@ -87,5 +88,10 @@ pub(crate) fn base(settings: &LakeSettings) -> Result<SessionState> {
         .with_analyzer_rule(Arc::new(PutWalls))
         .with_query_planner(Arc::new(Planner))
         .with_physical_optimizer_rule(Arc::new(Yielding))
-        .build())
+        .build();
+    // One call of these fills the memory of the process, and can't be stopped.
+    for function in ["repeat", "lpad", "rpad"] {
+        state.deregister_udf(function)?;
+    }
+    Ok(state)
 }

@@ -12,6 +12,7 @@ pub(crate) use names::duration;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::beside::Beside;
 use crate::connection::ConnectionKind;
 use crate::document::{Budget, Document, Text};
 use crate::drift::Drift;
@@ -21,23 +22,25 @@ use crate::parse::{ParseInvalid, Scope, parse_condition, parse_expression};
 use crate::placed::{OneOrMany, Place, Placed};
 use crate::policy::{BudgetRule, Gate, Policy, schema_of};
 use crate::problem::{PolicyInvalid, Problem};
+use crate::tenancy::Realm;
 
 /// Makes a policy, or says all that is wrong.
 pub(crate) fn compile(
     file: &str,
     source: &str,
-    document: &Document,
+    (document, beside): (&Document, &Beside),
     home: (ConnectionKind, &str),
     tenant: Option<&str>,
 ) -> Result<Policy, PolicyInvalid> {
     let kind = home.0;
     let (tenancy, problems) = tenancy::tenancy((file, source), document, kind, tenant);
-    let schema = match &tenancy {
+    let in_schemas = tenancy.as_ref().filter(|tenancy| tenancy.realm == Realm::Schema);
+    let schema = match in_schemas {
         // Names are those of the template as long as it is nobody's; without one they are in a schema that nothing is in.
-        Some(tenancy) => tenant.or(tenancy.template.as_deref()).unwrap_or_else(|| tenancy.schema.text()),
+        Some(tenancy) => tenant.or(tenancy.template.as_deref()).unwrap_or_else(|| tenancy.name.text()),
         None => schema_of(&document.search_schemas, home),
     };
-    let shared = tenancy.as_ref().map(|tenancy| tenancy.shared.as_slice());
+    let shared = in_schemas.map(|tenancy| tenancy.shared.as_slice());
     let mut compiler = Compiler { file, source, kind, schema, shared, problems };
     let (models, model_names) = compiler.models(document);
     let joins = compiler.joins(&document.joins);
@@ -47,7 +50,7 @@ pub(crate) fn compile(
         connection: document.connection.clone(),
         file: file.to_owned(),
         default: document.default,
-        search: tenancy.as_ref().map_or_else(|| search(document, home), |it| tenancy::search(it, schema)),
+        search: in_schemas.map_or_else(|| search(document, home), |it| tenancy::search(it, schema)),
         tenancy: tenancy.clone(),
         functions: compiler.functions(&document.functions),
         attributes: compiler.attributes(document),
@@ -59,6 +62,7 @@ pub(crate) fn compile(
         restrictions,
         unrestricted: unrestricted(document),
         budgets: compiler.budgets(document.budget.as_ref(), Place::default()),
+        beside: beside.clone(),
         cubes: document.cubes.clone(),
         drift: Drift::default(),
         open_writes: false,

@@ -18,6 +18,7 @@
 
 pub mod access;
 pub mod applied;
+pub mod beside;
 pub mod budget;
 pub mod catalog;
 mod check;
@@ -53,6 +54,7 @@ mod walk;
 
 pub use access::{OpenAccess, RunMode};
 pub use applied::{Applied, applied};
+pub use beside::Beside;
 pub use catalog::{Catalog, Column, Constraint, Relation, RelationKind, Schema};
 pub use connection::{AgentTools, ConnectionKind, ConnectionSpec, KeyInvalid};
 pub use decide::{Question, decide, decide_with_reasons, view, view_like};
@@ -75,4 +77,4 @@ pub use reason::{Clause, Effect, Part, Reason, Subject, Verdict};
 pub use rls::{CompiledRls, Unsaid, UnsaidCode, compile_rls};
 pub use role::{Permission, Permissions, Role, RoleUnknown};
 pub use rule::{AccessRule, RuleKind};
-pub use tenancy::{Template, Tenancy};
+pub use tenancy::{Realm, Template, Tenancy};

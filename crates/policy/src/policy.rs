@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::beside::Beside;
 use crate::connection::ConnectionKind;
 use crate::document::{AttributeShape, Budget, DefaultAccess, Document};
 use crate::drift::Drift;
@@ -53,6 +54,8 @@ pub struct Policy {
     pub unrestricted: Vec<(String, Place)>,
     /// Limits of every statement.
     pub budgets: Vec<BudgetRule>,
+    /// What was said beside the document.
+    pub beside: Beside,
     /// Cubes, as written.
     pub cubes: Option<Value>,
     /// What can't be held on the catalog that it is decided with: nothing until somebody looked.
@@ -261,20 +264,31 @@ impl Policy {
         kind: ConnectionKind,
         database: &str,
     ) -> Result<Self, PolicyInvalid> {
-        let document = Document::read(file, text)?;
-        crate::compile::compile(file, text, &document, (kind, database), None)
+        Self::load_beside(file, text, (kind, database), &Beside::default())
+    }
+
+    /// The same with what is said beside the document.
+    pub fn load_beside(
+        file: &str,
+        text: &str,
+        home: (ConnectionKind, &str),
+        beside: &Beside,
+    ) -> Result<Self, PolicyInvalid> {
+        let document = beside.join(file, Document::read(file, text)?)?;
+        crate::compile::compile(file, text, (&document, beside), home, None)
     }
 
     /// The same for one tenant's schema, of a document that gives each tenant one: its names without a schema are that
     /// schema's.
-    pub fn load_for_tenant(
-        file: &str,
-        text: &str,
-        kind: ConnectionKind,
-        schema: &str,
-    ) -> Result<Self, PolicyInvalid> {
-        let document = Document::read(file, text)?;
-        crate::compile::compile(file, text, &document, (kind, schema), Some(schema))
+    pub(crate) fn load_for_tenant(&self, text: &str, schema: &str) -> Result<Self, PolicyInvalid> {
+        let document = self.beside.join(&self.file, Document::read(&self.file, text)?)?;
+        crate::compile::compile(
+            &self.file,
+            text,
+            (&document, &self.beside),
+            (self.kind, schema),
+            Some(schema),
+        )
     }
 
     /// What holds of a connection without a policy when its content filters or access rules have to be held: everything is
@@ -298,6 +312,7 @@ impl Policy {
             restrictions: HashMap::new(),
             unrestricted: Vec::new(),
             budgets: Vec::new(),
+            beside: Beside::default(),
             cubes: None,
             drift: Drift::default(),
             open_writes: true,

@@ -1,4 +1,4 @@
-//! A schema for each tenant: which one is a principal's, and which others there are for them.
+//! A schema or a database for each tenant: which one is a principal's, and which other schemas there are for them.
 //!
 //! The name comes from a [`Template`] over the principal, never from a statement. What comes out of it is taken only when
 //! it is a plain name that no other principal's values could give and that names nothing but a tenant's own schema;
@@ -26,12 +26,15 @@ pub const MAX_NAME_BYTES: usize = 63;
 /// Schemas that are there before any tenant is, and hold what all of them use.
 const EVERYBODYS: [&str; 4] = ["public", "main", "temp", "dbo"];
 
-/// Each tenant has a schema of its own.
+/// Each tenant has a schema, or a database, of its own: one of the two is said.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenancyEntry {
     /// The schema of a principal: `{tenant_id}`, or any text with `{tenant_id}`, `{org_id}` or `{attributes.name}` in it.
-    pub schema: Placed<String>,
+    pub schema: Option<Placed<String>>,
+    /// The database of a principal, on the same server as the connection's own, which those of tenants are made like. In
+    /// SQLite a file beside the connection's, named so with the same ending.
+    pub database: Option<Placed<String>>,
     /// Schemas that all tenants share: names without a schema are looked up there after the tenant's own, in order.
     #[serde(default)]
     pub shared: Vec<Placed<String>>,
@@ -40,19 +43,29 @@ pub struct TenancyEntry {
     pub template: Option<Placed<String>>,
 }
 
-/// Each tenant has a schema of its own.
+/// Each tenant has a schema or a database of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenancy {
-    /// Says which schema is a principal's.
-    pub schema: Template,
+    /// What it is that each has.
+    pub realm: Realm,
+    /// Says which one is a principal's.
+    pub name: Template,
     /// Schemas that all tenants share, in the order of looking names up.
     pub shared: Vec<String>,
     /// The schema that those of tenants are made like.
     pub template: Option<String>,
-    /// The schema that the policy was made for; `None` for nobody's, which shows nothing.
+    /// The schema or database that the policy was made for; `None` for nobody's, which shows nothing.
     pub resolved: Option<String>,
     /// The document, from which it is made for each schema.
     pub document: Arc<str>,
+}
+
+/// What each tenant has for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Realm {
+    Schema,
+    Database,
 }
 
 /// A text with values of the principal in it.
@@ -69,17 +82,35 @@ enum Part {
 }
 
 impl Tenancy {
-    /// The principal's schema.
+    /// The principal's schema or database.
     //
     // INVARIANT: no principal gets the schema of another one's template values, a shared one, the template's or the
     // database's own, and one without a value gets none. Held by the test `a_schema_is_a_tenants_own_or_none`.
-    pub fn schema_of(&self, principal: &Principal, kind: ConnectionKind) -> Result<String, Denial> {
-        let name = self.schema.of(principal, kind)?;
+    pub fn own(&self, principal: &Principal, kind: ConnectionKind) -> Result<String, Denial> {
+        let name = self.name.of(principal, kind)?;
         let same = |other: &String| other.eq_ignore_ascii_case(&name);
-        if self.shared.iter().any(same) || self.template.as_ref().is_some_and(same) || is_reserved(&name) {
-            return Err(self.schema.denial());
-        }
-        Ok(name)
+        let is_another = match self.realm {
+            Realm::Schema => {
+                self.shared.iter().any(same) || self.template.as_ref().is_some_and(same) || is_reserved(&name)
+            }
+            Realm::Database => is_of_the_server(&name),
+        };
+        if is_another { Err(self.denial()) } else { Ok(name) }
+    }
+
+    /// The database of the tenant that the policy was made for, where each has one.
+    pub fn database(&self) -> Option<&str> {
+        self.resolved.as_deref().filter(|_| self.realm == Realm::Database)
+    }
+
+    /// Whether some tenant's database could have that name.
+    pub fn may_be_a_tenants(&self, database: &str) -> bool {
+        self.realm == Realm::Database && self.name.fits(database)
+    }
+
+    /// What somebody hears whose values make no name that may be theirs.
+    pub fn denial(&self) -> Denial {
+        self.name.denial()
     }
 
     /// Whether relations of the schema can exist for those that the policy was made for.
@@ -88,12 +119,18 @@ impl Tenancy {
     // nothing. Held by the test `other_schemas_hold_nothing`.
     pub fn has(&self, schema: &str) -> bool {
         let Some(own) = &self.resolved else { return false };
-        own == schema || self.shared.iter().any(|shared| shared == schema)
+        match self.realm {
+            Realm::Schema => own == schema || self.shared.iter().any(|shared| shared == schema),
+            Realm::Database => true,
+        }
     }
 
     /// What there is of the catalog for that schema's tenant: its own relations and the shared ones. What `whole` does not
     /// know of the schema is taken from the template; `known` is the catalog before any filter, which says whether it does.
     pub fn catalog(&self, whole: &Catalog, known: &Catalog, own: &str) -> Catalog {
+        if self.realm == Realm::Database {
+            return whole.clone();
+        }
         let has_own = known.schemas.iter().any(|schema| schema.name == own);
         let copied = self.template.as_deref().filter(|_| !has_own);
         let mut schemas: Vec<Schema> = whole
@@ -111,6 +148,9 @@ impl Tenancy {
 
     /// What of the catalog the document's names can be held against while it is nobody's.
     pub(crate) fn to_check(&self, whole: &Catalog) -> Catalog {
+        if self.realm == Realm::Database {
+            return whole.clone();
+        }
         let is_meant = |schema: &&Schema| {
             self.template.as_ref() == Some(&schema.name) || self.shared.contains(&schema.name)
         };
@@ -120,15 +160,19 @@ impl Tenancy {
 }
 
 impl Policy {
-    /// The policy for the tenant of that schema, whose tables its names then mean.
-    pub fn for_tenant(&self, schema: &str) -> Result<Self, PolicyInvalid> {
+    /// The policy for the tenant of that schema or database, whose tables its names then mean.
+    pub fn for_tenant(&self, own: &str) -> Result<Self, PolicyInvalid> {
         match &self.tenancy {
-            Some(tenancy) => Self::load_for_tenant(&self.file, &tenancy.document, self.kind, schema),
+            Some(tenancy) if tenancy.realm == Realm::Schema => self.load_for_tenant(&tenancy.document, own),
+            Some(tenancy) => {
+                let tenancy = Tenancy { resolved: Some(own.to_owned()), ..tenancy.clone() };
+                Ok(Self { tenancy: Some(tenancy), ..self.clone() })
+            }
             None => Ok(self.clone()),
         }
     }
 
-    /// Whether it gives each tenant a schema and was made for none of them: it shows nothing.
+    /// Whether it gives each tenant a schema or a database and was made for none of them: it shows nothing.
     pub fn is_nobodys(&self) -> bool {
         self.tenancy.as_ref().is_some_and(|tenancy| tenancy.resolved.is_none())
     }
@@ -136,7 +180,10 @@ impl Policy {
     /// Whether nobody can say before a tenant is known what is in the schema.
     pub(crate) fn is_unknown_yet(&self, schema: &str) -> bool {
         let Some(tenancy) = &self.tenancy else { return false };
-        tenancy.resolved.is_none() && tenancy.template.is_none() && schema == tenancy.schema.text()
+        tenancy.realm == Realm::Schema
+            && tenancy.resolved.is_none()
+            && tenancy.template.is_none()
+            && schema == tenancy.name.text()
     }
 }
 
@@ -181,6 +228,11 @@ fn is_reserved(name: &str) -> bool {
         || EVERYBODYS.contains(&lower.as_str())
 }
 
+/// Whether a database of that name is there on every server.
+fn is_of_the_server(name: &str) -> bool {
+    ["postgres", "template0", "template1"].contains(&name.to_ascii_lowercase().as_str())
+}
+
 impl Template {
     /// Reads a template; the error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
@@ -222,6 +274,11 @@ impl Template {
         Ok(Self { text: text.to_owned(), parts })
     }
 
+    /// Whether some values make that name. Rather too many than too few: what fits may be somebody's.
+    fn fits(&self, name: &str) -> bool {
+        fits(&self.parts, name)
+    }
+
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text
@@ -255,6 +312,21 @@ impl Template {
             Part::Literal(_) => None,
         });
         first.map_or_else(|| Denial::ScopeRequired { attribute: self.text.clone() }, required)
+    }
+}
+
+fn fits(parts: &[Part], name: &str) -> bool {
+    let Some((part, rest)) = parts.split_first() else { return name.is_empty() };
+    match part {
+        Part::Literal(literal) => {
+            let (own, after) = name.split_at_checked(literal.len()).unwrap_or(("", ""));
+            own.eq_ignore_ascii_case(literal) && fits(rest, after)
+        }
+        Part::Value(_) => {
+            let lengths =
+                name.char_indices().take_while(|(_, c)| is_plain(*c)).map(|(at, c)| at + c.len_utf8());
+            lengths.into_iter().any(|length| name.get(length..).is_some_and(|after| fits(rest, after)))
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub mod organizations;
 pub mod parameters;
 pub mod policies;
 pub mod repeats;
+pub mod restrictions;
 pub mod role_mapping;
 pub mod sealing;
 pub mod sessions;
@@ -157,6 +158,11 @@ impl Store {
     /// Users of outside sources.
     pub fn arrivals(&self) -> arrivals::Arrivals<'_> {
         arrivals::Arrivals(self)
+    }
+
+    /// Restrictions of data roles beside policies.
+    pub fn restrictions(&self) -> restrictions::Restrictions<'_> {
+        restrictions::Restrictions(self)
     }
 
     /// What roles of outside sources mean.

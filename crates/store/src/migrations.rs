@@ -36,6 +36,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { common: include_str!("migrations/0010_sign_in.sql"), sqlite: "", postgres: "" },
     Migration { common: include_str!("migrations/0011_arrivals.sql"), sqlite: "", postgres: "" },
     Migration { common: include_str!("migrations/0012_suspended.sql"), sqlite: "", postgres: "" },
+    Migration { common: include_str!("migrations/0013_restrictions.sql"), sqlite: "", postgres: "" },
 ];
 
 /// Any number will do as long as it never changes: all nodes must ask for the same lock.

@@ -162,6 +162,13 @@ impl Policies<'_> {
         })
     }
 
+    /// The places of an organization that a policy was ever put on.
+    pub async fn places(&self, org: &OrgId) -> Result<Vec<PolicyPlace>, StoreError> {
+        let select = "SELECT place FROM guarded_places WHERE org_id = $1 ORDER BY place";
+        let rows = self.0.inner.database.query(select, params![org]).await?;
+        rows.iter().map(|row| Ok(PolicyPlace { org: org.clone(), place: row.text(0)?.to_owned() })).collect()
+    }
+
     /// One version.
     pub async fn version(
         &self,

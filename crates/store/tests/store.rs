@@ -33,6 +33,8 @@ mod outages;
 mod policies;
 #[path = "store/repeats.rs"]
 mod repeats;
+#[path = "store/restrictions.rs"]
+mod restrictions;
 #[path = "store/sealing.rs"]
 mod sealing;
 #[path = "store/sessions.rs"]
@@ -91,6 +93,7 @@ contract! {
     policies: versions_are_added, policies_bind_one_place_of_one_organization, versions_are_never_changed,
         a_lost_version_is_not_an_open_place, a_removed_policy_leaves_its_history, concurrent_versions_have_one_winner,
         policies_go_with_their_organization_and_are_told, mask_keys_are_stable_and_differ;
+    restrictions: restrictions_come_back_and_go, restrictions_have_one_writer_and_one_place;
     access_rules: rules_come_back_and_go, rules_are_kept_all_or_none, rules_bind_one_place,
         rules_go_with_whom_they_are_for;
     history: history_pages, history_of_the_gone_is_dropped, history_of_one_account_is_kept_apart;

@@ -156,7 +156,7 @@ impl Gateway {
         if let Some(principal) = snapshot.settled.of(asked, written) {
             return Ok(principal);
         }
-        let address = &address_of(connection, &asked.org)?;
+        let address = &snapshot.policy.destination(address_of(connection, &asked.org)?);
         let principal = asked.as_ref();
         let reading = queried.iter().map(|(name, attribute)| {
             self.read_attribute(Reading { snapshot, address, principal, name, attribute, written })

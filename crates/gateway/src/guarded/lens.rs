@@ -80,6 +80,12 @@ impl Gateway {
         let policy =
             shared.policies.of(&shared.store, place.clone(), address.kind, &address.database).await?;
         if let Some(policy) = policy {
+            // A tenant's own database is under the rules of the place that gives it.
+            let rules = if policy.place == place {
+                rules
+            } else {
+                self.rules_on(&principal.org, &policy.place, address.kind).await?
+            };
             return Ok(Some(Lens { policy, rules, breadth: Breadth::Policy }));
         }
         let breadth = if connection.spec.db_access_policy.allow_access_beyond_db_content_filter {

@@ -102,7 +102,7 @@ impl Gateway {
             return Ok(read);
         }
         let asked_at = Instant::now();
-        let read = self.ask_what_is_read(call, connection, &snapshot.shown.unfiltered, name, kind).await?;
+        let read = self.ask_what_is_read(call, connection, snapshot, name, kind).await?;
         snapshot.reads.known.lock().put(name.clone(), (asked_at, read.clone()));
         Ok(read)
     }
@@ -111,11 +111,12 @@ impl Gateway {
         &self,
         call: &Call,
         connection: &Connection,
-        catalog: &Catalog,
+        snapshot: &Snapshot,
         name: &RelationName,
         kind: ConnectionKind,
     ) -> Result<Read, Refused> {
-        let address = address_of(connection, &call.principal().org)?;
+        let address = snapshot.policy.destination(address_of(connection, &call.principal().org)?);
+        let catalog = &snapshot.shown.unfiltered;
         let Some(plan) = everything_of(catalog, name, kind, call.principal()) else { return Ok(None) };
         let options = self.shared.config.planning();
         let explained = self.shared.engine.explain(&address, &plan, &options).await;

@@ -1,4 +1,4 @@
-//! The part of a snapshot that one tenant has, where the policy gives each tenant a schema of its own.
+//! The part of a snapshot that one tenant has, where the policy gives each tenant a schema or a database of its own.
 //!
 //! It is a snapshot by itself: catalog and policy hold the tenant's schema and the shared ones, and nothing else, so that all
 //! that is made of it (views, plans, catalogs, error texts) can't name another tenant's. Nothing about the tenant is kept in
@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use lru::LruCache;
 use parking_lot::Mutex;
-use ringfence_policy::{Denial, Principal};
+use ringfence_engine::address::within;
+use ringfence_policy::{Denial, Principal, Realm};
 
 use super::snapshot::Snapshot;
 use crate::catalog::of_tenant;
@@ -41,7 +42,12 @@ impl Tenants {
     ) -> Result<Arc<Snapshot>, Refused> {
         let policy = &whole.policy.policy;
         let Some(tenancy) = &policy.tenancy else { return Ok(whole.clone()) };
-        let schema = tenancy.schema_of(principal, policy.kind).map_err(|denial| homeless(&denial))?;
+        let own = tenancy.own(principal, policy.kind);
+        let is_home = |own: &String| {
+            tenancy.realm == Realm::Database && within(&whole.policy.place.place).1.eq_ignore_ascii_case(own)
+        };
+        let own = if own.as_ref().is_ok_and(is_home) { Err(tenancy.denial()) } else { own };
+        let schema = own.map_err(|denial| homeless(&denial, tenancy.realm))?;
         if tenancy.resolved.as_ref() == Some(&schema) {
             return Ok(whole.clone());
         }
@@ -70,8 +76,12 @@ fn make(whole: &Snapshot, schema: &str) -> Result<Snapshot, Refused> {
     Ok(Snapshot::of_tenant(policy, shown, whole.breadth))
 }
 
-/// What somebody hears whose values make no schema that may be theirs.
-fn homeless(denial: &Denial) -> Refused {
+/// What somebody hears whose values make no schema or database that may be theirs.
+fn homeless(denial: &Denial, realm: Realm) -> Refused {
+    let what = match realm {
+        Realm::Schema => "schema",
+        Realm::Database => "database",
+    };
     let attribute = match denial {
         Denial::ScopeRequired { attribute } => attribute.as_str(),
         Denial::Invisible(_) | Denial::Suspended => "a value",
@@ -79,7 +89,7 @@ fn homeless(denial: &Denial) -> Refused {
     Refused::new(
         Code::TenantScopeRequired,
         format!(
-            "this connection has a schema for each tenant, and {attribute} of yours names none that may be yours: ask your administrator"
+            "this connection has a {what} for each tenant, and {attribute} of yours names none that may be yours: ask your administrator"
         ),
     )
 }

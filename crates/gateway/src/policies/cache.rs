@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
-use ringfence_policy::{ConnectionKind, Drift, Footprint, Policy};
+use ringfence_engine::SourceAddress;
+use ringfence_engine::address::within;
+use ringfence_policy::{Beside, ConnectionKind, Drift, Footprint, Policy, Tenancy};
 use ringfence_store::Store;
 use ringfence_store::policies::{Guarding, PolicyId, PolicyPlace, PolicyVersion};
 
@@ -34,6 +36,8 @@ pub(crate) struct LoadedPolicy {
     home: String,
     pub(crate) version: i64,
     created_at: i64,
+    /// Of the restrictions beside it.
+    beside: i64,
     pub(crate) policy: Policy,
     /// What the policy rested on when it was put.
     pub(crate) footprint: Footprint,
@@ -43,20 +47,34 @@ impl LoadedPolicy {
     /// Of a place that nobody put this policy on. Versions of others begin at 1.
     pub(crate) fn draft(place: PolicyPlace, policy: Policy) -> Self {
         let footprint = Footprint::default();
-        Self { place, home: String::new(), version: 0, created_at: 0, policy, footprint }
+        Self { place, home: String::new(), version: 0, created_at: 0, beside: 0, policy, footprint }
     }
 
     /// The same, with what of it can't be held on the catalog that it is decided with.
     pub(crate) fn drifted(&self, drift: Drift) -> Self {
-        let Self { place, home, version, created_at, policy, footprint } = self;
-        let policy = Policy { drift, ..policy.clone() };
-        let (place, home, footprint) = (place.clone(), home.clone(), footprint.clone());
-        Self { place, home, version: *version, created_at: *created_at, policy, footprint }
+        self.made_into(Policy { drift, ..self.policy.clone() }, self.footprint.clone())
     }
 
-    /// The same for the tenant of that schema.
+    fn made_into(&self, policy: Policy, footprint: Footprint) -> Self {
+        let Self { place, home, version, created_at, beside, policy: _, footprint: _ } = self;
+        let (place, home) = (place.clone(), home.clone());
+        Self { place, home, version: *version, created_at: *created_at, beside: *beside, policy, footprint }
+    }
+
+    /// Where statements go of those whom it was made for: to their tenant's own database, where each has one.
+    //
+    // INVARIANT: whatever database of the family a connection names, it is the caller's own that hears the statement. Held
+    // by the Python test `test_a_statement_goes_to_the_tenants_own_database`.
+    pub(crate) fn destination(&self, address: SourceAddress) -> SourceAddress {
+        match self.policy.tenancy.as_ref().and_then(Tenancy::database) {
+            Some(own) => address.beside(own),
+            None => address,
+        }
+    }
+
+    /// The same for the tenant of that schema or database.
     pub(crate) fn for_tenant(&self, schema: &str) -> Result<Self, Refused> {
-        let Self { place, home, version, created_at, policy, footprint } = self;
+        let Self { place, version, policy, footprint, .. } = self;
         let template = policy.tenancy.as_ref().and_then(|tenancy| tenancy.template.as_deref());
         let footprint = match template {
             Some(template) => footprint.clone().moved(template, schema),
@@ -66,14 +84,13 @@ impl LoadedPolicy {
             tracing::error!(policy.place = %place.place, policy.version = version, error = %invalid, "a policy can't be made for a tenant");
             unusable()
         })?;
-        let (place, home) = (place.clone(), home.clone());
-        Ok(Self { place, home, version: *version, created_at: *created_at, policy, footprint })
+        Ok(self.made_into(policy, footprint))
     }
 
-    /// Whether it is the same version of the same policy. A version never changes; the moment tells policies apart
-    /// whose organization was made anew.
+    /// Whether it is the same version of the same policy, with the same said beside it. A version never changes; the moment tells
+    /// policies apart whose organization was made anew.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        let parts = |it: &Self| (it.version, it.created_at);
+        let parts = |it: &Self| (it.version, it.created_at, it.beside);
         self.place == other.place && self.home == other.home && parts(self) == parts(other)
     }
 }
@@ -90,6 +107,8 @@ pub(crate) struct PolicyCache {
 struct Copied {
     guard: Guard,
     version: u64,
+    /// All changes of policies so far, where it hangs on those of other places.
+    changes: Option<u64>,
 }
 
 impl PolicyCache {
@@ -110,7 +129,8 @@ impl PolicyCache {
         self.versions.advance_all();
     }
 
-    /// The policy on the place now; `None` when it is open.
+    /// The policy on the place now; `None` when it is open. A place that may be a tenant's database is under the policy that
+    /// gives tenants databases there.
     //
     // INVARIANT: a guarded connection whose policy is lost or can't be read runs nothing. Held by the test
     // `a_policy_that_can_not_be_used_refuses_everything`.
@@ -125,7 +145,7 @@ impl PolicyCache {
         let home = if kind == ConnectionKind::Mysql { database.to_owned() } else { String::new() };
         let key = (place, home);
         let guard = match self.copies.get(&key).await {
-            Some(copy) if copy.version == self.versions.of(&key.0.id()) => copy.guard,
+            Some(copy) if self.counts(&copy, &key.0) => copy.guard,
             _ => Box::pin(self.read(store, key, kind)).await?,
         };
         match guard {
@@ -142,35 +162,105 @@ impl PolicyCache {
         kind: ConnectionKind,
     ) -> Result<Guard, Refused> {
         let place = &key.0;
-        let version = self.versions.of(&place.id());
-        let guard = match store.policies().current(place).await? {
-            Guarding::Open => Guard::Open,
-            Guarding::Guarded(stored) => load(key.clone(), stored, kind).await?,
-            Guarding::Lost => {
-                tracing::error!(policy.place = %place.place, "a policy's current version is missing");
-                Guard::Unusable
-            }
-        };
+        let (version, changes) = (self.versions.of(&place.id()), self.versions.changes());
+        let own = read(store, place, &key.1, kind).await?;
+        let is_open = matches!(own, Guard::Open);
+        let guard = if is_open { family(store, place, kind).await? } else { own };
         // A copy that was overtaken carries a version that is never asked for.
-        self.copies.insert(key, Copied { guard: guard.clone(), version }).await;
+        let changes = is_open.then_some(changes);
+        self.copies.insert(key, Copied { guard: guard.clone(), version, changes }).await;
         Ok(guard)
+    }
+
+    fn counts(&self, copy: &Copied, place: &PolicyPlace) -> bool {
+        copy.version == self.versions.of(&place.id())
+            && copy.changes.is_none_or(|changes| changes == self.versions.changes())
     }
 }
 
+/// The place's own policy, as it is stored.
+async fn read(
+    store: &Store,
+    place: &PolicyPlace,
+    home: &str,
+    kind: ConnectionKind,
+) -> Result<Guard, Refused> {
+    match store.policies().current(place).await? {
+        Guarding::Open => Ok(Guard::Open),
+        Guarding::Guarded(stored) => {
+            let beside = beside(store, place).await?;
+            load((place.clone(), home.to_owned()), stored, kind, beside).await
+        }
+        Guarding::Lost => {
+            tracing::error!(policy.place = %place.place, "a policy's current version is missing");
+            Ok(Guard::Unusable)
+        }
+    }
+}
+
+/// The policy of another place on the same server that gives each tenant a database, of which this may be one.
+//
+// INVARIANT: a tenant's database is not open to whoever registers a connection to it. Held by the Python test
+// `test_a_tenants_database_is_under_the_familys_policy`.
+async fn family(store: &Store, place: &PolicyPlace, kind: ConnectionKind) -> Result<Guard, Refused> {
+    if !matches!(kind, ConnectionKind::Postgresql | ConnectionKind::Sqlite) {
+        return Ok(Guard::Open);
+    }
+    let (server, database) = within(&place.place);
+    let mut found = Guard::Open;
+    for other in store.policies().places(&place.org).await? {
+        if other == *place || within(&other.place).0 != server {
+            continue;
+        }
+        match read(store, &other, "", kind).await? {
+            Guard::Open => {}
+            Guard::Policy(policy) => {
+                let tenancy = policy.policy.tenancy.as_ref();
+                if !tenancy.is_some_and(|tenancy| tenancy.may_be_a_tenants(database)) {
+                    continue;
+                }
+                if !matches!(found, Guard::Open) {
+                    tracing::error!(policy.place = %place.place, "two policies give tenants this database");
+                    return Ok(Guard::Unusable);
+                }
+                found = Guard::Policy(policy);
+            }
+            // It may be the one that gives tenants their databases.
+            Guard::Unusable => return Ok(Guard::Unusable),
+        }
+    }
+    Ok(found)
+}
+
+/// What is said beside the policy of the place, and the version of that; `None` when it can't be read.
+pub(super) async fn beside(store: &Store, place: &PolicyPlace) -> Result<(i64, Option<Beside>), Refused> {
+    let said = store.restrictions().on(place).await?;
+    let read = crate::restrictions::read(&said.roles).inspect_err(
+        |invalid| tracing::error!(policy.place = %place.place, error = %invalid, "stored restrictions can't be used"),
+    );
+    Ok((said.version, read.ok()))
+}
+
 /// On a thread of its own: large documents take their time.
+//
+// INVARIANT: a policy whose restrictions can't be read or held beside it runs nothing. Held by the test
+// `restrictions_that_can_not_be_used_refuse_everything`.
 async fn load(
     (place, home): (PolicyPlace, String),
     stored: PolicyVersion,
     kind: ConnectionKind,
+    (beside, said): (i64, Option<Beside>),
 ) -> Result<Guard, Refused> {
+    let Some(said) = said else { return Ok(Guard::Unusable) };
     let PolicyVersion { version, document, created_at, footprint, .. } = stored;
     let footprint = footprint_of(footprint.as_deref());
     let database = home.clone();
-    let loading =
-        tokio::task::spawn_blocking(move || Policy::load_for(super::DOCUMENT, &document, kind, &database));
+    let loading = tokio::task::spawn_blocking(move || {
+        Policy::load_beside(super::DOCUMENT, &document, (kind, &database), &said)
+    });
     match loading.await.map_err(|stopped| Refused::internal(&stopped))? {
         Ok(policy) => {
-            let loaded = LoadedPolicy { place, home, version, created_at, policy, footprint };
+            let loaded = LoadedPolicy { place, home, version, created_at, beside, policy, footprint };
             Ok(Guard::Policy(Arc::new(loaded)))
         }
         Err(invalid) => {

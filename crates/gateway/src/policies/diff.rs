@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use ringfence_policy::{Attributes, Entitlement, Policy, Principal, Problem, RelationName, View};
+use ringfence_policy::{Attributes, Entitlement, Policy, Principal, Problem, Realm, RelationName, View};
 use ringfence_store::connections::{Connection, Proof};
 use ringfence_store::policies::{Guarding, PolicyPlace};
 use serde_json::Value;
@@ -79,21 +79,27 @@ impl Gateway {
         }
         let mut effect = PolicyEffect { version, users_left_out, ..PolicyEffect::default() };
         let groups = grouped(pairs, &mut effect);
+        // Rows that lie in tenants' own databases have no one place to be counted in.
+        let is_one_place = [&before, &after].iter().all(|snapshot| {
+            let tenancy = snapshot.policy.policy.tenancy.as_ref();
+            tenancy.is_none_or(|tenancy| tenancy.realm == Realm::Schema)
+        });
+        let counting = request.counting && is_one_place;
         let sample = request.sample.unwrap_or(SAMPLE).min(LARGEST_SAMPLE);
-        let mut left = if request.counting { MOST_COUNTS } else { 0 };
+        let mut left = if counting { MOST_COUNTS } else { 0 };
         for (pairs, relations) in groups {
             let mut group = GroupEffect {
                 users: pairs.iter().map(|pair| pair.principal.user.to_string()).collect(),
                 roles: common_roles(&pairs),
                 relations,
             };
-            if request.counting {
+            if counting {
                 count(&trials, &chosen(&pairs, sample), &mut group.relations, &mut left).await;
             }
             effect.groups.push(group);
         }
         effect.counts_left_out = request.counting && left == 0;
-        effect.counts = if request.counting { MOST_COUNTS - left } else { 0 };
+        effect.counts = if counting { MOST_COUNTS - left } else { 0 };
         call.log().set_object(&format!("{} users", effect.users));
         Ok(Diff::Effect(effect))
     }

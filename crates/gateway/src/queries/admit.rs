@@ -149,12 +149,13 @@ impl Gateway {
         let kind = connection.spec.kind().map_err(|invalid| Refused::internal(&invalid))?;
         let access = OpenAccess { read_only: connection.spec.db_access_policy.read_only };
         call.log().set_reason(request.reason.as_deref());
-        let address = address_of(&connection, &call.principal().org)?;
+        let mut address = address_of(&connection, &call.principal().org)?;
         let mut options = options::options(&self.shared.config, request)?;
         // INVARIANT: whether there is a policy, or a rule, is asked for every statement, before the guard sees it. Held by
         // the tests `a_change_takes_effect_at_once` and `a_rule_takes_effect_at_once`.
         let statement = if let Some(lens) = self.lens(call.principal(), &connection, &address).await? {
             let guarded = guard::guard(self, call, &connection, lens, (mode, request), &mut options).await?;
+            address = guarded.through.policy.destination(address);
             Statement::Fenced(Box::new(Fenced { guarded, written: request.statement.as_str().into() }))
         } else {
             agents::need_guard(call)?;

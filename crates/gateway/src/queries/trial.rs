@@ -89,7 +89,8 @@ impl<'a> Trials<'a> {
         let mut options = self.options(request.max_rows)?;
         super::budgets::narrow(&mut options, policy, &seat.principal, &plan);
         let cancel = self.permit.cancel.clone();
-        let ran = self.gateway.shared.engine.run(&self.address, &query, &options, cancel).await;
+        let address = snapshot.policy.destination(self.address.clone());
+        let ran = self.gateway.shared.engine.run(&address, &query, &options, cancel).await;
         ran.map(Trial::Answered).map_err(|error| guard::told(error, &request.statement))
     }
 
@@ -119,7 +120,8 @@ impl<'a> Trials<'a> {
         let cancel = self.permit.cancel.clone();
         let told = |error| guard::told(error, &request.statement);
         let engine = &self.gateway.shared.engine;
-        let begun = engine.begin(&self.address, &raw_options, Isolation::RepeatableRead, cancel).await;
+        let address = snapshot.policy.destination(self.address.clone());
+        let begun = engine.begin(&address, &raw_options, Isolation::RepeatableRead, cancel).await;
         let mut transaction = begun.map_err(told)?;
         let before = transaction.run(&looking, &raw_options).await.map_err(told)?;
         // An error ends the transaction, and undoes everything.

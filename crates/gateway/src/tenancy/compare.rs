@@ -1,11 +1,11 @@
-//! Holds tenants' schemas against the template: what each lacks, has otherwise, and has beyond it.
+//! Holds tenants' schemas or databases against the template: what each lacks, has otherwise, and has beyond it.
 
 use std::collections::BTreeMap;
 
 use ringfence_engine::operator::OperatorSession;
 use serde::Serialize;
 
-use super::{Estate, Homeless, cell, literals, schemas_of};
+use super::{Estate, Homeless, Member, cell, literals};
 use crate::Refused;
 
 /// What was found.
@@ -72,39 +72,52 @@ WITH it AS (SELECT n.oid, n.nspname::text AS name, quote_ident(n.nspname) || '.'
 SELECT name, kind, replace(thing, prefix, ''), replace(what, prefix, '') FROM things";
 
 impl Estate<'_> {
-    /// Compares every tenant's schema with the template of the policy, or with another schema.
+    /// Compares what every tenant has with the template of the policy, or with another schema or database.
     pub async fn compare(&self, template: Option<&str>) -> Result<Comparison, Refused> {
-        let template = template.or(self.tenancy()?.template.as_deref()).ok_or_else(|| {
+        let template = match template {
+            Some(name) => Some(self.member_named(None, name.to_owned())?),
+            None => self.template()?,
+        };
+        let template = template.ok_or_else(|| {
             Refused::invalid("the policy's `tenancy` names no `template`: name a schema to compare with")
         })?;
         let session = self.open().await?;
-        let there = schemas_of(&session).await?;
-        if !there.contains(template) {
-            return Err(Refused::invalid(format!("there is no schema {template} to compare with")));
+        let there = self.names_there(&session).await?;
+        if !there.contains(template.name()) {
+            return Err(Refused::invalid(format!("there is no {} to compare with", template.name())));
         }
         let (members, homeless) = self.members().await?;
-        let mut found = Comparison { template: template.to_owned(), ..Comparison::default() };
+        let mut found = Comparison { template: template.name().to_owned(), ..Comparison::default() };
         found.without =
             homeless.into_iter().map(|Homeless { tenant, why }| (tenant.to_string(), why)).collect();
-        let schemas = members.iter().map(|member| member.schema.as_str()).chain([template]);
-        let things = things(&session, schemas).await?;
-        let nothing = Things::new();
-        let model = things.get(template).unwrap_or(&nothing);
-        for member in members.into_iter().filter(|member| member.schema != template) {
-            let tenant = member.tenant.map(|tenant| tenant.to_string()).unwrap_or_default();
-            if !there.contains(&member.schema) {
-                found.without.push((tenant, format!("there is no schema {}", member.schema)));
+        // Schemas of one database are read at once, those of other databases one after the other.
+        let here = members.iter().chain([&template]).filter(|member| member.database.is_none());
+        let known = things(&session, here.map(|member| member.schema.as_str())).await?;
+        let model = self.things_of(&template, &known).await?;
+        for member in members.into_iter().filter(|member| member.name() != template.name()) {
+            let tenant = member.tenant.as_ref().map(ToString::to_string).unwrap_or_default();
+            if !there.contains(member.name()) {
+                let what = if member.database.is_some() { "database" } else { "schema" };
+                found.without.push((tenant, format!("there is no {what} {}", member.name())));
                 continue;
             }
-            let own = things.get(&member.schema).unwrap_or(&nothing);
-            let unlike = differences(model, own);
+            let unlike = differences(&model, &self.things_of(&member, &known).await?);
             if unlike.lacks.is_empty() && unlike.differs.is_empty() && unlike.beyond.is_empty() {
                 found.alike += 1;
             } else {
-                found.unlike.push(Unlike { tenant, schema: member.schema, ..unlike });
+                found.unlike.push(Unlike { tenant, schema: member.name().to_owned(), ..unlike });
             }
         }
         Ok(found)
+    }
+
+    async fn things_of(&self, member: &Member, known: &BTreeMap<String, Things>) -> Result<Things, Refused> {
+        if member.database.is_none() {
+            return Ok(known.get(&member.schema).cloned().unwrap_or_default());
+        }
+        let session = self.open_to(member).await?;
+        let mut things = things(&session, std::iter::once(member.schema.as_str())).await?;
+        Ok(things.remove(&member.schema).unwrap_or_default())
     }
 }
 

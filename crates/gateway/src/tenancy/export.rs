@@ -83,6 +83,7 @@ pub(super) struct Signed<T> {
 impl Estate<'_> {
     /// Writes the tenant's rows, as of one moment, to a folder that is not there yet.
     pub async fn export(&self, id: &str, folder: &Path) -> Result<Manifest, Refused> {
+        self.is_not_for_databases("copy it with the database's own tools")?;
         let session = self.open().await?;
         self.keep_records(&session).await?;
         fs::create_dir(folder).map_err(|error| unusable(folder, &error))?;

@@ -99,6 +99,7 @@ impl Holding {
 impl Estate<'_> {
     /// What is the tenant's in the database now.
     pub(super) async fn holdings(&self, session: &OperatorSession, id: &str) -> Result<Holdings, Refused> {
+        self.is_not_for_databases("remove it with the database's own tools")?;
         let tenant = self.tenant(id).await?.id;
         let schema = match &self.policy.tenancy {
             Some(_) => Some(self.member(id).await?.schema),

@@ -25,6 +25,7 @@ impl Estate<'_> {
     /// Puts an export back. The tenant has neither the schema nor rows before; `migrations` are the files that the schema
     /// was made by.
     pub async fn import(&self, folder: &Path, migrations: &[Migration]) -> Result<Manifest, Refused> {
+        self.is_not_for_databases("restore it with the database's own tools")?;
         let manifest = self.gateway.verify_export(folder)?;
         if manifest.organization != self.org.as_str() {
             return Err(Refused::invalid("the export is another organization's"));

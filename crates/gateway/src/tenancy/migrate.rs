@@ -1,4 +1,6 @@
-//! Makes tenants' schemas and brings them up to date: one transaction and one record for each schema and file.
+//! Makes tenants' schemas or databases and brings them up to date: one transaction and one record for each and file.
+//!
+//! A database of a tenant's own keeps its records itself, and its files are about its schema `public`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,7 +10,7 @@ use ringfence_engine::SourceError;
 use ringfence_engine::operator::OperatorSession;
 
 use super::folder::Migration;
-use super::{Estate, Homeless, Member, RECORDS, SETTINGS, cell, ident, literal, literals, schemas_of};
+use super::{Estate, Homeless, Member, RECORDS, SETTINGS, cell, ident, literal, literals};
 use crate::Refused;
 
 /// What to do.
@@ -75,7 +77,8 @@ impl Estate<'_> {
         let session = self.open().await?;
         self.keep_records(&session).await?;
         let (units, without) = self.units(&session, plan).await?;
-        let applied = self.applied(&session, units.iter().map(|(member, _)| member.schema.as_str())).await?;
+        let here = units.iter().filter(|(member, _)| member.database.is_none());
+        let applied = self.applied(&session, here.map(|(member, _)| member.schema.as_str())).await?;
         check_history(&applied, plan.migrations)?;
         let all = units.len();
         progress(0, all);
@@ -105,14 +108,15 @@ impl Estate<'_> {
         session: &OperatorSession,
         plan: Plan<'_>,
     ) -> Result<(Vec<(Member, bool)>, Vec<Homeless>), Refused> {
-        let there = schemas_of(session).await?;
+        let there = self.names_there(session).await?;
         let mut units = Vec::new();
-        if let Some(template) = self.tenancy()?.template.clone().filter(|_| plan.everybody) {
-            units.push((Member { tenant: None, schema: template.clone() }, !there.contains(&template)));
+        if let Some(template) = self.template()?.filter(|_| plan.everybody) {
+            let missing = !there.contains(template.name());
+            units.push((template, missing));
         }
         for id in plan.make {
             let member = self.member(id).await?;
-            let missing = !there.contains(&member.schema);
+            let missing = !there.contains(member.name());
             units.push((member, missing));
         }
         let (members, mut without) =
@@ -120,9 +124,10 @@ impl Estate<'_> {
         for member in members {
             let known = units.iter().any(|(unit, _)| unit.tenant == member.tenant);
             match member.tenant.clone() {
-                Some(_) if there.contains(&member.schema) && !known => units.push((member, false)),
+                Some(_) if there.contains(member.name()) && !known => units.push((member, false)),
                 Some(tenant) if !known => {
-                    without.push(Homeless { tenant, why: format!("there is no schema {}", member.schema) });
+                    let what = if member.database.is_some() { "database" } else { "schema" };
+                    without.push(Homeless { tenant, why: format!("there is no {what} {}", member.name()) });
                 }
                 Some(_) | None => {}
             }
@@ -180,26 +185,53 @@ impl Run<'_> {
         loop {
             let Some((member, is_made)) = self.waiting.lock().pop_front() else { return };
             let own = match session.take() {
-                Some(session) => Ok(session),
-                None => self.estate.open().await,
+                Some(session) if member.database.is_none() => Ok(session),
+                home => self.session_for(home, &member, is_made).await,
             };
+            let is_made = is_made && member.database.is_none();
             let outcome = match own {
                 Ok(own) => {
                     let outcome = self.unit(&own, &member, is_made).await;
-                    // What a file set is nobody else's; a session that can't be cleaned is not used again.
-                    session = clean(&own).await.is_ok().then_some(own);
+                    // What a file set is nobody else's; a session that can't be cleaned is not used again. Each database has
+                    // sessions of its own.
+                    let is_for_others = member.database.is_none() && clean(&own).await.is_ok();
+                    session = is_for_others.then_some(own);
                     outcome
                 }
                 Err(refused) => Err((None, refused.to_string())),
             };
             let mut done = self.done.lock();
             if let Err((migration, why)) = outcome {
-                done.failures.push(SchemaFailure { schema: member.schema, migration, why });
+                done.failures.push(SchemaFailure { schema: member.name().to_owned(), migration, why });
             }
             drop(done);
             let left = self.waiting.lock().len();
             (self.progress)(self.all.saturating_sub(left), self.all);
         }
+    }
+
+    /// A session where the member's tables are; its database is made where it is missing. `home` may be one that is open.
+    async fn session_for(
+        &self,
+        home: Option<OperatorSession>,
+        member: &Member,
+        is_made: bool,
+    ) -> Result<OperatorSession, Refused> {
+        let Some(database) = &member.database else { return self.estate.open().await };
+        if is_made {
+            let home = match home {
+                Some(home) => home,
+                None => self.estate.open().await?,
+            };
+            home.run(&format!("CREATE DATABASE {}", ident(database))).await?;
+            self.done.lock().made += 1;
+        }
+        let session = self.estate.open_to(member).await?;
+        self.estate.keep_records(&session).await?;
+        if is_made {
+            session.run(&self.estate.admitting(member)).await?;
+        }
+        Ok(session)
     }
 
     async fn unit(
@@ -213,7 +245,15 @@ impl Run<'_> {
             self.done.lock().made += 1;
         }
         let nothing = BTreeMap::new();
-        let applied = self.applied.get(&member.schema).unwrap_or(&nothing);
+        let own = if member.database.is_some() {
+            let own = self.estate.applied(session, std::iter::once(member.schema.as_str())).await;
+            let checked = own.and_then(|own| check_history(&own, self.plan.migrations).map(|()| own));
+            checked.map_err(|refused| (None, refused.to_string()))?
+        } else {
+            Applied::new()
+        };
+        let known = if member.database.is_some() { &own } else { &self.applied };
+        let applied = known.get(&member.schema).unwrap_or(&nothing);
         for migration in self.plan.migrations.iter().filter(|it| !applied.contains_key(&it.name)) {
             match self.estate.apply(session, member, migration).await {
                 Ok(applied) => self.done.lock().applied += usize::from(applied),
@@ -239,9 +279,15 @@ impl Estate<'_> {
             "CREATE SCHEMA {schema}; INSERT INTO {RECORDS}.schemas (schema_name, tenant) VALUES ({name}, {tenant}) \
              ON CONFLICT (schema_name) DO UPDATE SET tenant = excluded.tenant, made_at = now();"
         );
-        let Some(role) = self.user_role.as_deref().map(ident) else { return sql };
+        format!("{sql} {}", self.admitting(member))
+    }
+
+    /// The statements that let the connection's own role use what is made there, where another one makes it.
+    fn admitting(&self, member: &Member) -> String {
+        let Some(role) = self.user_role.as_deref().map(ident) else { return String::new() };
+        let schema = ident(&member.schema);
         format!(
-            "{sql} GRANT USAGE ON SCHEMA {schema} TO {role}; \
+            "GRANT USAGE ON SCHEMA {schema} TO {role}; \
              ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}; \
              ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT USAGE, SELECT ON SEQUENCES TO {role};"
         )

@@ -11,6 +11,7 @@ mod native;
 mod policies;
 mod reads;
 mod removal;
+mod restrictions;
 mod rules;
 mod tenancy;
 mod trials;

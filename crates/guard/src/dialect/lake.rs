@@ -30,15 +30,16 @@ pub(super) const DIALECT: Dialect = Dialect {
     system_columns: &[],
 };
 
-/// None reads files or settings, makes rows of its own, or tells about the process; none is a table function.
+/// None reads files or settings, makes rows of its own, or tells about the process; none is a table function, and none makes
+/// a text of any length out of a number: it is the gateway's own memory.
 const FUNCTIONS: &[&str] = &[
     // text
     "ascii", "bit_length", "btrim", "char_length", "character_length", "chr", "concat", "concat_ws",
-    "contains", "decode", "encode", "ends_with", "initcap", "left", "length", "levenshtein", "lower", "lpad",
+    "contains", "decode", "encode", "ends_with", "initcap", "left", "length", "levenshtein", "lower",
     "ltrim", "md5", "octet_length", "overlay", "position", "regexp_count", "regexp_instr", "regexp_like",
-    "regexp_match", "regexp_replace", "repeat", "replace", "reverse", "right", "rpad", "rtrim", "sha224",
-    "sha256", "sha384", "sha512", "split_part", "starts_with", "strpos", "substr", "substr_index",
-    "substring", "to_hex", "translate", "trim", "upper", // mathematics
+    "regexp_match", "regexp_replace", "replace", "reverse", "right", "rtrim", "sha224", "sha256", "sha384",
+    "sha512", "split_part", "starts_with", "strpos", "substr", "substr_index", "substring", "to_hex",
+    "translate", "trim", "upper", // mathematics
     "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "cos", "cosh", "cot",
     "degrees", "exp", "factorial", "floor", "gcd", "isnan", "iszero", "lcm", "ln", "log", "log10", "log2",
     "nanvl", "pi", "pow", "power", "radians", "random", "round", "signum", "sin", "sinh", "sqrt", "tan",

@@ -40,6 +40,18 @@ async fn statements_only_read() {
 }
 
 #[tokio::test]
+async fn deep_and_long_statements_do_not_end_the_process() {
+    let world = World::new();
+    let deep = |levels: usize| format!("SELECT length(''{})", "||'x'".repeat(levels));
+    assert!(world.open(&deep(30_000)).await.is_err());
+    // As deep as one can be: it may be refused, and it may be answered.
+    let _ = world.open(&deep(6_000)).await;
+    let _ = world.open(&format!("SELECT {}1{}", "(".repeat(15_000), ")".repeat(15_000))).await;
+    assert!(world.open("SELECT repeat('x', 900000000)").await.is_err());
+    assert_eq!(world.json("SELECT 1").await, "[[1]]");
+}
+
+#[tokio::test]
 async fn a_lake_is_inside_its_directories() {
     let world = World::new();
     assert!(world.engine.probe(&address("shop")).await.is_ok());

@@ -1,13 +1,13 @@
-//! A schema for each tenant, as a document says it.
+//! A schema or a database for each tenant, as a document says it.
 
 use super::Compiler;
 use crate::connection::ConnectionKind;
 use crate::document::Document;
 use crate::placed::{Place, Placed};
 use crate::problem::Problem;
-use crate::tenancy::{Template, Tenancy};
+use crate::tenancy::{Realm, Template, Tenancy, TenancyEntry};
 
-/// What the document says of tenants' schemas, made for one of them or for nobody, and what is wrong with it.
+/// What the document says of tenants' schemas or databases, made for one of them or for nobody, and what is wrong with it.
 pub(super) fn tenancy(
     (file, source): (&str, &str),
     document: &Document,
@@ -17,17 +17,70 @@ pub(super) fn tenancy(
     let Some(entry) = &document.tenancy else { return (None, Vec::new()) };
     let mut problems = Vec::new();
     let mut problem = |place: Place, message: String| problems.push(Problem::new(file, place, message));
-    match kind {
-        ConnectionKind::Postgresql | ConnectionKind::Mysql => {}
-        ConnectionKind::Sqlite | ConnectionKind::Lake | ConnectionKind::Push => {
-            let message = "this kind of connection has no schemas: give each tenant a database of its own";
-            problem(entry.schema.place, message.to_owned());
+    let (realm, name) = match (&entry.schema, &entry.database) {
+        (Some(name), None) => (Realm::Schema, name),
+        (None, Some(name)) => (Realm::Database, name),
+        (Some(name), Some(_)) => {
+            problem(name.place, "a tenant has a schema or a database of its own, not both".to_owned());
+            (Realm::Schema, name)
+        }
+        (None, None) => {
+            let message = "`tenancy` says what each tenant has: `schema: \"{tenant_id}\"` or `database: \"{tenant_id}\"`";
+            problem(Place::default(), message.to_owned());
+            return (None, problems);
+        }
+    };
+    let cannot = match (realm, kind) {
+        (Realm::Schema, ConnectionKind::Postgresql | ConnectionKind::Mysql)
+        | (Realm::Database, ConnectionKind::Postgresql | ConnectionKind::Sqlite) => None,
+        (Realm::Schema, ConnectionKind::Sqlite) => {
+            Some("this kind of connection has no schemas: give each tenant a `database` of its own")
+        }
+        (Realm::Database, ConnectionKind::Mysql) => Some("databases are schemas here: write `schema`"),
+        (_, ConnectionKind::Lake) => {
+            Some("a lake has one schema: keep tenants apart by conditions on its rows")
+        }
+        (_, ConnectionKind::Push) => Some("a pushed catalog has no rows to keep apart"),
+    };
+    if let Some(message) = cannot {
+        problem(name.place, message.to_owned());
+    }
+    match realm {
+        Realm::Schema => check_schemas(entry, document, name.place, &mut problem),
+        Realm::Database => {
+            for said in entry.shared.iter().chain(&entry.template) {
+                let message = "`shared` and `template` are for schemas: a tenant's database is made like the connection's own, whole";
+                problem(said.place, message.to_owned());
+            }
         }
     }
+    let what = match realm {
+        Realm::Schema => "schema",
+        Realm::Database => "database",
+    };
+    let template = Template::parse(&name.value)
+        .map_err(|message| problem(name.place, format!("the tenant's {what}: {message}")));
+    let tenancy = template.ok().map(|template| Tenancy {
+        realm,
+        name: template,
+        shared: entry.shared.iter().map(|name| name.value.clone()).collect(),
+        template: entry.template.as_ref().map(|name| name.value.clone()),
+        resolved: tenant.map(str::to_owned),
+        document: source.into(),
+    });
+    (tenancy, problems)
+}
+
+fn check_schemas(
+    entry: &TenancyEntry,
+    document: &Document,
+    place: Place,
+    problem: &mut impl FnMut(Place, String),
+) {
     if !document.search_schemas.is_empty() {
         let message =
             "`search_schemas` and `tenancy` say the same thing twice: list shared schemas in `shared`";
-        problem(entry.schema.place, message.to_owned());
+        problem(place, message.to_owned());
     }
     for name in entry.shared.iter().chain(&entry.template).filter(|name| name.value.is_empty()) {
         problem(name.place, "a schema has a name".to_owned());
@@ -35,16 +88,6 @@ pub(super) fn tenancy(
     if let Some(name) = entry.template.as_ref().filter(|name| is_among(name, &entry.shared)) {
         problem(name.place, "the template is not shared: tenants see their own schemas".to_owned());
     }
-    let schema = Template::parse(&entry.schema.value)
-        .map_err(|message| problem(entry.schema.place, format!("the tenant's schema: {message}")));
-    let tenancy = schema.ok().map(|schema| Tenancy {
-        schema,
-        shared: entry.shared.iter().map(|name| name.value.clone()).collect(),
-        template: entry.template.as_ref().map(|name| name.value.clone()),
-        resolved: tenant.map(str::to_owned),
-        document: source.into(),
-    });
-    (tenancy, problems)
 }
 
 fn is_among(name: &Placed<String>, others: &[Placed<String>]) -> bool {

@@ -292,3 +292,33 @@ fn names_that_are_not_there_are_told() {
         assert_eq!(told(text), expected, "{text}");
     }
 }
+
+#[test]
+fn a_role_is_restricted_in_one_place() {
+    let document = "default: allow\nrestrictions: { PARIS: [ { table: shops, column: city, in: [Paris] } ] }";
+    let load = |said: &str| {
+        let beside = ringfence_policy::Beside::read(said).unwrap();
+        Policy::load_beside("p.yaml", document, (ConnectionKind::Postgresql, "shop"), &beside)
+    };
+    let both = load(r#"{"ROME": [{"table": "shops", "column": "city", "in": ["Rome"]}]}"#).unwrap();
+    let restrictions = both.restrictions.values().flatten();
+    let mut roles: Vec<&str> = restrictions.map(|restriction| restriction.role.as_str()).collect();
+    roles.sort_unstable();
+    assert_eq!(roles, ["PARIS", "ROME"]);
+    let invalid = load(r#"{"PARIS": [{"table": "shops", "column": "city", "in": ["Rome"]}]}"#).unwrap_err();
+    assert_eq!(
+        invalid.problems[0].to_string(),
+        "p.yaml:2:17: `PARIS` is restricted at run time as well: say it here or there"
+    );
+    // What is wrong with what is said is told, and nothing is guessed.
+    for said in [
+        r#"{"ROME": [{"table": "shops", "column": "city"}]}"#,
+        r#"{"ROME": [{"table": "shops", "column": "city", "condition": "city = "}]}"#,
+        r#"{"ROME": [{"table": "shops", "column": "city", "in": [[1]]}]}"#,
+    ] {
+        load(said).expect_err(said);
+    }
+    for said in [r#"{"ROME": [{"table": "shops"}]}"#, r#"{"ROME": [{"shop": 1}]}"#, "[]", "{"] {
+        ringfence_policy::Beside::read(said).expect_err(said);
+    }
+}

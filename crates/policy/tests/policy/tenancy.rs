@@ -1,8 +1,8 @@
 //! A schema for each tenant: whose it is, and what there is beside it.
 
 use ringfence_policy::{
-    Catalog, Column, ConnectionKind, Constraint, Denial, Policy, Principal, Question, Relation, RelationName,
-    Schema, TenantId, decide, view,
+    Catalog, Column, ConnectionKind, Constraint, Denial, Policy, Principal, Question, Realm, Relation,
+    RelationName, Schema, TenantId, decide, view,
 };
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ fn of_tenant(tenant: &str, attributes: Value) -> Principal {
 
 fn schema(template: &str, tenant: &str, attributes: Value) -> Result<String, Denial> {
     let policy = with(template);
-    policy.tenancy.unwrap().schema_of(&of_tenant(tenant, attributes), ConnectionKind::Postgresql)
+    policy.tenancy.unwrap().own(&of_tenant(tenant, attributes), ConnectionKind::Postgresql)
 }
 
 fn catalog() -> Catalog {
@@ -123,7 +123,7 @@ fn a_schema_is_a_tenants_own_or_none() {
         assert!(schema("{org_id}_{tenant_id}", tenant, json!({})).is_err(), "{tenant}");
     }
     let policy = with("{tenant_id}");
-    let shouting = policy.tenancy.unwrap().schema_of(&of_tenant("Acme", json!({})), ConnectionKind::Mysql);
+    let shouting = policy.tenancy.unwrap().own(&of_tenant("Acme", json!({})), ConnectionKind::Mysql);
     assert!(shouting.is_err(), "databases of MySQL may be files of a system that knows no case");
 }
 
@@ -164,6 +164,12 @@ fn templates_that_could_mix_tenants_up_are_refused() {
             "tenancy: { schema: \"{tenant_id}\" }\njoins: [ { from: a.b, to: other.c.d } ]",
             ConnectionKind::Postgresql,
         ),
+        ("tenancy: {}", ConnectionKind::Postgresql),
+        ("tenancy: { schema: \"{tenant_id}\", database: \"{tenant_id}\" }", ConnectionKind::Postgresql),
+        ("tenancy: { database: \"{tenant_id}\" }", ConnectionKind::Mysql),
+        ("tenancy: { database: \"{tenant_id}\", shared: [public] }", ConnectionKind::Postgresql),
+        ("tenancy: { database: \"{tenant_id}\", template: blank }", ConnectionKind::Sqlite),
+        ("tenancy: { database: \"../{tenant_id}\" }", ConnectionKind::Sqlite),
     ] {
         Policy::load("p.yaml", document, kind).expect_err(document);
     }
@@ -237,4 +243,42 @@ fn names_are_checked_against_the_template() {
     let drift = policy.drift_from(&catalog(), &ringfence_policy::Footprint::default());
     assert!(drift.suspends(&RelationName::new("t_a", "notes")));
     assert!(!drift.suspends(&RelationName::new("public", "countries")));
+}
+
+#[test]
+fn a_database_is_a_tenants_own_or_none() {
+    let document = "default: allow\ntenancy: { database: \"app_{tenant_id}\" }";
+    for kind in [ConnectionKind::Postgresql, ConnectionKind::Sqlite] {
+        let nobodys = Policy::load("p.yaml", document, kind).unwrap();
+        let tenancy = nobodys.tenancy.clone().unwrap();
+        assert_eq!(tenancy.realm, Realm::Database);
+        assert!(nobodys.is_nobodys(), "until a tenant is known it shows nothing");
+        assert!(!tenancy.has("public"));
+        let own = |tenant: &str| tenancy.own(&of_tenant(tenant, json!({})), kind);
+        assert_eq!(own("acme").as_deref(), Ok("app_acme"));
+        for tenant in ["a-b", "a.b", "a/b", "..", "a b"] {
+            assert!(own(tenant).is_err(), "{tenant}");
+        }
+        for (name, may_be) in [
+            ("app_acme", true),
+            ("APP_acme", true),
+            ("app_", false),
+            ("app", false),
+            ("app_a/b", false),
+            ("other", false),
+            ("", false),
+        ] {
+            assert_eq!(tenancy.may_be_a_tenants(name), may_be, "{name}");
+        }
+        let acmes = nobodys.for_tenant("app_acme").unwrap();
+        assert_eq!(acmes.tenancy.as_ref().and_then(|tenancy| tenancy.database()), Some("app_acme"));
+        assert!(!acmes.is_nobodys());
+        assert!(acmes.tenancy.unwrap().has("public"), "the whole database is the tenant's");
+    }
+    let everywhere =
+        Policy::load("p.yaml", "tenancy: { database: \"{tenant_id}\" }", ConnectionKind::Postgresql);
+    let tenancy = everywhere.unwrap().tenancy.unwrap();
+    for name in ["postgres", "template1"] {
+        assert!(tenancy.own(&of_tenant(name, json!({})), ConnectionKind::Postgresql).is_err(), "{name}");
+    }
 }

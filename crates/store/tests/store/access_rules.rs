@@ -4,7 +4,7 @@ use ringfence_store::access_rules::{RULE_ID, RULE_SCOPE, RulePlace, StoredRule};
 use ringfence_store::changes::Change;
 use ringfence_store::{Store, StoreError};
 
-use crate::world::{World, org, tenant_id, two_organizations, user_id};
+use crate::world::{World, org, tenant_id, told, two_organizations, user_id};
 
 fn shop() -> RulePlace {
     RulePlace::new("shop")
@@ -45,7 +45,7 @@ pub(crate) async fn rules_come_back_and_go(world: World) {
         rule("one", "movies", ("rival", "*", "*")),
     ];
     store.access_rules().put(&shop(), &rules).await.unwrap();
-    assert_eq!(news.try_recv().unwrap(), Change::AccessRules(shop()));
+    assert_eq!(told(&mut news).await, Change::AccessRules(shop()));
     assert_eq!(store.access_rules().list(&shop(), None).await.unwrap(), rules);
     assert_eq!(ids(&store, Some("acme")).await, ["one", "block", "all"]);
     assert_eq!(ids(&store, Some("rival")).await, ["all", "one"]);

@@ -6,7 +6,7 @@ use ringfence_store::basic_credentials::StoredPassword;
 use ringfence_store::changes::Change;
 use secrecy::ExposeSecret as _;
 
-use crate::world::{World, holds, org, two_organizations, user, user_id};
+use crate::world::{World, holds, org, told, two_organizations, user, user_id};
 
 fn password(stamp: u8, hash: &str) -> StoredPassword {
     StoredPassword { stamp: KeyHash([stamp; 32]), hash: hash.into() }
@@ -28,7 +28,7 @@ pub(crate) async fn passwords_are_sealed_and_replaced(world: World) {
     assert!(!holds(&world.bytes().await, "hash-of-ann"));
     let mut news = store.subscribe();
     assert!(!credentials.put(&ann, &password(3, "another"), 30).await.unwrap());
-    assert_eq!(news.recv().await.unwrap(), Change::Key(KeyHash([1; 32])));
+    assert_eq!(told(&mut news).await, Change::Key(KeyHash([1; 32])));
     assert_eq!(credentials.holder(&KeyHash([1; 32])).await.unwrap(), None);
     assert_eq!(credentials.holder(&KeyHash([3; 32])).await.unwrap(), Some(ann.clone()));
     // A better hash of a password that is no longer the user's comes too late.
@@ -56,7 +56,7 @@ pub(crate) async fn passwords_go_with_their_user(world: World) {
     credentials.put(&ann, &password(1, "x"), 1).await.unwrap();
     let mut news = store.subscribe();
     assert_eq!(credentials.delete(&ann).await.unwrap(), Some(KeyHash([1; 32])));
-    assert_eq!(news.recv().await.unwrap(), Change::Key(KeyHash([1; 32])));
+    assert_eq!(told(&mut news).await, Change::Key(KeyHash([1; 32])));
     assert_eq!(credentials.delete(&ann).await.unwrap(), None);
     credentials.put(&ann, &password(2, "x"), 1).await.unwrap();
     let old = store.users().get(&ann).await.unwrap().unwrap();
@@ -72,7 +72,7 @@ pub(crate) async fn individual_roles_are_replaced_and_told(world: World) {
     let ann = user_id("ann");
     let mut news = store.subscribe();
     roles.put(&ann, &["ROLE_A".to_owned()]).await.unwrap();
-    assert_eq!(news.recv().await.unwrap(), Change::User(ann.clone()));
+    assert_eq!(told(&mut news).await, Change::User(ann.clone()));
     assert_eq!(roles.get(&ann).await.unwrap(), Some(vec!["ROLE_A".to_owned()]));
     assert_eq!(roles.get(&user_id("nobody")).await.unwrap(), None);
     assert_eq!(roles.list(Some(&org("acme"))).await.unwrap().len(), 1);

@@ -4,7 +4,7 @@ use ringfence_store::StoreError;
 use ringfence_store::changes::Change;
 use ringfence_store::sessions::{Outside, Session, hash_of};
 
-use crate::world::{World, org, tenant_id, two_organizations, user, user_id};
+use crate::world::{World, org, tenant_id, told, two_organizations, user, user_id};
 
 fn session(secret: &str, of: &str) -> Session {
     Session {
@@ -64,7 +64,7 @@ pub(crate) async fn opening_ends_what_it_replaces(world: World) {
     assert_eq!(secrets("ann").await, ["id-b", "id-c", "id-d"], "the oldest went");
     let mut news = store.subscribe();
     sessions.open(&session("e", "ann"), Some(&hash_of("c")), 3).await.unwrap();
-    assert_eq!(news.recv().await.unwrap(), Change::Key(hash_of("c")));
+    assert_eq!(told(&mut news).await, Change::Key(hash_of("c")));
     assert_eq!(secrets("ann").await, ["id-b", "id-d", "id-e"]);
     let later = Session { opened_at: 2_000, last_used_at: 2_000, expires_at: 9_000, ..session("f", "abe") };
     sessions.open(&later, None, 3).await.unwrap();
@@ -81,11 +81,11 @@ pub(crate) async fn sessions_end_and_are_told(world: World) {
     }
     let mut news = store.subscribe();
     assert_eq!(sessions.end(&hash_of("a")).await.unwrap(), Some(session("a", "ann")));
-    assert_eq!(news.recv().await.unwrap(), Change::Key(hash_of("a")));
+    assert_eq!(told(&mut news).await, Change::Key(hash_of("a")));
     assert_eq!(sessions.end(&hash_of("a")).await.unwrap(), None);
     assert_eq!(sessions.end_one(&user_id("abe"), "id-b").await.unwrap(), None, "another's");
     assert_eq!(sessions.end_one(&user_id("ann"), "id-b").await.unwrap(), Some(hash_of("b")));
-    assert_eq!(news.recv().await.unwrap(), Change::Key(hash_of("b")));
+    assert_eq!(told(&mut news).await, Change::Key(hash_of("b")));
     let outside = |source, id, subject| Outside { source, id, subject };
     for nothing in [
         outside("oidc:corp", None, None),

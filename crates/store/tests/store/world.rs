@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use ringfence_policy::{Attributes, ConnectionKey, ConnectionSpec, OrgId, Role, TenantId, UserId};
+use ringfence_store::changes::Change;
 use ringfence_store::connections::{ConnectionChanges, ConnectionUpsert, Proof};
 use ringfence_store::organizations::Organization;
 use ringfence_store::sources::SourceId;
@@ -12,6 +13,7 @@ use ringfence_store::tenants::Tenant;
 use ringfence_store::users::User;
 use ringfence_store::{SealingKey, Store, StoreLocation};
 use ringfence_testkit::Postgres;
+use tokio::sync::broadcast::Receiver;
 
 /// One database and the key it is sealed with.
 pub(crate) struct World {
@@ -104,6 +106,26 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 /// Two organizations, `acme` with tenants `acme-1` and `acme-2`, and `rival` with `rival-1`; users `ann` and `abe` in
 /// `acme-1`, `amy` in `acme-2`, and `rob` in `rival-1`.
+/// The next change that is told. A node that begins to listen, or does so again, is told of everything first.
+pub(crate) async fn told(news: &mut Receiver<Change>) -> Change {
+    loop {
+        match news.recv().await.unwrap() {
+            Change::Everything => {}
+            change => return change,
+        }
+    }
+}
+
+/// Whether nothing else was told so far.
+pub(crate) fn is_silent(news: &mut Receiver<Change>) -> bool {
+    while let Ok(change) = news.try_recv() {
+        if change != Change::Everything {
+            return false;
+        }
+    }
+    true
+}
+
 pub(crate) async fn two_organizations(store: &Store) {
     for org in ["acme", "rival"] {
         store.organizations().create(&organization(org)).await.unwrap();

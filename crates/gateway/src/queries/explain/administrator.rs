@@ -97,6 +97,7 @@ impl Trial<'_> {
         let schema = self.options.current_schema.take();
         let seated = self.gateway.seat(self.call, self.connection, lens, schema.as_deref()).await?;
         let (snapshot, seat) = seated;
+        self.address = snapshot.policy.destination(self.address);
         let statement = &self.request.query.statement;
         let found = match guard::plan(self.gateway, self.call, self.connection, (&snapshot, &seat), statement)
             .await

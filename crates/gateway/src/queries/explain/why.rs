@@ -52,6 +52,7 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
         .ok_or_else(|| Refused::invalid("this connection is open: no policy and no rule hides rows of it"))?;
     let (policy_version, kind) = (lens.policy.version, lens.policy.policy.kind);
     let (snapshot, seat) = gateway.seat(&target, &connection, lens, None).await?;
+    let there = snapshot.policy.destination(address.clone());
     let (name, relation) = find(&snapshot.shown.unfiltered, &request.relation)?;
     let (key, parameters) = key_of(relation, request)?;
     call.log().set_statement("the policy's conditions on one row", &[crate::guarded::shown(&name)]);
@@ -76,8 +77,17 @@ pub(super) async fn why(gateway: &Gateway, call: &Call, request: &WhyRequest) ->
     let shown: Vec<String> = read.iter().filter(|column| clear(column)).cloned().collect();
     let options = options::options(&gateway.shared.config, &QueryRequest::default())?;
     let cancel = permit.cancel.clone();
-    let place =
-        Place { gateway, seat: &seat, kind, address, options, cancel, relation: &name, key, parameters };
+    let place = Place {
+        gateway,
+        seat: &seat,
+        kind,
+        address: there,
+        options,
+        cancel,
+        relation: &name,
+        key,
+        parameters,
+    };
     let values = place.values(&conditions, &shown).await?;
     let found = values.is_some();
     let values = values.unwrap_or_else(|| Values::none(conditions.len()));

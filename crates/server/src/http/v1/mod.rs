@@ -23,6 +23,7 @@ pub(crate) mod parameters;
 pub(crate) mod policies;
 pub(crate) mod queries;
 pub(crate) mod refusals;
+pub(crate) mod restrictions;
 pub(crate) mod role_mapping;
 pub(crate) mod rows;
 pub(crate) mod sessions;
@@ -86,6 +87,7 @@ fn operations() -> (Router<AppState>, Document) {
         .merge(catalog::router())
         .merge(descriptions::router())
         .merge(policies::router())
+        .merge(restrictions::router())
         .merge(explain::router())
         .merge(audit::router())
         .merge(models::router())

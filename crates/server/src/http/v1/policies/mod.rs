@@ -268,7 +268,7 @@ fn answer_put(put: PutPolicy) -> Result<Response, Problem> {
 }
 
 /// All that is wrong with a document.
-fn invalid(code: Code, problems: Vec<ringfence_policy::Problem>) -> Problem {
+pub(crate) fn invalid(code: Code, problems: Vec<ringfence_policy::Problem>) -> Problem {
     let refused = Problem::new(code, "the document can't be used: see `problems`");
     refused.with_problems(problems.into_iter().map(DocumentProblem::from).collect())
 }
