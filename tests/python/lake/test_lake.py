@@ -13,8 +13,9 @@ import pytest
 import requests
 from gateway import FAST, binary
 from guard_http.places import GOVERNOR
-from lake.world import SALES, SHOPS, LakeWorld
 from polling import wait_for
+
+from lake.world import SALES, SHOPS, LakeWorld
 
 # Document 002: what each user sees, by city, with the total.
 FRANCE = {"Lyon": 609, "Marseille": 603, "Nice": 609, "Paris": 603, "Saint-Étienne": 603}
@@ -162,7 +163,11 @@ class TestLoads:
     """All rows, or none."""
 
     def test_types_follow_from_the_rows(self, fresh: LakeWorld) -> None:
-        rows = "id,code,price,day,at,ok,name\n1,007,1.50,2024-02-29,2024-01-01T10:00:00,true,\n2,08,22.125,1999-12-31,,false,Zoë\n"
+        rows = (
+            "id,code,price,day,at,ok,name\n"
+            "1,007,1.50,2024-02-29,2024-01-01T10:00:00,true,\n"
+            "2,08,22.125,1999-12-31,,false,Zoë\n"
+        )
         answer = fresh.load("loader", "things", rows, keys="id").json()
         types = {column["name"]: column["type"] for column in answer["columns"]}
         assert types == {
