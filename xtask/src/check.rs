@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::repository::{cargo, program, root, run as start, target};
 use crate::steps::{Outcome, Steps, passed};
+use crate::test::LAKE;
 use crate::{edges, mutants, setup, tidy};
 
 /// What the two pure crates must do without: there a panic would be a way to stop a gateway with a statement.
@@ -23,8 +24,10 @@ pub(crate) fn run(fast: bool, keep_going: bool) -> Result<(), String> {
     steps.run("crate edges", || edges::run().map(Outcome::Passed));
     steps.run("mutants apply", || mutants::check().map(Outcome::Passed));
     steps.run("lints", || {
-        start(cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
-            .map(passed)
+        start(cargo(&[
+            "clippy", "--quiet", "--workspace", "--all-targets", "--features", LAKE, "--", "-D", "warnings",
+        ]))
+        .map(passed)
     });
     steps.run("lints of policy and guard", strict_lints);
     steps.run("docs", || if fast { left_out() } else { docs() });
@@ -51,7 +54,9 @@ fn strict_lints() -> Result<Outcome, String> {
 }
 
 fn docs() -> Result<Outcome, String> {
-    let mut command = cargo(&["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
+    let mut command = cargo(&[
+        "doc", "--quiet", "--workspace", "--features", LAKE, "--no-deps", "--document-private-items",
+    ]);
     command.env("RUSTDOCFLAGS", "-D warnings");
     start(command).map(passed)
 }

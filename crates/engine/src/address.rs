@@ -26,7 +26,7 @@ impl SourceAddress {
     /// The database of that name on the same server; in `SQLite` the file of that name beside this one, with its ending.
     pub fn beside(&self, name: &str) -> Self {
         let database = match self.kind {
-            ConnectionKind::Sqlite => {
+            ConnectionKind::Sqlite | ConnectionKind::Lake => {
                 let home = Path::new(&self.database);
                 let ending = home.extension().map(|ending| format!(".{}", ending.to_string_lossy()));
                 let file = format!("{name}{}", ending.unwrap_or_default());

@@ -6,7 +6,9 @@
 
 pub mod address;
 mod capacity;
+pub mod directories;
 pub mod egress;
+mod embedded;
 mod examined;
 mod fenced;
 pub mod limits;
@@ -28,6 +30,9 @@ use tokio_util::task::TaskTracker;
 
 pub use address::SourceAddress;
 pub use egress::{Egress, HostRule};
+pub use embedded::{
+    EmbeddedPiece, EmbeddedRows, EmbeddedSource, LoadFormat, LoadMode, LoadedTable, TableLoad,
+};
 pub use examined::Examined;
 pub use limits::{EngineLimits, RunOptions, SessionParameter};
 pub use result::{ResultColumn, ResultSet, RowStream};
@@ -119,6 +124,23 @@ pub enum SourceError {
     /// The connection broke while the query ran; whether it took effect is unknown.
     #[error("the connection to the database was lost while the query ran: check whether it took effect")]
     Lost,
+    /// The kind of connection is left out of this build.
+    #[error(
+        "this build has no lake: build it with `--features lake`, or take a release, which has it (docs/lake.md)"
+    )]
+    NotBuilt,
+    /// Rows that can't be taken in, and where they stand. Nothing of the load was.
+    #[error("{0}")]
+    Data(String),
+    /// There is no such table to load into or to remove.
+    #[error("{0}")]
+    NoTable(String),
+    /// The table is not one that is loaded, or has other columns.
+    #[error("{0}")]
+    TableConflict(String),
+    /// The memory that queries share is used up, on disk too.
+    #[error("{0}")]
+    OutOfMemory(String),
 }
 
 /// The engine. Cheap to clone.
@@ -131,6 +153,7 @@ struct Shared {
     postgres: Postgres,
     sqlite: Sqlite,
     mysql: Mysql,
+    embedded: Option<Arc<dyn EmbeddedSource>>,
     capacity: Capacity,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -150,18 +173,23 @@ pub enum Explained {
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 /// A read whose result goes on for more rows than this beyond what is wanted is stopped, not counted to its end.
-const COUNTED_ROWS: u64 = 256;
+pub const COUNTED_ROWS: u64 = 256;
 
 impl Engine {
     /// Makes an engine; pools come into being on demand.
     pub fn new(limits: EngineLimits) -> Self {
+        Self::with_embedded(limits, None)
+    }
+
+    /// The same with a source that runs inside this process, where the build has one.
+    pub fn with_embedded(limits: EngineLimits, embedded: Option<Arc<dyn EmbeddedSource>>) -> Self {
         let limits = Arc::new(limits);
         let capacity = Capacity::new(limits.max_connections);
         let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
         let postgres = Postgres::new(Arc::clone(&limits), capacity.clone(), tasks.clone(), closing.clone());
         let mysql = Mysql::new(Arc::clone(&limits), capacity.clone(), tasks.clone(), closing.clone());
         let sqlite = Sqlite::new(limits, capacity.clone(), tasks.clone(), closing.clone());
-        Self { shared: Arc::new(Shared { postgres, sqlite, mysql, capacity, tasks, closing }) }
+        Self { shared: Arc::new(Shared { postgres, sqlite, mysql, embedded, capacity, tasks, closing }) }
     }
 
     /// Connects and signs in on a fresh connection, so that the credentials are proven now.
@@ -170,6 +198,7 @@ impl Engine {
             ConnectionKind::Postgresql => self.shared.postgres.probe(address).await,
             ConnectionKind::Sqlite => self.shared.sqlite.probe(address).await,
             ConnectionKind::Mysql => self.shared.mysql.probe(address).await,
+            ConnectionKind::Lake => self.embedded()?.probe(address).await,
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -184,6 +213,12 @@ impl Engine {
             ConnectionKind::Postgresql => self.shared.postgres.introspect(address, progress).await,
             ConnectionKind::Sqlite => self.shared.sqlite.introspect(address, progress).await,
             ConnectionKind::Mysql => self.shared.mysql.introspect(address, progress).await,
+            ConnectionKind::Lake => {
+                progress("public", 0, 0);
+                let catalog = self.embedded()?.introspect(address).await?;
+                progress("public", catalog.relation_count(), catalog.relation_count());
+                Ok(catalog)
+            }
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -192,7 +227,9 @@ impl Engine {
     pub async fn examine(&self, address: &SourceAddress) -> Result<Examined, SourceError> {
         match address.kind {
             ConnectionKind::Postgresql => self.shared.postgres.examine(address).await,
-            ConnectionKind::Sqlite | ConnectionKind::Mysql | ConnectionKind::Push => Err(nothing_to_query()),
+            ConnectionKind::Sqlite | ConnectionKind::Mysql | ConnectionKind::Lake | ConnectionKind::Push => {
+                Err(nothing_to_query())
+            }
         }
     }
 
@@ -218,6 +255,10 @@ impl Engine {
                 let options = RunOptions { max_rows: u64::MAX, ..options.clone() };
                 self.shared.mysql.start(address, query, &options, cancel).await
             }
+            ConnectionKind::Lake => {
+                let options = RunOptions { max_rows: u64::MAX, ..options.clone() };
+                self.start_embedded(address, query, &options, cancel).await
+            }
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -241,6 +282,7 @@ impl Engine {
             ConnectionKind::Mysql => {
                 drain(self.shared.mysql.start(address, query, options, cancel).await?).await
             }
+            ConnectionKind::Lake => drain(self.start_embedded(address, query, options, cancel).await?).await,
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -261,6 +303,9 @@ impl Engine {
             }
             ConnectionKind::Sqlite => self.shared.sqlite.begin(address, options, isolation, cancel).await,
             ConnectionKind::Mysql => self.shared.mysql.begin(address, options, isolation, cancel).await,
+            ConnectionKind::Lake => Err(SourceError::Option(
+                "a lake has no transactions: its tables are loaded as a whole".to_owned(),
+            )),
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -279,6 +324,10 @@ impl Engine {
                 self.shared.sqlite.explain(address, query, options).await.map(Explained::Plan)
             }
             ConnectionKind::Mysql => self.shared.mysql.explain(address, query, options).await,
+            ConnectionKind::Lake => {
+                embedded::refuse_options(&*fenced::options(query, options)?)?;
+                self.embedded()?.explain(address, query).await.map(Explained::Plan)
+            }
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -293,7 +342,7 @@ impl Engine {
     ) -> Result<Option<f64>, SourceError> {
         match address.kind {
             ConnectionKind::Postgresql => self.shared.postgres.cost(address, query, options).await,
-            ConnectionKind::Sqlite | ConnectionKind::Mysql => Ok(None),
+            ConnectionKind::Sqlite | ConnectionKind::Mysql | ConnectionKind::Lake => Ok(None),
             ConnectionKind::Push => Err(nothing_to_query()),
         }
     }
@@ -306,6 +355,7 @@ impl Engine {
                 Ok(place::of_network(address))
             }
             ConnectionKind::Sqlite => self.shared.sqlite.place(address),
+            ConnectionKind::Lake => self.embedded()?.place(address),
         }
     }
 

@@ -36,7 +36,7 @@ impl Engine {
     ) -> Result<OperatorSession, SourceError> {
         match address.kind {
             ConnectionKind::Postgresql => self.shared.postgres.operate(address).await.map(OperatorSession),
-            ConnectionKind::Sqlite | ConnectionKind::Mysql | ConnectionKind::Push => {
+            ConnectionKind::Sqlite | ConnectionKind::Mysql | ConnectionKind::Lake | ConnectionKind::Push => {
                 Err(SourceError::Option("tenants are managed on PostgreSQL only".to_owned()))
             }
         }

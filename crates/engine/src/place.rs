@@ -18,6 +18,7 @@ pub(crate) fn of_network(address: &SourceAddress) -> String {
         ConnectionKind::Postgresql => ("postgresql", address.port.unwrap_or(5432)),
         ConnectionKind::Mysql => ("mysql", address.port.unwrap_or(3306)),
         ConnectionKind::Sqlite => ("sqlite", 0),
+        ConnectionKind::Lake => ("lake", 0),
         ConnectionKind::Push => ("push", 0),
     };
     // Who signs in to a MySQL server may name the tables of all its databases in any statement, whichever was chosen: what

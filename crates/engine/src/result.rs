@@ -12,7 +12,7 @@ use crate::value::Value;
 use crate::watchdog::Watchdog;
 
 /// A row's values in the order of the columns.
-pub(crate) type Row = Vec<Value>;
+pub type Row = Vec<Value>;
 
 /// A column of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ const LONGEST_NAME: usize = 1024;
 const MOST_COLUMNS: usize = 2_000;
 
 /// `most`: how many the run allows.
-pub(crate) fn check_columns(columns: &[ResultColumn], most: Option<u32>) -> Result<(), SourceError> {
+pub fn check_columns(columns: &[ResultColumn], most: Option<u32>) -> Result<(), SourceError> {
     let too_wide =
         columns.len() > MOST_COLUMNS || columns.iter().any(|column| column.name.len() > LONGEST_NAME);
     if too_wide {

@@ -24,8 +24,10 @@ pub enum Value {
     Array(Vec<Value>),
 }
 
+pub use crate::sources::postgres::number::{decimal, float4};
+
 /// A float; what JSON has no number for is text.
-pub(crate) fn float(value: f64) -> Value {
+pub fn float(value: f64) -> Value {
     if value.is_finite() {
         Value::Float(value)
     } else if value.is_nan() {
@@ -36,7 +38,7 @@ pub(crate) fn float(value: f64) -> Value {
 }
 
 /// Bytes as `\x` and two digits for each.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(2 + bytes.len() * 2);
     text.push_str("\\x");

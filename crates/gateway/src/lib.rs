@@ -25,6 +25,7 @@ pub mod endpoints;
 pub mod history;
 pub mod indexing;
 pub mod individual_roles;
+pub mod lakes;
 pub mod likes;
 mod guarded;
 mod lifted;

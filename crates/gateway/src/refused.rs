@@ -62,6 +62,9 @@ pub enum Code {
     TenantRateLimited,
     ResultOutdated,
     ConstraintViolated,
+    DataInvalid,
+    TableConflict,
+    MemoryExceeded,
     CatalogNotReady,
     PolicyInvalid,
     CubeInvalid,
@@ -82,6 +85,7 @@ pub enum Code {
     SourceBusy,
     SourceLost,
     // The operator, or we, can mend these.
+    LakeNotBuilt,
     NotImplemented,
     AuditUnavailable,
     StoreUnavailable,
@@ -201,6 +205,9 @@ pub const ROWS: &[CodeRow] = &[
     row(Code::TenantRateLimited, "TENANT_RATE_LIMITED", 429, "53300", "The tenant has sent too many queries"),
     row(Code::ResultOutdated, "RESULT_OUTDATED", 410, "55000", "The result is of an earlier view"),
     row(Code::ConstraintViolated, "CONSTRAINT_VIOLATED", 422, "23000", "A constraint refuses the change"),
+    row(Code::DataInvalid, "DATA_INVALID", 422, "22P04", "The rows can't be taken in"),
+    row(Code::TableConflict, "TABLE_CONFLICT", 409, "42809", "The table is not one that takes these rows"),
+    row(Code::MemoryExceeded, "MEMORY_EXCEEDED", 422, "53200", "The query needs too much memory"),
     row(Code::CatalogNotReady, "CATALOG_NOT_READY", 409, "57P03", "The connection is not indexed yet"),
     row(Code::PolicyInvalid, "POLICY_INVALID", 422, "22023", "The policy can't be used"),
     row(Code::CubeInvalid, "CUBE_INVALID", 422, "22023", "The cube can't be used"),
@@ -231,6 +238,7 @@ pub const ROWS: &[CodeRow] = &[
     row(Code::SourceNotAllowed, "SOURCE_NOT_ALLOWED", 400, "42501", "The file may not be opened"),
     row(Code::SourceBusy, "SOURCE_BUSY", 429, "53300", "The connection is busy"),
     row(Code::SourceLost, "SOURCE_LOST", 424, "08006", "The connection to the database was lost"),
+    row(Code::LakeNotBuilt, "LAKE_NOT_BUILT", 501, "0A000", "This build has no lake"),
     row(Code::NotImplemented, "NOT_IMPLEMENTED", 501, "0A000", "Not implemented"),
     row(Code::AuditUnavailable, "AUDIT_UNAVAILABLE", 503, "58000", "The audit log can't be written"),
     row(Code::StoreUnavailable, "STORE_UNAVAILABLE", 503, "58000", "The control store is unavailable"),
@@ -387,6 +395,11 @@ impl From<ringfence_engine::SourceError> for Refused {
             E::TooLarge { .. } | E::TooWide { .. } => Code::ResultTooLarge,
             E::Busy => Code::SourceBusy,
             E::Lost => Code::SourceLost,
+            E::NotBuilt => Code::LakeNotBuilt,
+            E::Data(_) => Code::DataInvalid,
+            E::NoTable(_) => Code::NotFound,
+            E::TableConflict(_) => Code::TableConflict,
+            E::OutOfMemory(_) => Code::MemoryExceeded,
         };
         Self::new(code, error.to_string())
     }

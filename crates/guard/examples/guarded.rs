@@ -17,6 +17,7 @@ fn main() {
     let kind = match arguments[0].as_str() {
         "postgresql" => ConnectionKind::Postgresql,
         "sqlite" => ConnectionKind::Sqlite,
+        "lake" => ConnectionKind::Lake,
         _ => ConnectionKind::Mysql,
     };
     let catalog: Catalog = serde_json::from_str(&read(&arguments[1])).expect("a catalog");

@@ -113,7 +113,7 @@ impl Writer<'_> {
     }
 
     fn clock(&mut self, word: &str, precision: Option<u64>, zone: TimezoneInfo) -> Result<(), Refusal> {
-        if !self.dialect.is_postgres() {
+        if !self.dialect.is_like_postgres() || (self.dialect.is_lake() && precision.is_some()) {
             return Err(Refusal::TypeNotAllowed { name: word.to_ascii_lowercase() });
         }
         self.text(word);

@@ -1,5 +1,6 @@
 //! What differs between databases, as data: quoting and case, functions, operators, types, the barrier.
 
+mod lake;
 mod mysql;
 mod postgres;
 mod sqlite;
@@ -62,6 +63,7 @@ impl Dialect {
             ConnectionKind::Postgresql => Some(&postgres::DIALECT),
             ConnectionKind::Sqlite => Some(&sqlite::DIALECT),
             ConnectionKind::Mysql => Some(&mysql::DIALECT),
+            ConnectionKind::Lake => Some(&lake::DIALECT),
             ConnectionKind::Push => None,
         }
     }
@@ -78,11 +80,22 @@ impl Dialect {
         self.kind == ConnectionKind::Mysql
     }
 
+    pub(crate) fn is_lake(&self) -> bool {
+        self.kind == ConnectionKind::Lake
+    }
+
+    /// Whether it has the words that PostgreSQL adds to the standard and others lack: ILIKE, IS UNKNOWN, types of clocks.
+    pub(crate) fn is_like_postgres(&self) -> bool {
+        self.is_postgres() || self.is_lake()
+    }
+
     /// How the parser reads callers' texts; it gives up after so many steps.
     pub(crate) fn reader(&self, steps: usize) -> Box<dyn ParserDialect> {
         let steps = Steps(Cell::new(steps));
         match self.kind {
-            ConnectionKind::Postgresql | ConnectionKind::Push => Box::new(postgres::Reader { steps }),
+            ConnectionKind::Postgresql | ConnectionKind::Lake | ConnectionKind::Push => {
+                Box::new(postgres::Reader { steps })
+            }
             ConnectionKind::Sqlite => Box::new(sqlite::Reader { steps }),
             ConnectionKind::Mysql => Box::new(mysql::Reader { escapes: true, steps }),
         }

@@ -45,8 +45,8 @@ impl Writer<'_> {
             Expr::IsNotTrue(operand) => self.test(operand, " IS NOT TRUE)"),
             Expr::IsFalse(operand) => self.test(operand, " IS FALSE)"),
             Expr::IsNotFalse(operand) => self.test(operand, " IS NOT FALSE)"),
-            Expr::IsUnknown(operand) if self.dialect.is_postgres() => self.test(operand, " IS UNKNOWN)"),
-            Expr::IsNotUnknown(operand) if self.dialect.is_postgres() => {
+            Expr::IsUnknown(operand) if self.dialect.is_like_postgres() => self.test(operand, " IS UNKNOWN)"),
+            Expr::IsNotUnknown(operand) if self.dialect.is_like_postgres() => {
                 self.test(operand, " IS NOT UNKNOWN)")
             }
             Expr::IsDistinctFrom(left, right) => self.infix(left, " IS DISTINCT FROM ", right),
@@ -57,7 +57,9 @@ impl Writer<'_> {
             Expr::Like { negated, any: false, expr, pattern, escape_char } => {
                 self.like(expr, either(*negated, " NOT LIKE ", " LIKE "), pattern, escape_char.as_ref())
             }
-            Expr::ILike { negated, any: false, expr, pattern, escape_char } if self.dialect.is_postgres() => {
+            Expr::ILike { negated, any: false, expr, pattern, escape_char }
+                if self.dialect.is_like_postgres() =>
+            {
                 self.like(expr, either(*negated, " NOT ILIKE ", " ILIKE "), pattern, escape_char.as_ref())
             }
             Expr::SimilarTo { negated, expr, pattern, escape_char } if self.dialect.is_postgres() => self
@@ -106,6 +108,9 @@ impl Writer<'_> {
             }
             Expr::Position { expr, r#in } if self.dialect.is_mysql() => {
                 self.special_call("locate", &[expr, r#in])
+            }
+            Expr::Position { expr, r#in } if self.dialect.is_lake() => {
+                self.special_call("strpos", &[r#in, expr])
             }
             Expr::Position { expr, r#in } if self.dialect.is_postgres() => {
                 self.special_call("position", &[r#in, expr])
@@ -318,11 +323,14 @@ impl Writer<'_> {
 
     /// Comparing raises no error when both sides have one type, which is known for columns and constants.
     pub(crate) fn compared(&mut self, left: &Expr, others: &[Expr]) {
+        let fits = |data_type: &str, constant: &Expr| {
+            is_constant(constant) && (!self.dialect.is_lake() || fits_as_it_is(data_type, constant))
+        };
         let is_safe = others.iter().all(|right| match (self.plain_type(left), self.plain_type(right)) {
             (Some(left), Some(right)) => left == right,
-            (Some(_), None) => is_constant(right),
-            (None, Some(_)) => is_constant(left),
-            (None, None) => is_constant(left) && is_constant(right),
+            (Some(left), None) => fits(&left, right),
+            (None, Some(right)) => fits(&right, left),
+            (None, None) => is_constant(left) && is_constant(right) && !self.dialect.is_lake(),
         });
         if !is_safe {
             self.raises();
@@ -603,6 +611,29 @@ pub(crate) fn is_constant(expression: &Expr) -> bool {
         Expr::Nested(inner) => is_constant(inner),
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => is_number(expr),
         Expr::Cast { expr, .. } => is_constant(expr),
+        _ => false,
+    }
+}
+
+/// Whether a lake compares a column of the type with the constant as both are. Elsewhere the constant becomes one of the
+/// column's type while the statement is planned; DataFusion may turn both into a third type, row by row, and fail there.
+fn fits_as_it_is(data_type: &str, constant: &Expr) -> bool {
+    match constant {
+        Expr::Nested(inner) => fits_as_it_is(data_type, inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => fits_as_it_is(data_type, expr),
+        Expr::Value(ValueWithSpan { value, span: _ }) => match value {
+            Value::Null => true,
+            Value::Number(number, _) => match data_type {
+                "smallint" | "integer" | "bigint" => {
+                    number.len() <= 18 && number.chars().all(|c| c.is_ascii_digit())
+                }
+                "real" | "double precision" => number.len() <= 18,
+                _ => false,
+            },
+            Value::SingleQuotedString(_) => data_type == "text",
+            Value::Boolean(_) => data_type == "boolean",
+            _ => false,
+        },
         _ => false,
     }
 }

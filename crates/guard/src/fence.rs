@@ -90,7 +90,9 @@ impl Writer<'_> {
             Expression::Binary {
                 operator: BinaryOperator::JsonMember | BinaryOperator::JsonMemberText,
                 ..
-            } if self.dialect.is_mysql() => Err(not_admitted("an operator of the policy")),
+            } if self.dialect.is_mysql() || self.dialect.is_lake() => {
+                Err(not_admitted("an operator of the policy"))
+            }
             Expression::Binary { left, operator, right } => {
                 self.text("(");
                 self.policy(left, alias)?;
@@ -136,7 +138,7 @@ impl Writer<'_> {
                 self.text("(");
                 self.policy(operand, alias)?;
                 self.text(either(*negated, " NOT ", " "));
-                self.text(either(*any_case && self.dialect.is_postgres(), "ILIKE ", "LIKE "));
+                self.text(either(*any_case && self.dialect.is_like_postgres(), "ILIKE ", "LIKE "));
                 self.note_operator("LIKE");
                 self.policy(pattern, alias)?;
                 self.text(self.dialect.like_escape);
@@ -221,7 +223,9 @@ impl Writer<'_> {
                 self.text(")");
             }
             // There it has a length.
-            ListShape::Many if self.dialect.is_mysql() => return Err(Refusal::NotVerified),
+            ListShape::Many if self.dialect.is_mysql() || self.dialect.is_lake() => {
+                return Err(Refusal::NotVerified);
+            }
             // No arrays here: the list travels as JSON.
             ListShape::Many => {
                 self.text(if negated { " NOT IN " } else { " IN " });

@@ -58,6 +58,7 @@ impl Writer<'_> {
         match over {
             None => Ok(()),
             Some(WindowType::NamedWindow(name)) => {
+                self.windows.insert(name.value.clone());
                 self.text(" OVER ");
                 self.identifier(name)
             }
@@ -306,6 +307,7 @@ impl Writer<'_> {
         self.text("(");
         let excluded = window_name.as_ref().and_then(|name| name.value.strip_prefix(EXCLUDE));
         if let Some(name) = window_name.as_ref().filter(|_| excluded.is_none()) {
+            self.windows.insert(name.value.clone());
             self.identifier(name)?;
             self.text(" ");
         }

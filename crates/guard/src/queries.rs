@@ -463,6 +463,10 @@ impl Writer<'_> {
 
     fn named_window(&mut self, window: &NamedWindowDefinition) -> Result<(), Refusal> {
         let NamedWindowDefinition(name, definition) = window;
+        // DataFusion never looks at it, so that nobody would say of a column in it that there is none.
+        if self.dialect.is_lake() && !self.windows.contains(&name.value) {
+            return Err(not_admitted("a window that nothing before it is computed over"));
+        }
         self.identifier(name)?;
         self.text(" AS ");
         match definition {

@@ -4,6 +4,7 @@
 //! in a refusal, and struct patterns name every field. It prints canonical text: identifiers quoted, strings in one form,
 //! every sub-expression in parentheses, no comments.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ringfence_policy::expression::{PrincipalPath, PrincipalValue};
@@ -126,6 +127,8 @@ pub(crate) struct Writer<'a> {
     /// Whether what is being written is never compared with another part of the statement, as the SELECT list is with
     /// GROUP BY: equal literals must stay equal there.
     pub(crate) may_lift: bool,
+    /// Windows that something so far was computed over.
+    pub(crate) windows: BTreeSet<String>,
     /// Numbers aliases of our own.
     fresh: usize,
     depth: usize,
@@ -185,6 +188,7 @@ impl<'a> Writer<'a> {
             literals: &[],
             lifted: Vec::new(),
             may_lift: false,
+            windows: BTreeSet::new(),
             fresh: 0,
             depth: 0,
         }

@@ -26,7 +26,7 @@ pub(crate) fn read(text: &str, kind: ConnectionKind) -> Result<ReadStatement, Re
         return Err(Refusal::NulByte);
     }
     let dialect: &dyn Dialect = match kind {
-        ConnectionKind::Postgresql => &PostgreSqlDialect {},
+        ConnectionKind::Postgresql | ConnectionKind::Lake => &PostgreSqlDialect {},
         ConnectionKind::Sqlite => &SQLiteDialect {},
         ConnectionKind::Mysql => &MySqlDialect {},
         ConnectionKind::Push => return Err(Refusal::NothingToQuery),

@@ -11,7 +11,7 @@ mod sqlite;
 
 use std::sync::Arc;
 
-use ringfence_policy::{Entitlement, Reference, RelationName, View, VisibleColumn};
+use ringfence_policy::{ConnectionKind, Entitlement, Reference, RelationName, View, VisibleColumn};
 use serde_json::{Map, Value, json};
 use sqlparser::ast::TableAlias;
 
@@ -132,10 +132,12 @@ const KEYS_OF_RELATION: i64 = 100;
 
 /// The system relation of that name, if there is one.
 pub(crate) fn find(dialect: &Dialect, parts: &[String]) -> Option<&'static SystemRelation> {
-    let all: &[&'static [SystemRelation]] = match (dialect.is_postgres(), dialect.is_sqlite()) {
-        (true, _) => &[postgres::INFORMATION, postgres::CATALOG],
-        (_, true) => &[sqlite::CATALOG],
-        _ => &[mysql::INFORMATION],
+    let all: &[&'static [SystemRelation]] = match dialect.kind {
+        ConnectionKind::Postgresql => &[postgres::INFORMATION, postgres::CATALOG],
+        ConnectionKind::Sqlite => &[sqlite::CATALOG],
+        ConnectionKind::Mysql => &[mysql::INFORMATION],
+        // It has none: what there is, the catalog's own requests tell.
+        ConnectionKind::Lake | ConnectionKind::Push => &[],
     };
     let same = |known: &str, name: &str| {
         if dialect.is_postgres() { known == name } else { known.eq_ignore_ascii_case(name) }

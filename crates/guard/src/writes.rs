@@ -34,6 +34,11 @@ impl Writer<'_> {
     pub(crate) fn change(&mut self, statement: &Statement) -> Result<Outputs, Refusal> {
         self.writes = true;
         match statement {
+            Statement::Insert(_) | Statement::Update(_) | Statement::Delete(_) | Statement::Merge(_)
+                if self.dialect.is_lake() =>
+            {
+                Err(not_admitted("a change by a statement: the tables of a lake are loaded as a whole"))
+            }
             Statement::Insert(insert) => self.insert(insert),
             Statement::Update(update) => self.update(update),
             Statement::Delete(delete) => self.delete(delete),

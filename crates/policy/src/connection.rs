@@ -18,6 +18,8 @@ pub enum ConnectionKind {
     Sqlite,
     /// `MariaDB` too: both speak one protocol.
     Mysql,
+    /// A directory of files, run inside this process where the build has it (`docs/lake.md`).
+    Lake,
     /// A catalog that its owner pushes; nothing to connect to, nothing to query.
     Push,
 }
@@ -107,10 +109,10 @@ impl Default for AccessPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyInvalid {
     /// The product is none that this server connects to.
-    #[error("unknown db_type: use postgresql, mysql, mariadb or sqlite")]
+    #[error("unknown db_type: use postgresql, mysql, mariadb, sqlite or lake")]
     UnknownKind,
     /// No database was named.
-    #[error("database is missing: name the database (for sqlite, the file)")]
+    #[error("database is missing: name the database (for sqlite, the file; for a lake, the directory)")]
     DatabaseMissing,
     /// A network database needs an address.
     #[error("host is missing: name the server's host")]
@@ -127,14 +129,16 @@ impl ConnectionSpec {
             known if self.push && PUSHABLE.contains(&known) => Ok(ConnectionKind::Push),
             "postgresql" => Ok(ConnectionKind::Postgresql),
             "sqlite" => Ok(ConnectionKind::Sqlite),
+            "lake" => Ok(ConnectionKind::Lake),
             "mysql" | "mariadb" => Ok(ConnectionKind::Mysql),
             _ => Err(KeyInvalid::UnknownKind),
         }
     }
 
-    /// The database's name; for `SQLite` the file, which may stand in `path` too.
+    /// The database's name; for `SQLite` the file and for a lake the directory, which may stand in `path` too.
     pub fn database_name(&self) -> Result<&str, KeyInvalid> {
-        let fallback = if self.db_type == "sqlite" { given(self.path.as_ref()) } else { None };
+        let fallback =
+            if matches!(self.db_type.as_str(), "sqlite" | "lake") { given(self.path.as_ref()) } else { None };
         given(self.database.as_ref()).or(fallback).ok_or(KeyInvalid::DatabaseMissing)
     }
 
@@ -156,8 +160,8 @@ impl ConnectionSpec {
             format!("{}://push/{}/{}", self.db_type, encode(host.unwrap_or_default()), encode(database))
         } else if let Some(key) = self.aliased_key(database) {
             key
-        } else if kind == ConnectionKind::Sqlite {
-            format!("sqlite:///{}", encode_path(database))
+        } else if matches!(kind, ConnectionKind::Sqlite | ConnectionKind::Lake) {
+            format!("{}:///{}", self.db_type, encode_path(database))
         } else {
             self.address_key(host.unwrap_or_default(), database)
         };

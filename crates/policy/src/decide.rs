@@ -220,7 +220,7 @@ impl<'a> Decision<'a> {
             soft_delete,
             version: model.and_then(|model| model.version.clone()),
         };
-        if self.question.policy.kind == ConnectionKind::Mysql {
+        if matches!(self.question.policy.kind, ConnectionKind::Mysql | ConnectionKind::Lake) {
             lists::pad(&mut entitlement, self.question.principal);
         }
         Ok(entitlement)

@@ -192,6 +192,7 @@ pub enum Text {
 pub struct DialectTexts {
     pub postgresql: Option<Placed<String>>,
     pub sqlite: Option<Placed<String>>,
+    pub lake: Option<Placed<String>>,
     pub mysql: Option<Placed<String>>,
 }
 
@@ -415,6 +416,7 @@ impl Placed<Text> {
         let text = match kind {
             ConnectionKind::Postgresql | ConnectionKind::Push => texts.postgresql.as_ref(),
             ConnectionKind::Sqlite => texts.sqlite.as_ref(),
+            ConnectionKind::Lake => texts.lake.as_ref(),
             ConnectionKind::Mysql => texts.mysql.as_ref(),
         };
         text.map(|text| (text.value.as_str(), text.place))

@@ -160,7 +160,9 @@ fn hash(column: &Column, kind: ConnectionKind) -> Expression {
     if mysql {
         return call("sha2", vec![salted, number(256)]);
     }
-    let digest = call("sha256", vec![call("convert_to", vec![salted, text("UTF8")])]);
+    let bytes =
+        if kind == ConnectionKind::Lake { salted } else { call("convert_to", vec![salted, text("UTF8")]) };
+    let digest = call("sha256", vec![bytes]);
     call("encode", vec![digest, text("hex")])
 }
 

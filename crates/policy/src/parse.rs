@@ -384,7 +384,9 @@ impl Reader<'_> {
     fn stored(&self, name: &Ident) -> String {
         match (name.quote_style, self.scope.kind) {
             (Some(_), _) | (None, ConnectionKind::Sqlite | ConnectionKind::Mysql) => name.value.clone(),
-            (None, ConnectionKind::Postgresql | ConnectionKind::Push) => name.value.to_ascii_lowercase(),
+            (None, ConnectionKind::Postgresql | ConnectionKind::Lake | ConnectionKind::Push) => {
+                name.value.to_ascii_lowercase()
+            }
         }
     }
 }

@@ -337,7 +337,7 @@ pub(crate) fn schema_of<'a>(search: &'a [String], home: (ConnectionKind, &'a str
         ([], ConnectionKind::Sqlite) => "main",
         // A schema is a database there.
         ([], ConnectionKind::Mysql) => home.1,
-        ([], ConnectionKind::Postgresql | ConnectionKind::Push) => "public",
+        ([], ConnectionKind::Postgresql | ConnectionKind::Lake | ConnectionKind::Push) => "public",
     }
 }
 

@@ -104,7 +104,7 @@ impl Included<'_> {
     pub fn most_keys(&self) -> usize {
         match self.way.target.policy().kind {
             // Each is a parameter, and they are padded to a power of two.
-            ConnectionKind::Mysql => {
+            ConnectionKind::Mysql | ConnectionKind::Lake => {
                 MOST_PARAMETERS.checked_div(self.joined.len().saturating_mul(2)).unwrap_or(1).max(1)
             }
             ConnectionKind::Postgresql | ConnectionKind::Sqlite | ConnectionKind::Push => 8_192,
@@ -148,7 +148,7 @@ impl Included<'_> {
     fn condition(&self, writer: &mut Writer, keys: &[Vec<Value>]) -> Result<(), Refusal> {
         writer.text(" WHERE ");
         // One text for many numbers of keys.
-        let few = keys.len() <= FEW || writer.kind == ConnectionKind::Mysql;
+        let few = keys.len() <= FEW || matches!(writer.kind, ConnectionKind::Mysql | ConnectionKind::Lake);
         let padded = if few { keys.len().max(1).next_power_of_two() } else { keys.len() };
         let kind = writer.kind;
         writer.list(self.joined.iter().enumerate(), " AND ", |writer, (index, field)| {

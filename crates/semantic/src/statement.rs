@@ -55,7 +55,7 @@ impl Writer {
         match self.kind {
             ConnectionKind::Mysql => self.text("?"),
             ConnectionKind::Sqlite => self.text(&format!("?{}", self.parameters.len())),
-            ConnectionKind::Postgresql | ConnectionKind::Push => {
+            ConnectionKind::Postgresql | ConnectionKind::Lake | ConnectionKind::Push => {
                 self.text(&format!("${}", self.parameters.len()));
             }
         }
@@ -64,7 +64,7 @@ impl Writer {
     /// That the operand is one of the values, or none of them. A few are a list; many are one parameter, so that the text does
     /// not grow with them: a statement may have a thousand placeholders, and one text serves all numbers of values.
     pub(crate) fn one_of(&mut self, operand: &str, values: Vec<Value>, negated: bool) {
-        let is_few = values.len() <= FEW || self.kind == ConnectionKind::Mysql;
+        let is_few = values.len() <= FEW || matches!(self.kind, ConnectionKind::Mysql | ConnectionKind::Lake);
         let holds_lists = values.iter().any(Value::is_array);
         self.text(operand);
         if is_few || holds_lists {

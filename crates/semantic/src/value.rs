@@ -138,7 +138,7 @@ impl FieldType {
             // SQLite keeps times as numbers, too.
             (Self::Time, Value::Number(_)) if kind == ConnectionKind::Sqlite => Some(value.clone()),
             (Self::Boolean | Self::Other, Value::Bool(truth)) => Some(match kind {
-                ConnectionKind::Postgresql | ConnectionKind::Push => value.clone(),
+                ConnectionKind::Postgresql | ConnectionKind::Lake | ConnectionKind::Push => value.clone(),
                 ConnectionKind::Sqlite | ConnectionKind::Mysql => Value::from(i64::from(*truth)),
             }),
             (Self::Boolean, Value::Number(number))

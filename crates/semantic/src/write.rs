@@ -309,6 +309,7 @@ fn next_version(writer: &mut Writer, version: Field<'_>) -> Result<(), Refusal> 
             writer.text(match writer.kind {
                 // To the microsecond, and later for the later of two.
                 ConnectionKind::Postgresql | ConnectionKind::Push => "clock_timestamp()",
+                ConnectionKind::Lake => "now()",
                 ConnectionKind::Sqlite => "strftime('%Y-%m-%d %H:%M:%f', 'now')",
                 ConnectionKind::Mysql => "now(6)",
             });

@@ -51,7 +51,7 @@ impl World {
         let schema = match kind {
             ConnectionKind::Sqlite => "main",
             ConnectionKind::Mysql => "shop",
-            ConnectionKind::Postgresql | ConnectionKind::Push => "public",
+            ConnectionKind::Postgresql | ConnectionKind::Lake | ConnectionKind::Push => "public",
         };
         let table = |name: &str, columns: &[(&str, &str, bool)], key: &[&str]| {
             let columns: Vec<Value> = columns

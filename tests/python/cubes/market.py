@@ -1,13 +1,20 @@
-"""Tables on PostgreSQL, SQLite and MariaDB, with cubes over them, behind a Ringfence."""
+"""Tables on PostgreSQL, SQLite, MariaDB and lakes, with cubes over them, behind a Ringfence."""
 
+import datetime
+import io
+import json
+import re
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet  # type: ignore[import-untyped]
 import requests
 from guard_http.places import GOVERNOR, Person, Places
 from throwaway_mariadb import Mariadb
@@ -16,7 +23,19 @@ from throwaway_postgres import SUPERUSER_PASSWORD, Postgres
 DATABASE = "market"
 PASSWORD = "market password"
 
-SCHEMAS = {"postgresql": "public", "sqlite": "main", "mysql": DATABASE}
+SCHEMAS = {"postgresql": "public", "sqlite": "main", "mysql": DATABASE, "lake": "public"}
+
+# How columns of a lake are declared, and what makes their cells.
+TYPES = {
+    "VARCHAR": (pa.string(), str),
+    "TEXT": (pa.string(), str),
+    "DATE": (pa.date32(), datetime.date.fromisoformat),
+    "INTEGER": (pa.int32(), int),
+    "NUMERIC": (pa.decimal128(14, 4), Decimal),
+    "DOUBLE": (pa.float64(), float),
+}
+
+COLUMN = re.compile(r'(?:"([^"]+)"|(\w+)) (\w+)')
 
 
 class Market:
@@ -24,6 +43,7 @@ class Market:
 
     def __init__(self, places: Places, kind: str, server: Postgres | Mariadb | None, file: Path) -> None:
         self.places, self.kind, self.server, self.file = places, kind, server, file
+        self.lake = file.parent / "lake"
         self.schema = SCHEMAS[kind]
         self.connection = ""
         if isinstance(server, Postgres):
@@ -46,6 +66,9 @@ class Market:
         create = f"CREATE TABLE {self.name(name)} ({', '.join(columns)})"
         mark = "?" if self.server is None else "%s"
         width = len(rows[0]) if rows else 0
+        if self.kind == "lake":
+            self.load(name, columns, rows)
+            return
         insert = f"INSERT INTO {self.name(name)} VALUES ({', '.join([mark] * width)})"
         if self.server is None:
             with sqlite3.connect(self.file) as connection:
@@ -64,7 +87,39 @@ class Market:
                 if rows:
                     cursor.executemany(insert, rows)
 
+    def load(self, name: str, columns: Sequence[str], rows: list[list[Any]]) -> None:
+        """The same into a lake."""
+        self.lake.mkdir(exist_ok=True)
+        self.connection = self.places.connect(GOVERNOR, self.description())
+        keys, arrays = [], {}
+        for at, column in enumerate(columns):
+            if column.startswith("PRIMARY KEY"):
+                keys = re.findall(r'"([^"]+)"', column)
+                continue
+            found = COLUMN.match(column)
+            assert found, column
+            title = found[1] or found[2]
+            if column.endswith(" PRIMARY KEY"):
+                keys = [title]
+            column_type, make = TYPES[found[3].upper()]
+            cells = [None if row[at] is None else make(row[at]) for row in rows]
+            arrays[title] = pa.array(cells, column_type)
+        file = io.BytesIO()
+        pyarrow.parquet.write_table(pa.table(arrays), file)
+        path = f"/v1/connections/{quote(self.connection, safe='')}/tables/{quote(name, safe='')}"
+        answer = self.http(
+            "PUT",
+            path,
+            GOVERNOR,
+            data=file.getvalue(),
+            params={"keys": json.dumps(keys)},
+            headers={"Content-Type": "application/vnd.apache.parquet"},
+        )
+        assert answer.ok, answer.text
+
     def description(self) -> dict[str, Any]:
+        if self.kind == "lake":
+            return {"db_type": "lake", "path": self.lake.name}
         if self.server is None:
             return {"db_type": "sqlite", "database": str(self.file)}
         is_postgres = isinstance(self.server, Postgres)
@@ -156,9 +211,10 @@ class Market:
 @contextmanager
 def markets(kind: str, server: Postgres | Mariadb | None, *people: Person) -> Iterator[Market]:
     """A market of its own on the kind of database."""
+    setting = f"RINGFENCE_{'LAKE' if kind == 'lake' else 'SQLITE'}__DIRECTORIES"
     with (
         tempfile.TemporaryDirectory(prefix="ringfence-market-") as directory,
-        Places({"RINGFENCE_SQLITE__DIRECTORIES": directory}) as places,
+        Places({setting: directory}) as places,
     ):
         places.add(*people)
         try:

@@ -86,9 +86,9 @@ def mariadb() -> Iterator[Mariadb]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mysql", "lake"])
 def market(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[Market]:
-    servers = {"sqlite": None, "postgresql": postgres}
+    servers = {"sqlite": None, "postgresql": postgres, "lake": None}
     server = servers[request.param] if request.param in servers else request.getfixturevalue("mariadb")
     people = [Person(name, "acme") for name in ("john", "global-user")]
     people += [Person("french-user", "acme", data_roles=["ROLE_FRANCE"])]

@@ -86,7 +86,7 @@ def tables(market: Market) -> None:
     market.table("payroll", ["id INTEGER PRIMARY KEY", "pay INTEGER"], [[1, 5]])
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "lake"])
 def market(request: pytest.FixtureRequest, postgres: Postgres) -> Iterator[Market]:
     server = postgres if request.param == "postgresql" else None
     with markets(request.param, server, *PEOPLE) as market:

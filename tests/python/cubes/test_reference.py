@@ -274,6 +274,7 @@ class Reference:
         text = {
             "postgresql": "VARCHAR(40)",
             "sqlite": "VARCHAR(40)",
+            "lake": "VARCHAR(40)",
             "mysql": "VARCHAR(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
         }[self.market.kind]
         types = {"text": text, "day": "DATE", "number": "INTEGER"}
@@ -325,7 +326,7 @@ class Reference:
                 ]
             self.world.cubes.append(cube)
             measures = {name: kind for name, (kind, _) in {**MEASURES, **OVER}.items() if kind}
-            if self.market.kind == "postgresql":
+            if self.market.kind in ("postgresql", "lake"):
                 measures["Typical"] = MEDIAN[0]
             self.market.define(
                 f"cube{number}",
@@ -468,9 +469,9 @@ def mariadb() -> Iterator[Mariadb]:
         yield server
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql", "lake"])
 def test_every_answer_is_the_reference(kind: str, request: pytest.FixtureRequest, postgres: Postgres) -> None:
-    server = {"sqlite": None, "postgresql": postgres}.get(kind)
+    server = {"postgresql": postgres}.get(kind)
     if kind == "mysql":
         server = request.getfixturevalue("mariadb")
     chance = random.Random(SEED)

@@ -127,6 +127,8 @@ impl Gateway {
 fn first_schemas(address: &SourceAddress) -> Vec<String> {
     match address.kind {
         ConnectionKind::Mysql => vec![address.database.clone()],
-        ConnectionKind::Postgresql | ConnectionKind::Sqlite | ConnectionKind::Push => Vec::new(),
+        ConnectionKind::Postgresql | ConnectionKind::Sqlite | ConnectionKind::Lake | ConnectionKind::Push => {
+            Vec::new()
+        }
     }
 }

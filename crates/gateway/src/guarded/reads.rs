@@ -93,7 +93,7 @@ impl Gateway {
             // Tables inherit in PostgreSQL alone.
             (
                 RelationKind::Table | RelationKind::PartitionedTable | RelationKind::ForeignTable,
-                ConnectionKind::Sqlite | ConnectionKind::Mysql,
+                ConnectionKind::Sqlite | ConnectionKind::Mysql | ConnectionKind::Lake,
             ) => return Ok(Some(Arc::from([]))),
             _ => {}
         }

@@ -184,7 +184,7 @@ impl<'a> Trials<'a> {
 pub(crate) fn quoted(name: &str, kind: ConnectionKind) -> String {
     match kind {
         ConnectionKind::Mysql => format!("`{}`", name.replace('`', "``")),
-        ConnectionKind::Postgresql | ConnectionKind::Sqlite | ConnectionKind::Push => {
+        ConnectionKind::Postgresql | ConnectionKind::Sqlite | ConnectionKind::Lake | ConnectionKind::Push => {
             format!("\"{}\"", name.replace('"', "\"\""))
         }
     }

@@ -17,10 +17,11 @@ use serde_json::json;
 
 const KIND: ConnectionKind = ConnectionKind::Postgresql;
 
-const REFUSED: [(&str, ConnectionKind); 3] = [
+const REFUSED: [(&str, ConnectionKind); 4] = [
     ("refused.txt", KIND),
     ("refused.sqlite.txt", ConnectionKind::Sqlite),
     ("refused.mysql.txt", ConnectionKind::Mysql),
+    ("refused.lake.txt", ConnectionKind::Lake),
 ];
 
 fn cases(file: &str) -> PathBuf {
@@ -58,7 +59,7 @@ fn view_in(kind: ConnectionKind, principal: &Principal) -> View {
     let (schema, search) = match kind {
         ConnectionKind::Sqlite => ("main", ""),
         ConnectionKind::Mysql => ("shop", "search_schemas: [shop]\n"),
-        ConnectionKind::Postgresql | ConnectionKind::Push => ("public", ""),
+        ConnectionKind::Postgresql | ConnectionKind::Lake | ConnectionKind::Push => ("public", ""),
     };
     let there = |text: String| {
         text.replace("public.", &format!("{schema}.")).replace("\"public\"", &format!("\"{schema}\""))
@@ -107,6 +108,7 @@ fn what_is_admitted_is_fenced() {
         ("fenced.txt", KIND),
         ("fenced.sqlite.txt", ConnectionKind::Sqlite),
         ("fenced.mysql.txt", ConnectionKind::Mysql),
+        ("fenced.lake.txt", ConnectionKind::Lake),
     ] {
         let view = view_in(kind, &ann());
         check(file, |sql| match guard(sql, kind, &view) {

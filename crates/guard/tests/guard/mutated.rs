@@ -200,7 +200,8 @@ fn pieces_of_statements_are_answered() {
     let until = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     let seeds = seeds();
     let principal = crate::ann();
-    let kinds = [ConnectionKind::Postgresql, ConnectionKind::Sqlite, ConnectionKind::Mysql];
+    let kinds =
+        [ConnectionKind::Postgresql, ConnectionKind::Sqlite, ConnectionKind::Mysql, ConnectionKind::Lake];
     let views = kinds.map(|kind| (kind, crate::view_in(kind, &principal)));
     let mut answers = Seen::default();
     for number in 0.. {

@@ -9,8 +9,8 @@ use ringfence_policy::{ConnectionKind, OpenAccess, Principal, View};
 /// What a thread of the server has.
 const STACK: usize = 2 * 1024 * 1024;
 
-const KINDS: [ConnectionKind; 3] =
-    [ConnectionKind::Postgresql, ConnectionKind::Sqlite, ConnectionKind::Mysql];
+const KINDS: [ConnectionKind; 4] =
+    [ConnectionKind::Postgresql, ConnectionKind::Sqlite, ConnectionKind::Mysql, ConnectionKind::Lake];
 
 /// Words, brackets and operators, each of which is said again and again.
 const TOKENS: &[&str] = &[

@@ -37,6 +37,9 @@ pub(super) fn tenancy(
             Some("this kind of connection has no schemas: give each tenant a `database` of its own")
         }
         (Realm::Database, ConnectionKind::Mysql) => Some("databases are schemas here: write `schema`"),
+        (_, ConnectionKind::Lake) => {
+            Some("a lake has one schema: keep tenants apart by conditions on its rows")
+        }
         (_, ConnectionKind::Push) => Some("a pushed catalog has no rows to keep apart"),
     };
     if let Some(message) = cannot {

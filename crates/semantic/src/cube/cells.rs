@@ -62,20 +62,31 @@ impl Maker<'_> {
     }
 
     pub(super) fn grouping_sets(&self, writer: &mut Writer, aggregates: &[Aggregate]) {
+        self.rolled(writer, aggregates, "facts", &|aggregate| self.direct(aggregate));
+    }
+
+    /// Every total in one grouping.
+    fn rolled(
+        &self,
+        writer: &mut Writer,
+        aggregates: &[Aggregate],
+        source: &str,
+        of: &dyn Fn(&Aggregate) -> String,
+    ) {
         let names = level_names("t.", self.levels.len());
         let rolled: Vec<String> = names.iter().map(|name| format!("grouping({name})")).collect();
         let mut columns = vec![format!("{} - ({}) AS d", self.levels.len(), rolled.join(" + "))];
         columns.extend(names.iter().enumerate().map(|(at, name)| format!("{name} AS l{at}")));
-        columns.extend(aggregates.iter().map(|it| format!("{} AS m{}", self.direct(it), it.at)));
+        columns.extend(aggregates.iter().map(|it| format!("{} AS m{}", of(it), it.at)));
         writer.text(&format!(
-            "cells AS (SELECT {} FROM facts AS t GROUP BY ROLLUP ({}) HAVING count(*) > 0)",
+            "cells AS (SELECT {} FROM {source} AS t GROUP BY ROLLUP ({}) HAVING count(*) > 0)",
             columns.join(", "),
             names.join(", ")
         ));
     }
 
-    /// The finest groups once, and totals of those.
-    pub(super) fn rolled_up(&self, writer: &mut Writer, aggregates: &[Aggregate]) {
+    /// What makes the finest groups, with what totals can be made of.
+    fn finest(&self, writer: &mut Writer, aggregates: &[Aggregate]) {
         let finest = self.levels.len();
         let mut columns: Vec<String> = (0..finest).map(|at| format!("t.l{at} AS l{at}")).collect();
         for aggregate in aggregates {
@@ -84,7 +95,20 @@ impl Maker<'_> {
         }
         writer.text("finest AS (");
         grouped(writer, &columns, "facts", finest);
-        writer.text("), cells AS (");
+        writer.text("), ");
+    }
+
+    /// The finest groups, and totals of those, each named once.
+    pub(super) fn rolled_up_once(&self, writer: &mut Writer, aggregates: &[Aggregate]) {
+        self.finest(writer, aggregates);
+        self.rolled(writer, aggregates, "finest", &|aggregate| self.together(aggregate, true));
+    }
+
+    /// The finest groups once, and totals of those.
+    pub(super) fn rolled_up(&self, writer: &mut Writer, aggregates: &[Aggregate]) {
+        let finest = self.levels.len();
+        self.finest(writer, aggregates);
+        writer.text("cells AS (");
         for (index, depth) in (0..=finest).rev().enumerate() {
             writer.text(if index > 0 { " UNION ALL " } else { "" });
             let mut columns = self.head(depth);

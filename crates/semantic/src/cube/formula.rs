@@ -260,15 +260,20 @@ pub(super) fn divided(kind: ConnectionKind, class: FieldType) -> FieldType {
     if class == FieldType::Float { FieldType::Float } else { exact(kind) }
 }
 
-/// Numbers with a point: `SQLite` has only floating ones.
+/// Numbers with a point: `SQLite` has only floating ones, and quotients of a lake's decimals have too few digits.
 fn exact(kind: ConnectionKind) -> FieldType {
-    if kind == ConnectionKind::Sqlite { FieldType::Float } else { FieldType::Decimal }
+    if matches!(kind, ConnectionKind::Sqlite | ConnectionKind::Lake) {
+        FieldType::Float
+    } else {
+        FieldType::Decimal
+    }
 }
 
 /// `left / right`, as every kind of database would have it: of numbers with a point, and null by zero.
 pub(super) fn quotient(kind: ConnectionKind, class: FieldType, left: &str, right: &str) -> String {
     match (kind, class) {
         (ConnectionKind::Sqlite, _) => format!("(CAST({left} AS REAL) / NULLIF({right}, 0))"),
+        (ConnectionKind::Lake, _) => format!("(CAST({left} AS DOUBLE PRECISION) / NULLIF({right}, 0))"),
         (ConnectionKind::Mysql, _) | (_, FieldType::Float) => format!("({left} / NULLIF({right}, 0))"),
         (ConnectionKind::Postgresql | ConnectionKind::Push, _) => {
             format!("(CAST({left} AS NUMERIC) / NULLIF({right}, 0))")
@@ -337,10 +342,13 @@ impl Printer<'_> {
     /// Whole numbers become numbers without a limit where the database would otherwise run out of digits.
     fn name(&self, name: &str) -> String {
         let Operand { text, class } = (self.operand)(name);
-        if self.is_postgres() && class == FieldType::Integer {
-            format!("CAST({text} AS NUMERIC)")
-        } else {
-            text
+        match self.kind {
+            ConnectionKind::Postgresql | ConnectionKind::Push if class == FieldType::Integer => {
+                format!("CAST({text} AS NUMERIC)")
+            }
+            // Whole numbers would begin again at the lowest one.
+            ConnectionKind::Lake if class == FieldType::Integer => format!("CAST({text} AS NUMERIC(38, 0))"),
+            _ => text,
         }
     }
 
@@ -352,6 +360,9 @@ impl Printer<'_> {
         match (function, arguments) {
             ("round", [first, places]) if self.is_postgres() => {
                 format!("round(CAST({} AS NUMERIC), {})", self.print(first), self.print(places))
+            }
+            ("round", [first, places]) if self.kind == ConnectionKind::Lake => {
+                format!("round(CAST({} AS DOUBLE PRECISION), {})", self.print(first), self.print(places))
             }
             _ => format!("{function}({})", self.all(arguments)),
         }
@@ -394,11 +405,16 @@ mod tests {
 
     #[test]
     fn divisions_are_the_same_everywhere() {
-        use ConnectionKind::{Mysql, Postgresql, Sqlite};
+        use ConnectionKind::{Lake, Mysql, Postgresql, Sqlite};
         for (text, kind, expected) in [
             ("quantity / 2", Postgresql, "(CAST(CAST([Quantity] AS NUMERIC) AS NUMERIC) / NULLIF(2, 0))"),
             ("quantity / 2", Sqlite, "(CAST([Quantity] AS REAL) / NULLIF(2, 0))"),
             ("quantity / 2", Mysql, "([Quantity] / NULLIF(2, 0))"),
+            (
+                "quantity / 2",
+                Lake,
+                "(CAST(CAST([Quantity] AS NUMERIC(38, 0)) AS DOUBLE PRECISION) / NULLIF(2, 0))",
+            ),
             ("ratio / ratio", Postgresql, "([ratio] / NULLIF([ratio], 0))"),
             ("Quantity", Postgresql, "[Quantity]"),
             ("Unit price", Postgresql, "[Unit price]"),

@@ -424,7 +424,8 @@ impl<'a> Resolver<'a> {
         if !fits {
             self.problem(text.place, format!("this can't be computed of {}", class.noun()));
         }
-        if matches!(function, Function::Quantile(_)) && kind != ConnectionKind::Postgresql {
+        let has_quantiles = matches!(kind, ConnectionKind::Postgresql | ConnectionKind::Lake);
+        if matches!(function, Function::Quantile(_)) && !has_quantiles {
             self.problem(text.place, "this kind of database computes no median and no quantiles");
         }
         Some(MeasureKind::Aggregate(function, formula))

@@ -30,6 +30,10 @@ impl Maker<'_> {
         matches!(self.kind, ConnectionKind::Postgresql | ConnectionKind::Push)
     }
 
+    fn is_lake(&self) -> bool {
+        self.kind == ConnectionKind::Lake
+    }
+
     pub(super) fn statement(
         &self,
         query: &CubeQuery,
@@ -52,8 +56,12 @@ impl Maker<'_> {
         writer.text("), ");
         match (totals, is_additive) {
             (false, _) => self.plain(&mut writer, &aggregates),
+            // What a statement names twice DataFusion computes twice.
+            (true, true) if self.is_lake() => self.rolled_up_once(&mut writer, &aggregates),
             (true, true) => self.rolled_up(&mut writer, &aggregates),
-            (true, false) if self.is_postgres() => self.grouping_sets(&mut writer, &aggregates),
+            (true, false) if self.is_postgres() || self.is_lake() => {
+                self.grouping_sets(&mut writer, &aggregates);
+            }
             (true, false) => self.each_total(&mut writer, &aggregates),
         }
         let last = self.steps(&mut writer);
@@ -98,6 +106,9 @@ impl Maker<'_> {
                     let adds = matches!(function, Function::Sum | Function::Mean);
                     if self.is_postgres() && adds && declared == "real" {
                         text = format!("CAST({text} AS DOUBLE PRECISION)");
+                    } else if self.is_lake() && adds && declared == "bigint" {
+                        // A sum of such numbers would begin again at the lowest one.
+                        text = format!("CAST({text} AS NUMERIC(38, 0))");
                     }
                     let known = inputs.iter().position(|other| *other == text);
                     let input = known.unwrap_or_else(|| {
@@ -355,8 +366,12 @@ impl Maker<'_> {
             (ConnectionKind::Mysql, true) => format!("{text} IS NULL DESC, {text} DESC"),
             (ConnectionKind::Sqlite, false) => format!("{text} NULLS LAST"),
             (ConnectionKind::Sqlite, true) => format!("{text} DESC NULLS FIRST"),
-            (ConnectionKind::Postgresql | ConnectionKind::Push, false) => text.to_owned(),
-            (ConnectionKind::Postgresql | ConnectionKind::Push, true) => format!("{text} DESC"),
+            (ConnectionKind::Postgresql | ConnectionKind::Lake | ConnectionKind::Push, false) => {
+                text.to_owned()
+            }
+            (ConnectionKind::Postgresql | ConnectionKind::Lake | ConnectionKind::Push, true) => {
+                format!("{text} DESC")
+            }
         }
     }
 }

@@ -43,6 +43,14 @@ FILES in the data directory
   sealing.key    the key that its secrets are sealed with: back it up apart
   listen         the address while serving, such as http://127.0.0.1:9859";
 
+pub(crate) const LOAD: &str = "\
+EXAMPLES
+  RINGFENCE_KEY=... ringfence load shops.csv --connection lake:///sales --keys 'Shop ID'
+  RINGFENCE_KEY=... ringfence load sales-2024.csv --connection lake:///sales --table sales --append
+  ringfence load prices.csv --connection lake:///sales --types 'Price=numeric(10,2)' --types Code=text --key-file key
+
+The key of the connection is the one that `GET /v1/connections` shows.";
+
 pub(crate) const MCP: &str = "\
 EXAMPLES
   In the settings of a program that starts its tools itself:

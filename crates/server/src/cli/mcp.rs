@@ -14,6 +14,7 @@ use secrecy::SecretString;
 
 use super::failure::Failure;
 use super::{help, terminal};
+pub(super) use relay::{client, credential};
 
 /// Give an agent its tools, over standard input and output
 ///
@@ -26,6 +27,13 @@ pub(crate) struct Mcp {
     /// Address of the server
     #[arg(long, value_name = "URL", env = "RINGFENCE_URL", default_value = "http://127.0.0.1:9859")]
     url: String,
+    #[command(flatten)]
+    key: KeySource,
+}
+
+/// Where the key of a command is that talks to a server.
+#[derive(Debug, Args)]
+pub(super) struct KeySource {
     /// File with the access key, readable for its owner alone [default: the key in `RINGFENCE_KEY`]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -37,15 +45,17 @@ const KEY_VARIABLE: &str = "RINGFENCE_KEY";
 impl Mcp {
     pub(crate) fn run(&self) -> Result<ExitCode, Failure> {
         let endpoint = endpoint(&self.url)?;
-        let key = self.key()?;
+        let key = self.key.read()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(relay::relay(endpoint, key))?;
         // A read of standard input that nothing comes to can't be interrupted: nobody waits for it.
         runtime.shutdown_background();
         Ok(ExitCode::SUCCESS)
     }
+}
 
-    fn key(&self) -> Result<SecretString, Failure> {
+impl KeySource {
+    pub(super) fn read(&self) -> Result<SecretString, Failure> {
         let text = match &self.key_file {
             Some(file) => read_private(file)?,
             None => std::env::var(KEY_VARIABLE).map_err(|_| {
@@ -63,6 +73,14 @@ impl Mcp {
 
 /// The door of the server at this address.
 fn endpoint(url: &str) -> Result<Uri, Failure> {
+    let server = server(url)?;
+    format!("{server}/mcp")
+        .parse()
+        .map_err(|_| Failure::usage(format_args!("--url: `{url}` is no address of a server")))
+}
+
+/// The server at this address: scheme and authority.
+pub(super) fn server(url: &str) -> Result<String, Failure> {
     let wrong = || {
         Failure::usage(format_args!("--url: `{url}` is no address of a server"))
             .hint("write it like https://data.example.com")
@@ -79,7 +97,7 @@ fn endpoint(url: &str) -> Result<Uri, Failure> {
             "the key travels in the clear to {authority}: use https unless the network is yours alone"
         ));
     }
-    format!("{scheme}://{authority}/mcp").parse().map_err(|_| wrong())
+    Ok(format!("{scheme}://{authority}"))
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -125,12 +143,12 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, "abc123\n").unwrap();
-        let command = Mcp { url: String::new(), key_file: Some(file.path().to_owned()) };
+        let source = KeySource { key_file: Some(file.path().to_owned()) };
         let set = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
         set(0o640);
-        let refused = command.key().unwrap_err();
+        let refused = source.read().unwrap_err();
         assert!(refused.message().contains("others can read it"), "{}", refused.message());
         set(0o600);
-        assert_eq!(secrecy::ExposeSecret::expose_secret(&command.key().unwrap()), "abc123");
+        assert_eq!(secrecy::ExposeSecret::expose_secret(&source.read().unwrap()), "abc123");
     }
 }

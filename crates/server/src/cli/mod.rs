@@ -12,6 +12,7 @@ mod explain;
 mod failure;
 mod help;
 mod listening;
+mod load;
 mod mcp;
 mod opening;
 mod operator;
@@ -61,6 +62,7 @@ enum Command {
     Explain(explain::Explain),
     Why(explain::Why),
     Audit(audit::Audit),
+    Load(load::Load),
     Mcp(mcp::Mcp),
     Completions(completions::Completions),
 }
@@ -82,6 +84,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(command) => command.run(),
         Command::Why(command) => command.run(),
         Command::Audit(command) => command.run(),
+        Command::Load(command) => command.run(),
         Command::Mcp(command) => command.run(),
         Command::Completions(command) => Ok(command.run::<Cli>()),
     };

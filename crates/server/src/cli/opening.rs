@@ -175,9 +175,20 @@ pub(crate) fn refuse_missing_store(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The engine, with the lake where the build has it.
+pub(crate) fn open_engine(config: &Config) -> Result<Engine, Failure> {
+    #[cfg(feature = "lake")]
+    {
+        let lake = ringfence_lake::Lake::new(&config.lake_settings()).map_err(Failure::new)?;
+        Ok(Engine::with_embedded(config.engine_limits(), Some(Arc::new(lake))))
+    }
+    #[cfg(not(feature = "lake"))]
+    Ok(Engine::new(config.engine_limits()))
+}
+
 /// Opens the gateway over an opened store.
 pub(crate) async fn open_gateway(config: &Config, store: Store) -> Result<(Gateway, Bootstrap), Failure> {
-    let engine = Engine::new(config.engine_limits());
+    let engine = open_engine(config)?;
     let mut settings = config.gateway_config();
     if !config.oidc.providers.is_empty() {
         let web = Outgoing::new()

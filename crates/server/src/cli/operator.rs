@@ -6,7 +6,7 @@ use ringfence_gateway::{AuditMode, Call, CallLog, Decision, Door, Gateway, Refus
 use ringfence_policy::TraceId;
 
 use super::failure::Failure;
-use super::opening::open_existing_store;
+use super::opening::{open_engine, open_existing_store};
 use super::serve;
 use crate::config::Config;
 
@@ -31,7 +31,7 @@ async fn open(config: &Config) -> Result<Gateway, Failure> {
     settings.audit = AuditMode::Strict;
     // Indexing is the server's: this process ends in a moment.
     settings.indexing_at_once = 0;
-    let engine = ringfence_engine::Engine::new(config.engine_limits());
+    let engine = open_engine(config)?;
     let (gateway, bootstrap) = Gateway::open(settings, store, engine).await?;
     serve::show_admin_key(config, &bootstrap);
     Ok(gateway)

@@ -72,6 +72,17 @@ pub(crate) fn progress_bar(length: u64) -> ProgressBar {
     bar
 }
 
+/// A bar of bytes that are sent; invisible unless on a terminal.
+pub(crate) fn bytes_bar(length: u64) -> ProgressBar {
+    let bar = hidden_unless_terminal(ProgressBar::new(length));
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left")
+    {
+        bar.set_style(style);
+    }
+    bar
+}
+
 /// A bar of steps that have names; invisible unless on a terminal.
 pub(crate) fn steps_bar() -> ProgressBar {
     let bar = hidden_unless_terminal(ProgressBar::new(0));

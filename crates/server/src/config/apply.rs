@@ -59,6 +59,8 @@ impl Config {
                 .map(|tls| TlsFiles { certificate: tls.certificate.clone(), key: tls.key.clone() }),
             max_body_bytes: memory(server.max_body.bytes()),
             request_timeout: server.request_timeout.duration(),
+            max_load_bytes: self.lake.max_load.bytes(),
+            load_timeout: self.lake.load_time.duration(),
             drain_timeout: server.drain_timeout.duration(),
             rate_limit: server.rate_limit_per_minute.map(std::num::NonZeroU32::get),
             places: self.places(),
@@ -150,6 +152,19 @@ impl Config {
             sqlite_directories: self.sqlite.directories.clone(),
             max_sqlite_value_bytes: memory(self.sqlite.max_value.bytes()),
             egress: self.egress(),
+        }
+    }
+
+    /// What the lakes may use.
+    #[cfg(feature = "lake")]
+    pub(crate) fn lake_settings(&self) -> ringfence_lake::LakeSettings {
+        let usual = ringfence_lake::LakeSettings::default();
+        ringfence_lake::LakeSettings {
+            directories: self.lake.directories.clone(),
+            memory_bytes: memory(self.lake.memory.bytes()),
+            spill_directory: self.lake.spill_directory.clone(),
+            spill_bytes: self.lake.spill.bytes(),
+            threads: self.lake.threads.map_or(usual.threads, NonZeroUsize::get),
         }
     }
 

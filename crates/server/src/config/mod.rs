@@ -56,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) connections: Connections,
     pub(crate) pools: Pools,
     pub(crate) sqlite: Sqlite,
+    pub(crate) lake: Lake,
     pub(crate) mcp: Mcp,
     pub(crate) log: Log,
     pub(crate) telemetry: Telemetry,
@@ -310,6 +311,41 @@ pub(crate) struct Sqlite {
 impl Default for Sqlite {
     fn default() -> Self {
         Self { directories: Vec::new(), max_value: Size::mebibytes(1) }
+    }
+}
+
+/// Connections of kind `lake`, in builds that have it (`--features lake`).
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Lake {
+    /// Directories that lakes may be in, or be; none when empty. `{org}` in one stands for the id of the organization that
+    /// asks, as for `sqlite`: who may add connections can read every file in the organization's directories.
+    pub(crate) directories: Vec<PathBuf>,
+    /// Memory that rows may take which all queries together keep, to sort, group or join them.
+    pub(crate) memory: Size,
+    /// Where rows go that do not fit. Default: the system's directory for such files.
+    pub(crate) spill_directory: Option<PathBuf>,
+    /// Room there; with 0, a query that needs more memory fails.
+    pub(crate) spill: Size,
+    /// Threads that run queries. Default: one for each processor.
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// The largest body that is loaded into a table at once.
+    pub(crate) max_load: Size,
+    /// How long such a body may take to arrive.
+    pub(crate) load_time: Span,
+}
+
+impl Default for Lake {
+    fn default() -> Self {
+        Self {
+            directories: Vec::new(),
+            memory: Size::mebibytes(1024),
+            spill_directory: None,
+            spill: Size::mebibytes(16 * 1024),
+            threads: None,
+            max_load: Size::mebibytes(8 * 1024),
+            load_time: Span::seconds(3600),
+        }
     }
 }
 

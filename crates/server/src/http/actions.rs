@@ -42,6 +42,8 @@ const V1: &[(&str, &str)] = &[
     ("GET /v1/cubes/{key}/{cube}/definition", "get-cube-definition"),
     ("GET /v1/cubes/{key}/{cube}/history", "get-cube-history"),
     ("POST /v1/cubes/{key}/{cube}/query", "query-cube"),
+    ("PUT /v1/connections/{key}/tables/{name}", "load-table"),
+    ("DELETE /v1/connections/{key}/tables/{name}", "remove-table"),
     ("GET /v1/me", "get-user-info"),
     ("GET /v1/keys", "list-access-keys"),
     ("POST /v1/keys", "create-key"),

@@ -250,7 +250,9 @@ impl Attendance<'_> {
         // Whoever finds out who asks moves the place to that user's share.
         request.extensions_mut().insert(place.clone());
         let lateness = Lateness::default();
-        let request = set_deadline(request, self.state.settings.request_timeout, &lateness);
+        let settings = &self.state.settings;
+        let within = if is_load(&request) { settings.load_timeout } else { settings.request_timeout };
+        let request = set_deadline(request, within, &lateness);
         // Its panics end here.
         let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
         let response = answered.unwrap_or_else(|panic| self.refuse(explain_panic(&*panic)));
@@ -279,6 +281,14 @@ impl Attendance<'_> {
     fn refuse(&self, refused: Refused) -> Response {
         self.front_end.refuse(refused, self.trace_id)
     }
+}
+
+/// Whether it brings a table, which may take its time.
+fn is_load(request: &Request) -> bool {
+    let path = request.uri().path();
+    request.method() == axum::http::Method::PUT
+        && path.starts_with("/v1/connections/")
+        && path.contains("/tables/")
 }
 
 fn ask_to_retry(mut response: Response) -> Response {

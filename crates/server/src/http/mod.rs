@@ -62,6 +62,10 @@ pub(crate) struct HttpSettings {
     pub(crate) max_body_bytes: usize,
     /// For the whole of a request to arrive.
     pub(crate) request_timeout: Duration,
+    /// The largest body that is loaded into a table.
+    pub(crate) max_load_bytes: u64,
+    /// For the whole of such a body to arrive.
+    pub(crate) load_timeout: Duration,
     /// How long running requests may take to end after a stop was asked for.
     pub(crate) drain_timeout: Duration,
     /// Requests per minute and key; `None`: unlimited.

@@ -14,7 +14,7 @@ mod form;
 mod examine;
 mod introspect;
 mod launch;
-pub(super) mod number;
+pub(crate) mod number;
 mod operator;
 mod parameter;
 mod pool;

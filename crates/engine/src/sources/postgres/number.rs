@@ -8,7 +8,7 @@ use crate::value::{Value, float};
 const EXACT_DIGITS: usize = 15;
 
 /// A decimal written in digits: a JSON number when every reader gets it exactly, else text.
-pub(in crate::sources) fn decimal(text: String) -> Value {
+pub fn decimal(text: String) -> Value {
     if !is_exact(&text) {
         return Value::Text(text);
     }
@@ -37,7 +37,7 @@ fn is_exact(text: &str) -> bool {
 }
 
 /// A float4, by its shortest digits: 0.1 stays 0.1.
-pub(in crate::sources) fn float4(value: f32) -> Value {
+pub fn float4(value: f32) -> Value {
     if !value.is_finite() {
         return float(f64::from(value));
     }

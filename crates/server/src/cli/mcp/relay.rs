@@ -162,7 +162,7 @@ impl Relay {
 }
 
 /// Follows no redirect and no proxy: nothing but the address that was given gets the key.
-fn client() -> Result<Client<HttpsConnector<HttpConnector>, Body>, Failure> {
+pub(in crate::cli) fn client() -> Result<Client<HttpsConnector<HttpConnector>, Body>, Failure> {
     let provider = rustls::crypto::ring::default_provider();
     let connector = HttpsConnectorBuilder::new()
         .with_provider_and_native_roots(provider)
@@ -173,7 +173,7 @@ fn client() -> Result<Client<HttpsConnector<HttpConnector>, Body>, Failure> {
     Ok(Client::builder(TokioExecutor::new()).build(connector))
 }
 
-fn credential(key: &SecretString) -> Result<HeaderValue, Failure> {
+pub(in crate::cli) fn credential(key: &SecretString) -> Result<HeaderValue, Failure> {
     let mut credential = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
         .map_err(|_| Failure::usage("the access key has characters that no key has"))?;
     credential.set_sensitive(true);

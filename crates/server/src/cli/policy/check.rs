@@ -46,6 +46,7 @@ enum Kind {
     Postgresql,
     Sqlite,
     Mysql,
+    Lake,
 }
 
 impl Check {
@@ -68,6 +69,7 @@ impl Check {
             Kind::Postgresql => ConnectionKind::Postgresql,
             Kind::Sqlite => ConnectionKind::Sqlite,
             Kind::Mysql => ConnectionKind::Mysql,
+            Kind::Lake => ConnectionKind::Lake,
         };
         match Policy::load(&shown(&self.file), document, kind) {
             Ok(policy) => CheckedPolicy { warnings: policy.warnings(None), ..CheckedPolicy::default() },

@@ -25,7 +25,7 @@ use crate::http::wording::in_plain_words;
     "content_filters": [{"schema_name": "public"}],
 }))]
 pub(crate) struct ConnectionBody {
-    /// `postgresql`, `mysql`, `mariadb` or `sqlite`; with `push`, the product whose catalog is pushed.
+    /// `postgresql`, `mysql`, `mariadb`, `sqlite` or `lake`; with `push`, the product whose catalog is pushed.
     pub(crate) db_type: String,
     description: Option<String>,
     account_name: Option<String>,

@@ -30,6 +30,7 @@ pub(crate) mod rows;
 pub(crate) mod sessions;
 pub(crate) mod signing_keys;
 pub(crate) mod submitted;
+pub(crate) mod tables;
 pub(crate) mod tenants;
 pub(crate) mod users;
 
@@ -83,6 +84,7 @@ fn operations() -> (Router<AppState>, Document) {
         .merge(users::router())
         .merge(role_mapping::router())
         .merge(connections::router())
+        .merge(tables::router())
         .merge(catalog::router())
         .merge(descriptions::router())
         .merge(policies::router())

@@ -64,6 +64,13 @@ refusals! {
         NotFound, BodyTooLarge, UnsupportedMediaType, AlreadyExists, Conflict, SourceUnreachable, SourceCredentials,
         SourceNotAllowed, SourceBusy, SourceLost
     ];
+    /// Rows are taken into a table.
+    Loading = [
+        NotFound, BodyTooLarge, UnsupportedMediaType, DataInvalid, TableConflict, WriteConflict, Conflict, MemoryExceeded,
+        PolicyUnusable, SourceUnreachable, SourceNotAllowed, SourceBusy, SourceLost, LakeNotBuilt
+    ];
+    /// A table is removed.
+    Unloading = [NotFound, Conflict, PolicyUnusable, SourceUnreachable, SourceNotAllowed, SourceBusy, SourceLost, LakeNotBuilt];
     /// A ticket is decided.
     Deciding = [NotFound, BodyTooLarge, UnsupportedMediaType, Conflict];
     /// A ticket is taken back.
