@@ -68,6 +68,10 @@ impl Writer<'_> {
                     scope.sources.extend(inner.sources);
                     return Ok(());
                 };
+                if writer.dialect.is_lake() {
+                    // Of two columns of one name it would take the first, where others say that there are two.
+                    return Err(not_admitted("an alias of a join in brackets"));
+                }
                 let alias = writer.alias(alias)?;
                 scope.sources.push(Source {
                     alias,

@@ -219,7 +219,7 @@ fn is_date(value: &str) -> bool {
 fn clock(value: &str) -> Option<bool> {
     let (date, time) = value.split_at_checked(10)?;
     let time = time.strip_prefix(['T', ' '])?;
-    if !is_date(date) || time.len() < 5 {
+    if !is_date(date) || time.len() < 8 {
         return None;
     }
     TimestampMicrosecondType::parse(value)?;
@@ -252,7 +252,8 @@ mod tests {
             (&["true", "False"], "boolean"),
             (&["2024-01-31", "2023-12-01"], "date"),
             (&["2024-01-31", "2024-13-01"], "text"),
-            (&["2024-01-31 10:00:00", "2024-01-31T10:00"], "timestamp"),
+            (&["2024-01-31 10:00:00", "2024-01-31T10:00:00.5"], "timestamp"),
+            (&["2024-01-31 10:00"], "text"),
             (&["2024-01-31T10:00:00Z", "2024-01-31T10:00:00+02:00"], "timestamp with time zone"),
             (&["2024-01-31T10:00:00Z", "2024-01-31T10:00:00"], "text"),
             (&["2024-01-31", "2024-01-31 10:00:00"], "text"),

@@ -2,7 +2,7 @@
 //! at, so that who sent them can mend all at once.
 
 use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{BufReader, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -210,7 +210,11 @@ fn arrow(
 
 fn arrow_failed(error: &ArrowError) -> Failed {
     match error {
-        ArrowError::IoError(_, _) => Failed::Io(std::io::Error::other(error.to_string())),
+        // It ends before what it says is in it.
+        ArrowError::IoError(_, cause) if cause.kind() == ErrorKind::UnexpectedEof => {
+            data("the body is damaged")
+        }
+        ArrowError::IoError(_, cause) => Failed::Io(std::io::Error::new(cause.kind(), error.to_string())),
         _ => data("the body is damaged"),
     }
 }
