@@ -181,6 +181,9 @@ impl Writer<'_> {
         {
             return Err(not_admitted("a pattern with so many wildcards"));
         }
+        if self.dialect.is_lake() && escape.is_some_and(|escape| !is_backslash(&escape.value)) {
+            return Err(not_admitted("ESCAPE with another sign than the backslash"));
+        }
         self.raises();
         self.text("(");
         self.expression(operand)?;
@@ -230,4 +233,8 @@ fn base_type(data_type: &str) -> &str {
 /// One of two words.
 pub(crate) const fn either(negated: bool, not: &'static str, plain: &'static str) -> &'static str {
     if negated { not } else { plain }
+}
+
+fn is_backslash(value: &Value) -> bool {
+    matches!(value, Value::SingleQuotedString(text) if text == "\\")
 }

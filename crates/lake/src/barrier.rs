@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
     Expr, Extension, Limit, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
 use datafusion::optimizer::AnalyzerRule;
-use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::CardinalityEffect;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
@@ -37,13 +37,22 @@ impl AnalyzerRule for PutWalls {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let walled = plan.transform_up_with_subqueries(|plan| match plan {
             LogicalPlan::Limit(Limit { skip: None, fetch: Some(fetch), input }) if is_endless(&fetch) => {
-                let wall = Wall { input: Arc::unwrap_or_clone(input), above: Vec::new() };
-                Ok(Transformed::yes(LogicalPlan::Extension(Extension { node: Arc::new(wall) })))
+                Ok(Transformed::yes(walled(Arc::unwrap_or_clone(input))))
             }
+            // What a filter makes constant is null in the rows of totals, which DataFusion's sorts and windows overlook.
+            plan if has_totals(&plan) => Ok(Transformed::yes(walled(plan))),
             other => Ok(Transformed::no(other)),
         })?;
         Ok(walled.data)
     }
+}
+
+fn walled(input: LogicalPlan) -> LogicalPlan {
+    LogicalPlan::Extension(Extension { node: Arc::new(Wall { input, above: Vec::new() }) })
+}
+
+fn has_totals(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Aggregate(grouped) if matches!(grouped.group_expr.as_slice(), [Expr::GroupingSet(_)]))
 }
 
 /// Whether it is the LIMIT that the guard writes (`crates/guard/src/dialect/lake.rs`). A caller's of the same size cuts
@@ -158,8 +167,10 @@ struct WallExec {
 
 impl WallExec {
     fn new(input: Arc<dyn ExecutionPlan>) -> Self {
-        let properties = Arc::clone(input.properties());
-        Self { input, properties }
+        // Which columns are constant or in order is not said of what comes through.
+        let known = EquivalenceProperties::new(input.schema());
+        let properties = PlanProperties::clone(input.properties()).with_eq_properties(known);
+        Self { input, properties: Arc::new(properties) }
     }
 }
 
@@ -180,10 +191,6 @@ impl ExecutionPlan for WallExec {
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
         vec![&self.input]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {

@@ -195,13 +195,15 @@ fn like(writer: &mut Writer, field: &Operand, test: &Test) -> Result<(), Refusal
         }
         return Ok(());
     }
+    // DataFusion takes no other.
+    let escape = if writer.kind == ConnectionKind::Lake { '\\' } else { ESCAPE };
     let mut pattern = String::new();
     if test.operator != Operator::StartsWith {
         pattern.push('%');
     }
     for character in part.chars() {
-        if matches!(character, '%' | '_' | ESCAPE) {
-            pattern.push(ESCAPE);
+        if matches!(character, '%' | '_') || character == escape {
+            pattern.push(escape);
         }
         pattern.push(character);
     }
@@ -211,7 +213,7 @@ fn like(writer: &mut Writer, field: &Operand, test: &Test) -> Result<(), Refusal
     writer.text(&field.text);
     writer.text(" LIKE ");
     writer.parameter(Value::String(pattern));
-    writer.text(" ESCAPE '!'");
+    writer.text(&format!(" ESCAPE '{escape}'"));
     Ok(())
 }
 

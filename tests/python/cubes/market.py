@@ -90,7 +90,7 @@ class Market:
     def load(self, name: str, columns: Sequence[str], rows: list[list[Any]]) -> None:
         """The same into a lake."""
         self.lake.mkdir(exist_ok=True)
-        self.connection = self.places.connect(GOVERNOR, self.description())
+        self.connection = self.connection or self.places.connect(GOVERNOR, self.description())
         keys, arrays = [], {}
         for at, column in enumerate(columns):
             if column.startswith("PRIMARY KEY"):
@@ -134,7 +134,8 @@ class Market:
 
     def connect(self, *people: str) -> None:
         """Connections for people and the governor, once the tables are there."""
-        for person in (*people, GOVERNOR):
+        # Tables of a lake come in through the governor's.
+        for person in people if self.kind == "lake" else (*people, GOVERNOR):
             self.connection = self.places.connect(person, self.description())
 
     def refresh(self) -> None:

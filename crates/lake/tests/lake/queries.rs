@@ -159,3 +159,20 @@ async fn a_plan_names_the_relations_that_it_reads() {
     let lines = world.json("EXPLAIN SELECT n FROM t").await;
     assert!(lines.contains("TableScan") && !lines.contains(world.lake.to_str().unwrap()), "{lines}");
 }
+
+/// A filter makes `y` constant, and a total makes it null: who takes it for constant in both puts rows into wrong windows.
+#[tokio::test]
+async fn windows_over_totals_are_right() {
+    let world = World::new();
+    let rows: String = (0..60).map(|n| format!("a{},{},b{}\n", n % 3, 2024 + n % 2, n % 5)).collect();
+    world.load("t", &format!("a,y,b\n{rows}")).await;
+    let sums = world
+        .json(
+            "WITH c AS (SELECT a, y, b, 3 - (grouping(a) + grouping(y) + grouping(b)) AS d, count(*) AS n FROM t \
+             WHERE y = 2024 GROUP BY ROLLUP (a, y, b)), \
+             w AS (SELECT d, n, max(CASE WHEN d = 2 THEN n END) OVER (PARTITION BY a, y) AS whole FROM c WHERE d > 0) \
+             SELECT d, count(*), count(whole), min(whole) FROM w GROUP BY d ORDER BY d",
+        )
+        .await;
+    assert_eq!(sums, "[[1,3,0,null],[2,3,3,10],[3,15,15,10]]");
+}
