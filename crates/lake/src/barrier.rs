@@ -160,13 +160,13 @@ impl ExtensionPlanner for WallPlanner {
 
 /// The wall as the streams meet it. Whatever it does not say about pushing filters, sorts and limits is "no".
 #[derive(Debug, Clone)]
-struct WallExec {
+pub(crate) struct WallExec {
     input: Arc<dyn ExecutionPlan>,
     properties: Arc<PlanProperties>,
 }
 
 impl WallExec {
-    fn new(input: Arc<dyn ExecutionPlan>) -> Self {
+    pub(crate) fn new(input: Arc<dyn ExecutionPlan>) -> Self {
         // Which columns are constant or in order is not said of what comes through.
         let known = EquivalenceProperties::new(input.schema());
         let properties = PlanProperties::clone(input.properties()).with_eq_properties(known);

@@ -83,6 +83,7 @@ fn of_execution(message: &str) -> SourceError {
 
 fn planning(message: &str) -> SourceError {
     if has_path(message) {
+        tracing::warn!(error = message, "a lake failed to plan a statement");
         return statement(NOT_FOR_ALL, "42000");
     }
     let code = if message.contains("table") && message.contains("not found") { "42P01" } else { "42000" };

@@ -10,6 +10,7 @@
 
 mod barrier;
 mod columns;
+mod constants;
 mod failure;
 mod files;
 mod load;

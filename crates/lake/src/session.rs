@@ -11,9 +11,12 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 
 use crate::barrier::{Planner, PutWalls};
+use crate::constants::ForgetConstants;
 use crate::yielding::Yielding;
 
 /// The catalog's name, which no statement needs to say.
@@ -87,11 +90,18 @@ pub(crate) fn base(settings: &LakeSettings) -> Result<SessionState> {
         .with_table_factories(HashMap::new())
         .with_analyzer_rule(Arc::new(PutWalls))
         .with_query_planner(Arc::new(Planner))
-        .with_physical_optimizer_rule(Arc::new(Yielding))
+        .with_physical_optimizer_rules(optimizer_rules())
         .build();
     // One call of these fills the memory of the process, and can't be stopped.
     for function in ["repeat", "lpad", "rpad"] {
         state.deregister_udf(function)?;
     }
     Ok(state)
+}
+
+fn optimizer_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(ForgetConstants)];
+    rules.extend(PhysicalOptimizer::new().rules);
+    rules.push(Arc::new(Yielding));
+    rules
 }

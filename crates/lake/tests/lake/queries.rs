@@ -176,3 +176,20 @@ async fn windows_over_totals_are_right() {
         .await;
     assert_eq!(sums, "[[1,3,0,null],[2,3,3,10],[3,15,15,10]]");
 }
+
+/// What a filter says of an expression must not mislead the plans behind it.
+#[tokio::test]
+async fn filters_on_expressions_can_be_sorted_behind() {
+    let world = World::new();
+    world.load("f", "p,y,q\na,2024,1\nb,2025,2\n,2026,3\nz,2027,4\n").await;
+    world.load("d", "p,c\na,x\nb,\n").await;
+    let rows = world
+        .json(
+            "WITH facts AS (SELECT coalesce(d.c, 'N/A') AS l0, f.y AS l1, f.q AS c0 FROM f LEFT JOIN d ON d.p = f.p \
+             WHERE coalesce(d.c, 'N/A') >= 'N/A' AND coalesce(d.c, 'N/A') <= 'N/A'), \
+             cells AS (SELECT 2 AS d, l0, l1, sum(c0) AS m FROM facts GROUP BY l0, l1) \
+             SELECT l0, l1, m FROM cells WHERE NOT (m IS NULL) ORDER BY l0, l1 LIMIT 1000",
+        )
+        .await;
+    assert_eq!(rows, r#"[["N/A",2025,2],["N/A",2026,3],["N/A",2027,4]]"#);
+}
