@@ -46,6 +46,7 @@ const PYTHON_SUITES: &[(&str, &str)] = &[
     ("sign-in: two nodes", "signin/test_nodes.py"),
     ("sign-in: many users", "signin/test_many_users.py"),
     ("lakes", "lake/test_lake.py"),
+    ("lakes: guard corpus", "lake/test_corpus.py"),
     ("crash", "test_crash.py"),
     ("guard corpus: harness", "guard_corpus/test_harness.py"),
     ("guard corpus", "guard_corpus/test_guard_corpus.py"),

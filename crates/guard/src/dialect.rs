@@ -84,6 +84,11 @@ impl Dialect {
         self.kind == ConnectionKind::Lake
     }
 
+    /// Whether a JSON document can be looked into as policies do it, and a list can travel as one value.
+    pub(crate) fn has_documents(&self) -> bool {
+        !self.is_mysql() && !self.is_lake()
+    }
+
     /// Whether it has the words that PostgreSQL adds to the standard and others lack: ILIKE, IS UNKNOWN, types of clocks.
     pub(crate) fn is_like_postgres(&self) -> bool {
         self.is_postgres() || self.is_lake()

@@ -90,9 +90,7 @@ impl Writer<'_> {
             Expression::Binary {
                 operator: BinaryOperator::JsonMember | BinaryOperator::JsonMemberText,
                 ..
-            } if self.dialect.is_mysql() || self.dialect.is_lake() => {
-                Err(not_admitted("an operator of the policy"))
-            }
+            } if !self.dialect.has_documents() => Err(not_admitted("an operator of the policy")),
             Expression::Binary { left, operator, right } => {
                 self.text("(");
                 self.policy(left, alias)?;
@@ -223,9 +221,7 @@ impl Writer<'_> {
                 self.text(")");
             }
             // There it has a length.
-            ListShape::Many if self.dialect.is_mysql() || self.dialect.is_lake() => {
-                return Err(Refusal::NotVerified);
-            }
+            ListShape::Many if !self.dialect.has_documents() => return Err(Refusal::NotVerified),
             // No arrays here: the list travels as JSON.
             ListShape::Many => {
                 self.text(if negated { " NOT IN " } else { " IN " });

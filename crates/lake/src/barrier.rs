@@ -208,10 +208,8 @@ impl ExecutionPlan for WallExec {
         self: Arc<Self>,
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match children.pop() {
-            Some(input) => Ok(Arc::new(Self::new(input))),
-            None => internal_err!("a wall without a plan"),
-        }
+        let Some(input) = children.pop() else { return internal_err!("a wall without a plan") };
+        Ok(Arc::new(Self::new(input)))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -230,10 +228,8 @@ impl ExecutionPlan for WallExec {
         inputs: &[Arc<Statistics>],
         _arguments: &datafusion::physical_plan::statistics::StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
-        match inputs {
-            [input] => Ok(Arc::clone(input)),
-            _ => internal_err!("a wall without a plan"),
-        }
+        let [input] = inputs else { return internal_err!("a wall without a plan") };
+        Ok(Arc::clone(input))
     }
 
     fn cardinality_effect(&self) -> CardinalityEffect {

@@ -21,7 +21,7 @@ pub(crate) fn sql_type(data_type: &DataType) -> String {
         | DataType::Decimal64(precision, scale)
         | DataType::Decimal128(precision, scale)
         | DataType::Decimal256(precision, scale) => format!("numeric({precision},{scale})"),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => "text".to_owned(),
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
             "bytea".to_owned()
         }
@@ -40,7 +40,6 @@ pub(crate) fn sql_type(data_type: &DataType) -> String {
         | DataType::Duration(_) => "interval".to_owned(),
         DataType::Dictionary(_, values) => sql_type(values),
         DataType::RunEndEncoded(_, values) => sql_type(values.data_type()),
-        DataType::Null => "text".to_owned(),
         other => other.to_string().to_lowercase(),
     }
 }

@@ -259,9 +259,10 @@ fn format(form: Form, has_line_breaks: bool) -> Arc<dyn FileFormat> {
 /// Each file by itself: nothing is listed, and no sign in a name means several.
 fn urls<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Vec<ListingTableUrl>> {
     paths
-        .map(|path| match url::Url::from_file_path(path) {
-            Ok(url) => ListingTableUrl::try_new(url, None),
-            Err(()) => plan_err!("a file's path is not absolute"),
+        .map(|path| {
+            let url = url::Url::from_file_path(path);
+            let Ok(url) = url else { return plan_err!("a file's path is not absolute") };
+            ListingTableUrl::try_new(url, None)
         })
         .collect()
 }

@@ -66,13 +66,12 @@ impl Seen {
         self.boolean =
             self.boolean && matches!(value, "true" | "false" | "TRUE" | "FALSE" | "True" | "False");
         if self.decimal {
-            match digits(value) {
-                Some((whole, decimals)) => {
-                    self.integer = self.integer && decimals.is_none() && value.parse::<i64>().is_ok();
-                    self.whole = self.whole.max(whole);
-                    self.decimals = self.decimals.max(decimals.unwrap_or(0));
-                }
-                None => (self.decimal, self.integer) = (false, false),
+            if let Some((whole, decimals)) = digits(value) {
+                self.integer = self.integer && decimals.is_none() && value.parse::<i64>().is_ok();
+                self.whole = self.whole.max(whole);
+                self.decimals = self.decimals.max(decimals.unwrap_or(0));
+            } else {
+                (self.decimal, self.integer) = (false, false);
             }
         }
         self.float = self.float && is_float(value);
@@ -232,7 +231,7 @@ mod tests {
     use crate::columns::sql_type;
 
     fn type_of(values: &[&str]) -> String {
-        let text = format!("a,b\n{}", values.iter().map(|value| format!("{value},\n")).collect::<String>());
+        let text = format!("a,b\n{},\n", values.join(",\n"));
         let mut records = Records::open(text.as_bytes()).unwrap();
         let inferred = of_records(&mut records).unwrap();
         sql_type(inferred.schema(&BTreeMap::new()).field(0).data_type())

@@ -244,8 +244,7 @@ pub(crate) fn check_columns(names: &[String], wanted: &Wanted) -> Result<(), Fai
             return Err(data(format!("two columns are called \"{name}\"")));
         }
     }
-    let named = wanted.types.keys().chain(&wanted.load.keys).find(|name| !names.contains(name));
-    match named {
+    match wanted.types.keys().chain(&wanted.load.keys).find(|name| !names.contains(name)) {
         Some(name) => Err(data(format!("there is no column \"{name}\": there are {}", names.join(", ")))),
         None => Ok(()),
     }

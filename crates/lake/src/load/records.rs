@@ -71,7 +71,6 @@ impl<R: Read> Records<R> {
         &self.names
     }
 
-    #[expect(clippy::should_implement_trait, reason = "it lends its record")]
     pub(crate) fn next(&mut self) -> Result<Option<&ByteRecord>, Trouble> {
         self.since_record.set(0);
         if self.reader.read_byte_record(&mut self.record)? { Ok(Some(&self.record)) } else { Ok(None) }

@@ -30,7 +30,7 @@ pub(crate) struct Written {
 
 pub(super) struct Writer {
     schema: SchemaRef,
-    writer: ArrowWriter<File>,
+    file: ArrowWriter<File>,
     rows: u64,
 }
 
@@ -43,20 +43,20 @@ impl Writer {
             .build();
         let file = File::options().write(true).create_new(true).open(rows_file(part))?;
         let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties));
-        Ok(Self { schema, writer: writer.map_err(failed)?, rows: 0 })
+        Ok(Self { schema, file: writer.map_err(failed)?, rows: 0 })
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failed> {
-        self.writer.write(batch).map_err(failed)?;
+        self.file.write(batch).map_err(failed)?;
         self.rows += batch.num_rows() as u64;
-        if self.writer.in_progress_size() >= GROUP_BYTES {
-            self.writer.flush().map_err(failed)?;
+        if self.file.in_progress_size() >= GROUP_BYTES {
+            self.file.flush().map_err(failed)?;
         }
         Ok(())
     }
 
     pub(super) fn finish(self) -> Result<Written, Failed> {
-        self.writer.close().map_err(failed)?;
+        self.file.close().map_err(failed)?;
         let kept = |field: &Arc<datafusion::arrow::datatypes::Field>| KeptColumn {
             name: field.name().clone(),
             data_type: sql_type(field.data_type()),

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{World, address, sqlstate};
 
 fn numbers(count: usize) -> String {
-    format!("n\n{}", (0..count).map(|n| format!("{n}\n")).collect::<String>())
+    format!("n\n{}", (0..count).map(|n| format!("{n}\n")).collect::<Vec<_>>().concat())
 }
 
 #[tokio::test]
@@ -128,8 +128,10 @@ async fn rows_and_bytes_are_limited() {
 
 #[tokio::test]
 async fn what_does_not_fit_into_memory_goes_to_the_disk_or_is_refused() {
-    let rows: String =
-        (0..100_000).map(|n| format!("{},{}\n", (n * 7_919) % 100_000, "y".repeat(100))).collect();
+    let rows = (0..100_000)
+        .map(|n| format!("{},{}\n", (n * 7_919) % 100_000, "y".repeat(100)))
+        .collect::<Vec<_>>()
+        .concat();
     let csv = format!("n,pad\n{rows}");
     let sql =
         "SELECT max(r), max(pad) FROM (SELECT pad, row_number() OVER (ORDER BY pad, n) AS r FROM t) AS x";
@@ -164,7 +166,8 @@ async fn a_plan_names_the_relations_that_it_reads() {
 #[tokio::test]
 async fn windows_over_totals_are_right() {
     let world = World::new();
-    let rows: String = (0..60).map(|n| format!("a{},{},b{}\n", n % 3, 2024 + n % 2, n % 5)).collect();
+    let rows =
+        (0..60).map(|n| format!("a{},{},b{}\n", n % 3, 2024 + n % 2, n % 5)).collect::<Vec<_>>().concat();
     world.load("t", &format!("a,y,b\n{rows}")).await;
     let sums = world
         .json(

@@ -12,7 +12,8 @@ fn parts(world: &World) -> usize {
 }
 
 fn version(number: usize) -> String {
-    let rows: String = (0..20_000).map(|row| format!("{number},{row},{}\n", "x".repeat(50))).collect();
+    let rows =
+        (0..20_000).map(|row| format!("{number},{row},{}\n", "x".repeat(50))).collect::<Vec<_>>().concat();
     format!("v,n,pad\n{rows}")
 }
 

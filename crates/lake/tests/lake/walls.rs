@@ -7,7 +7,7 @@ use crate::{WALL, World, sqlstate};
 /// Rows 0 to 9, of which a fence shows those from 5 on. What fails for 3 fails on a hidden row.
 async fn world() -> World {
     let world = World::new();
-    let rows: String = (0..10).map(|n| format!("{n},{}\n", n % 3)).collect();
+    let rows = (0..10).map(|n| format!("{n},{}\n", n % 3)).collect::<Vec<_>>().concat();
     world.load("t", &format!("n,m\n{rows}")).await;
     world
 }

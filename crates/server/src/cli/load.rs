@@ -74,10 +74,12 @@ impl Load {
         let mode = if self.append { "append" } else { "replace" };
         let mut query = format!("mode={mode}");
         if !self.keys.is_empty() {
-            query.push_str(&format!("&keys={}", encode(&Value::from(self.keys.clone()).to_string())));
+            query += "&keys=";
+            query += &encode(&Value::from(self.keys.clone()).to_string());
         }
         if !self.types.is_empty() {
-            query.push_str(&format!("&types={}", encode(&Value::from(types(&self.types)?).to_string())));
+            query += "&types=";
+            query += &encode(&Value::from(types(&self.types)?).to_string());
         }
         let server = server(&self.url)?;
         let (connection, table) = (encode(&self.connection), encode(&table));
