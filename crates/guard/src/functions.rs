@@ -2,8 +2,8 @@
 
 use sqlparser::ast::{
     DateTimeField, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, NullTreatment, ObjectName, WindowFrame,
-    WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, NamedWindowDefinition, NamedWindowExpr,
+    NullTreatment, ObjectName, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 
 use crate::admit::{EXCLUDE, VARIADIC};
@@ -299,6 +299,20 @@ impl Writer<'_> {
         match size {
             Some(size) if size > MAX_REPEAT => Err(not_admitted("a text of that length")),
             _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn named_window(&mut self, window: &NamedWindowDefinition) -> Result<(), Refusal> {
+        let NamedWindowDefinition(name, definition) = window;
+        // DataFusion never looks at it, so that nobody would say of a column in it that there is none.
+        if self.dialect.is_lake() && !self.windows.contains(&name.value) {
+            return Err(not_admitted("a window that nothing before it is computed over"));
+        }
+        self.identifier(name)?;
+        self.text(" AS ");
+        match definition {
+            NamedWindowExpr::NamedWindow(other) => self.identifier(other),
+            NamedWindowExpr::WindowSpec(specification) => self.window_specification(specification),
         }
     }
 

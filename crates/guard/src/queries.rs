@@ -5,10 +5,9 @@ use std::sync::Arc;
 use ringfence_policy::{Entitlement, Permit};
 use sqlparser::ast::{
     Cte, CteAsMaterialized, Distinct, Expr, Fetch, GroupByExpr, GroupByWithModifier, Ident, Join,
-    JoinConstraint, JoinOperator, LimitClause, LockClause, LockType, NamedWindowDefinition, NamedWindowExpr,
-    NonBlock, Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectFlavor,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableAlias,
-    TableWithJoins, Values, WildcardAdditionalOptions, With,
+    JoinConstraint, JoinOperator, LimitClause, LockClause, LockType, NonBlock, Offset, OrderBy, OrderByExpr,
+    OrderByKind, OrderByOptions, Query, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, SetOperator, SetQuantifier, TableAlias, TableWithJoins, Values, WildcardAdditionalOptions, With,
 };
 
 use crate::admit::DISTINCT;
@@ -459,20 +458,6 @@ impl Writer<'_> {
             _ => return Ok(None),
         };
         Ok(Some(Output { name, data_type: self.plain_type(expression) }))
-    }
-
-    fn named_window(&mut self, window: &NamedWindowDefinition) -> Result<(), Refusal> {
-        let NamedWindowDefinition(name, definition) = window;
-        // DataFusion never looks at it, so that nobody would say of a column in it that there is none.
-        if self.dialect.is_lake() && !self.windows.contains(&name.value) {
-            return Err(not_admitted("a window that nothing before it is computed over"));
-        }
-        self.identifier(name)?;
-        self.text(" AS ");
-        match definition {
-            NamedWindowExpr::NamedWindow(other) => self.identifier(other),
-            NamedWindowExpr::WindowSpec(specification) => self.window_specification(specification),
-        }
     }
 
     fn group_by(

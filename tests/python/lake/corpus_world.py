@@ -81,8 +81,8 @@ class LakeCorpusWorld:
         directory.mkdir()
         with sqlite3.connect(database) as connection:
             names = connection.execute(
-                "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite!_%' "
-                "ESCAPE '!'"
+                "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') "
+                "AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
             ).fetchall()
             for (name,) in names:
                 export(connection, name, directory)

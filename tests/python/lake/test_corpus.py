@@ -1,7 +1,7 @@
-"""The guard corpus on lakes: what a guarded statement answers is what the same one answers on the principal's own lake.
+"""The guard corpus on lakes: a guarded statement answers what it answers on the principal's own lake.
 
-Records are those that read, of PostgreSQL and SQLite: many are not admitted, or mean nothing to DataFusion, and are
-refused alike. What is admitted must be right.
+Records are those that read, of PostgreSQL and SQLite: many are not admitted, or mean nothing to DataFusion,
+and are refused alike. What is admitted must be right.
 """
 
 import re
@@ -25,7 +25,7 @@ DATA_CLASSES = ("21", "22", "23")
 # PostgreSQL cuts such a name after 63 bytes, so that it calls something else; here names are whole.
 WHOLE_NAMES = "ownpga-name-resolution-056"
 
-# What DataFusion says to texts that the guard prints in other words: these the isolated lakes have no answer to.
+# What DataFusion says to texts that the guard prints in other words: the isolated lakes have no answer.
 OTHER_WORDS = ("require unique expression names", "Unsupported Value")
 
 # What one statement may be answered in two ways with: another's order, the clock, chance.
@@ -97,8 +97,8 @@ def judge(record: Record, outcome: Outcome, oracle: Outcome) -> list[str]:
         return []
     if len(outcome.columns) != len(oracle.columns):
         return [f"{len(outcome.columns)} columns instead of {len(oracle.columns)}"]
-    # What is computed is named by the text on one side, and by DataFusion on the other; and a sum of floats depends on the
-    # order that threads bring them in.
+    # What is computed is named by the text on one side, and by DataFusion on the other; and a sum of floats
+    # depends on the order that threads bring them in.
     oracle.types = ["float8" if name in ("double precision", "real") else name for name in oracle.types]
     return differences(replace(outcome, columns=oracle.columns), oracle, ordered=False)
 

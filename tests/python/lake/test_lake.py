@@ -65,7 +65,7 @@ class TestDocument:
     def test_each_user_sees_and_sums_their_part(
         self, world: LakeWorld, person: str, cities: dict[str, int]
     ) -> None:
-        assert {city: quantity for city, quantity in world.rows(person, BY_CITY)} == cities
+        assert {str(row[0]): row[1] for row in world.rows(person, BY_CITY)} == cities
         total = 'SELECT sum("Quantity") FROM sales'
         assert world.rows(person, total) == [[sum(cities.values())]]
 
@@ -106,7 +106,8 @@ class TestWall:
             """SELECT 1 WHERE EXISTS (SELECT 1 FROM shops s
                WHERE 1 / (CASE WHEN s."City" = 'Nice' THEN 0 ELSE 1 END) = 1)""",
             """SELECT count(*) FROM sales a WHERE EXISTS (SELECT 1 FROM sales b, shops s
-               WHERE b."Sale ID" = a."Sale ID" AND 1 / (CASE WHEN s."City" = 'Nice' THEN 0 ELSE 1 END) = 1)""",
+               WHERE b."Sale ID" = a."Sale ID"
+               AND 1 / (CASE WHEN s."City" = 'Nice' THEN 0 ELSE 1 END) = 1)""",
             """SELECT count(*) FROM sales a JOIN shops s
                ON a."Shop" = s."Shop ID" AND 1 / (CASE WHEN s."City" = 'Nice' THEN 0 ELSE 1 END) = 1""",
         ],

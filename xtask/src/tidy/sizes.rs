@@ -8,7 +8,7 @@ const FILE_LIMIT: usize = 800;
 const FILE_NEEDS_REASON: usize = 500;
 const FUNCTION_LIMIT: usize = 80;
 /// Decision 0006 says why it is not the 1,500 of the design, and what would bring it back.
-const GUARD_BUDGET: usize = 7_920;
+const GUARD_BUDGET: usize = 8_000;
 const ARCHITECTURE_LIMIT: usize = 250;
 const REASONS: &str = "xtask/tidy/long-files.txt";
 

@@ -39,12 +39,11 @@ async fn a_stream_keeps_its_version() {
     }
     assert_eq!(seen, 20_000);
     drop(rows);
-    // poll: they go when their last reader has ended, on a thread of the lake's
     for _ in 0..500 {
         if parts(&world) == 0 {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await; // poll: they go when their last reader has ended
     }
     panic!("the old files are still there");
 }

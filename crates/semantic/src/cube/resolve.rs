@@ -424,8 +424,7 @@ impl<'a> Resolver<'a> {
         if !fits {
             self.problem(text.place, format!("this can't be computed of {}", class.noun()));
         }
-        let has_quantiles = matches!(kind, ConnectionKind::Postgresql | ConnectionKind::Lake);
-        if matches!(function, Function::Quantile(_)) && !has_quantiles {
+        if matches!(function, Function::Quantile(_)) && !super::stages::has_quantiles(kind) {
             self.problem(text.place, "this kind of database computes no median and no quantiles");
         }
         Some(MeasureKind::Aggregate(function, formula))

@@ -105,3 +105,8 @@ pub(super) fn aggregated(kind: ConnectionKind, function: Function, class: FieldT
         Function::Quantile(_) => FieldType::Float,
     }
 }
+
+/// Whether that kind of database computes them.
+pub(super) fn has_quantiles(kind: ConnectionKind) -> bool {
+    matches!(kind, ConnectionKind::Postgresql | ConnectionKind::Lake)
+}
