@@ -82,6 +82,7 @@ mod sealed;
 mod session;
 mod sources;
 mod statement;
+mod steady;
 mod system;
 
 mod verify;
