@@ -8,6 +8,7 @@ pub mod access_rules;
 pub mod acting;
 pub mod agents;
 pub mod annotations;
+pub mod answers;
 pub mod approvals;
 pub mod arrivals;
 pub mod audit;
@@ -54,7 +55,7 @@ pub mod users;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ringfence_engine::{Engine, RunOptions};
+use ringfence_engine::{EVERYWHERE, Engine, RunOptions};
 use ringfence_policy::UserId;
 use ringfence_store::Store;
 use ringfence_store::access_keys::KeyHash;
@@ -64,6 +65,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 pub use acting::{Acting, ActingConfig, PlainPrincipal};
+pub use answers::{AnswersConfig, Freshness, KeptAnswers};
 pub use authentication::Credentials;
 pub use bootstrap::{AdminAccount, Bootstrap};
 pub use call::{Call, CallLog, Decision, Door, Sanitiser};
@@ -111,6 +113,7 @@ pub struct GatewayConfig {
     pub acting: ActingConfig,
     pub oidc: oidc::OidcConfig,
     pub sessions: SessionsConfig,
+    pub answers: AnswersConfig,
     pub passwords: PasswordsConfig,
     /// Where users are read from, in the order in which they are asked.
     pub directories: Vec<directories::Directory>,
@@ -153,6 +156,7 @@ struct Shared {
     rules: access_rules::RuleCache,
     approvals: approvals::Desk,
     endpoints: endpoints::EndpointCache,
+    answers: Arc<answers::Answers>,
     snapshots: guarded::SnapshotCache,
     plans: guarded::PlanCache,
     attributes: guarded::AttributeCache,
@@ -220,6 +224,7 @@ impl Gateway {
             rules: access_rules::RuleCache::new(&config),
             approvals: approvals::Desk::new(operations),
             endpoints: endpoints::EndpointCache::new(),
+            answers: answers::Answers::new(&config.answers),
             snapshots: guarded::SnapshotCache::new(),
             plans: guarded::PlanCache::new(),
             attributes: guarded::AttributeCache::new(),
@@ -240,6 +245,7 @@ impl Gateway {
         queries::start(&gateway);
         approvals::start(&gateway);
         retention::start(&gateway);
+        answers::start(&gateway);
         Ok((gateway, made))
     }
 
@@ -257,6 +263,7 @@ impl Gateway {
     pub async fn shutdown(&self) {
         queries::stop_all(self).await;
         self.shared.stopped.cancel();
+        answers::tell_the_rest(self).await;
         self.shared.history.flush().await;
         self.shared.audit.flush(LAST_WORDS).await;
         self.shared.engine.shutdown().await;
@@ -291,6 +298,11 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
             Change::Endpoints(org) => shared.endpoints.forget(&org),
             Change::AccessRules(place) => shared.rules.forget(&place),
             Change::Attributes(policy) => shared.attributes.forget(&policy),
+            // What this node wrote itself it knows already.
+            Change::Data { teller, place } if teller != shared.engine.teller() => {
+                shared.engine.heard_written(&place);
+            }
+            Change::Data { .. } => {}
             Change::Everything => {
                 shared.principals.forget_all();
                 shared.connections.forget_all();
@@ -299,6 +311,7 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
                 shared.attributes.forget_all();
                 shared.rules.forget_all();
                 shared.endpoints.forget_all();
+                shared.engine.heard_written(EVERYWHERE);
                 shared.running.suspect_everybody();
             }
         }

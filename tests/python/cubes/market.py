@@ -154,11 +154,13 @@ class Market:
 
 
 @contextmanager
-def markets(kind: str, server: Postgres | Mariadb | None, *people: Person) -> Iterator[Market]:
-    """A market of its own on the kind of database."""
+def markets(
+    kind: str, server: Postgres | Mariadb | None, *people: Person, **settings: str
+) -> Iterator[Market]:
+    """A market of its own on the kind of database. `settings` are the server's, as in its environment."""
     with (
         tempfile.TemporaryDirectory(prefix="ringfence-market-") as directory,
-        Places({"RINGFENCE_SQLITE__DIRECTORIES": directory}) as places,
+        Places({"RINGFENCE_SQLITE__DIRECTORIES": directory, **settings}) as places,
     ):
         places.add(*people)
         try:
