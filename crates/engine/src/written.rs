@@ -132,7 +132,7 @@ impl Drop for Writing {
         let mut untold = counts.untold.lock();
         let (mut place, mut ended) = (std::mem::take(&mut self.place), self.ended);
         if untold.len() >= MOST_UNTOLD && !untold.contains_key(&place) {
-            place = EVERYWHERE.to_owned();
+            EVERYWHERE.clone_into(&mut place);
             ended = untold.values().copied().chain([ended]).max().unwrap_or(ended);
             untold.clear();
         }

@@ -107,9 +107,9 @@ impl Answers {
     }
 
     fn keep(&self, key: AnswerKey, result: &Arc<ResultSet>, made: Instant, time: Duration) {
-        let mut shelf = self.shelf.lock();
-        shelf.put(key, result, made, time);
-        measure(&shelf);
+        let mut kept = self.shelf.lock();
+        kept.put(key, result, made, time);
+        measure(&kept);
     }
 }
 

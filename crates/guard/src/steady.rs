@@ -39,8 +39,9 @@ fn is_steady(tokens: &[Token], dialect: &Dialect) -> bool {
             let name = word.value.to_ascii_lowercase();
             let is_called = rest.first() == Some(&Token::LParen);
             let is_bare = word.quote_style.is_none() && dialect.bare.contains(&name.as_str());
-            let changes = is_called && dialect.changing.contains(&name.as_str());
-            !is_bare && !changes && !(is_called && dialect.is_sqlite() && asks_for_now(&name, rest))
+            let changes =
+                dialect.changing.contains(&name.as_str()) || dialect.is_sqlite() && asks_for_now(&name, rest);
+            !(is_bare || is_called && changes)
         }
         Token::Placeholder(_) => true,
         other => !names_a_moment(&other.to_string()),

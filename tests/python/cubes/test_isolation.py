@@ -394,7 +394,7 @@ def test_roles_are_restricted_from_the_command_line(market: Market, tmp_path: Pa
     assert command("list") == (0, "", "")
     rome = [{"table": "shops", "column": "city", "in": ["Rome"]}]
     code, said, _ = command("put", "SOUTH", text=json.dumps(rome))
-    assert (code, said) == (0, "done: SOUTH has 1 restrictions\n")
+    assert (code, said) == (0, "done: SOUTH is restricted now\n")
     wait_for("the server to hear of it", lambda: cities("ann") == ["Rome"])
     lyon = [{"table": "shops", "column": "city", "condition": "city LIKE 'L%'"}]
     file = tmp_path / "south.json"

@@ -65,9 +65,9 @@ mod tests {
 
     const ASKED: Duration = Duration::from_secs(1);
 
-    fn rows() -> Outcome {
+    fn rows() -> Landed {
         let result = ResultSet { columns: Vec::new(), rows: Vec::new(), more_rows: 0, affected: None };
-        Ok(Landed::Rows(Arc::new(result), Instant::now()))
+        Landed::Rows(Arc::new(result), Instant::now())
     }
 
     #[tokio::test]
@@ -81,7 +81,7 @@ mod tests {
                 count.fetch_add(1, Ordering::SeqCst);
                 match landing {
                     Some(landing) => landing.await.unwrap(),
-                    None => rows(),
+                    None => Ok(rows()),
                 }
             })
         };
@@ -101,7 +101,7 @@ mod tests {
         let (other, is_first) = board(2);
         assert!(is_first, "other questions wait for nobody");
         assert!(matches!(other.await, Ok(Landed::Rows(..))));
-        assert!(land.send(rows()).is_ok(), "it still waits for its answer");
+        assert!(land.send(Ok(rows())).is_ok(), "it still waits for its answer");
         for waiting in waiting {
             assert!(matches!(waiting.await.unwrap(), Ok(Landed::Rows(..))));
         }
@@ -121,7 +121,7 @@ mod tests {
         tokio::task::yield_now().await;
         waiting.abort();
         assert!(gone.await.is_err(), "it was dropped");
-        let (again, is_first) = flights.board((AnswerKey::numbered(1), ASKED), || async { rows() });
+        let (again, is_first) = flights.board((AnswerKey::numbered(1), ASKED), || async { Ok(rows()) });
         assert!(is_first && again.await.is_ok());
     }
 
@@ -130,10 +130,10 @@ mod tests {
         let flights = Flights::default();
         let key = (AnswerKey::numbered(1), ASKED);
         let (flight, _) = flights.board(key, || async { Err(SourceError::Busy) });
-        let (other, is_first) = flights.board(key, || async { rows() });
+        let (other, is_first) = flights.board(key, || async { Ok(rows()) });
         assert!(!is_first && matches!(other.await, Err(SourceError::Busy)));
         assert!(matches!(flight.await, Err(SourceError::Busy)));
-        let (again, is_first) = flights.board(key, || async { rows() });
+        let (again, is_first) = flights.board(key, || async { Ok(rows()) });
         assert!(is_first && again.await.is_ok());
     }
 }

@@ -143,21 +143,7 @@ impl List {
 impl Put {
     fn run(&self) -> Result<ExitCode, Failure> {
         let Self { role, file, target: Target { connection, user, store } } = self;
-        let name = file.as_deref().filter(|file| *file != Path::new("-"));
-        let (about, text) = match name {
-            Some(file) => {
-                let text = std::fs::read_to_string(file);
-                (
-                    file.display().to_string(),
-                    text.map_err(|error| Failure::from(error).about(file.display()))?,
-                )
-            }
-            None => {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text)?;
-                ("standard input".to_owned(), text)
-            }
-        };
+        let (about, text) = given(file.as_deref())?;
         let restrictions = read(&text).map_err(|wrong| Failure::usage(format!("{about}: {wrong}")))?;
         let entries = json!(restrictions);
         with_gateway(&store.load(Vec::new())?.config, async |gateway| {
@@ -167,7 +153,8 @@ impl Put {
             match put.await? {
                 PutRestrictions::Stored => {
                     let done = paint(GOOD, "done:");
-                    say(format_args!("{done} {role} has {} restrictions", restrictions.len()));
+                    let what = if restrictions.is_empty() { "restricts nothing" } else { "is restricted" };
+                    say(format_args!("{done} {role} {what} now"));
                     Ok(ExitCode::SUCCESS)
                 }
                 PutRestrictions::Invalid(problems) => {
@@ -193,6 +180,18 @@ impl Remove {
             Ok(ExitCode::SUCCESS)
         })
     }
+}
+
+/// A file's name and text; of standard input, when none is named.
+fn given(file: Option<&Path>) -> Result<(String, String), Failure> {
+    if let Some(file) = file.filter(|file| *file != Path::new("-")) {
+        let text = std::fs::read_to_string(file);
+        let text = text.map_err(|error| Failure::from(error).about(file.display()))?;
+        return Ok((file.display().to_string(), text));
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(("standard input".to_owned(), text))
 }
 
 /// The restrictions of a file; what is wrong with one of them is said with its number.
