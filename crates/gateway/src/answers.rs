@@ -3,11 +3,12 @@
 //!
 //! A call goes its whole road first: policy, rules, roles, budgets and limits are looked at each time, and its record says
 //! what held. Only the database is not asked again. Reading order: [`key`] is what an answer hangs on, [`shelf`] keeps it
-//! within bounds, [`flight`] has callers who ask for the same at once wait for one statement.
+//! within bounds, [`steady`] says what is never kept, [`flight`] has callers who ask for the same at once wait for one statement.
 
 mod flight;
 mod key;
 mod shelf;
+mod steady;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -160,7 +161,8 @@ impl Road<'_> {
     pub(crate) async fn answer(&self, ready: &Ready, keeping: Keeping) -> Result<Answer, Refused> {
         let Keeping { what, time, freshness } = keeping;
         let answers = &self.gateway.shared.answers;
-        let may_be_kept = answers.is_on && freshness.is_kept && self.is_steady(ready);
+        let may_be_kept =
+            answers.is_on && freshness.is_kept && steady::is_steady(&ready.query, self.address.kind);
         let Some(time) = time.filter(|time| may_be_kept && !time.is_zero()) else {
             count(what, "unkept");
             let result = Arc::new(self.run(ready).await?);
@@ -244,11 +246,6 @@ impl Road<'_> {
                 Err(Refused::internal(&"a statement that costs too much for nobody"))
             }
         }
-    }
-
-    /// Whether asking again would come to the same, as long as nobody writes.
-    fn is_steady(&self, ready: &Ready) -> bool {
-        ready.query.is_steady(self.address.kind)
     }
 }
 

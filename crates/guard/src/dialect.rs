@@ -47,8 +47,6 @@ pub(crate) struct Dialect {
     pub(crate) keywords: &'static [&'static str],
     /// Functions without parentheses.
     pub(crate) bare: &'static [&'static str],
-    /// Functions that answer otherwise when they are asked later, whatever the data; those of `bare` do as well.
-    pub(crate) changing: &'static [&'static str],
     /// Operators, as they are written, that may be used.
     pub(crate) operators: &'static [&'static str],
     /// Types that a cast may name, beyond those of the grammar.

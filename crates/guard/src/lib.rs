@@ -82,7 +82,6 @@ mod sealed;
 mod session;
 mod sources;
 mod statement;
-mod steady;
 mod system;
 
 mod verify;

@@ -1,6 +1,6 @@
 //! The type that the engine runs, and the only code that makes one.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use ringfence_policy::{ConnectionKind, OpenAccess};
 use sqlparser::tokenizer::{Token, Tokenizer};
@@ -8,7 +8,7 @@ use sqlparser::tokenizer::{Token, Tokenizer};
 use crate::dialect::Dialect;
 use crate::named::{self, NamedRelation};
 use crate::statement::ReadStatement;
-use crate::{fingerprint, session, steady};
+use crate::{fingerprint, session};
 
 /// A statement that may run. Made by this crate alone.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,8 +27,6 @@ pub(crate) struct Sealed {
     fingerprint: String,
     named: Vec<NamedRelation>,
     fence: Option<Fence>,
-    /// Whether its text answers the same while the data stay the same, once somebody asked.
-    steady: OnceLock<bool>,
 }
 
 /// A value that the statement's placeholders stand for. The database decides its type from where it stands.
@@ -150,14 +148,6 @@ impl GuardedQuery {
         Some(text)
     }
 
-    /// Whether the statement reads, and answers the same while the data stay the same: no clock, no chance, no functions of
-    /// somebody's own. Only of statements that the guard rewrote is that known.
-    pub fn is_steady(&self, kind: ConnectionKind) -> bool {
-        let (Some(fence), Some(dialect)) = (self.fence(), Dialect::of(kind)) else { return false };
-        let text = || steady::text(self.sql(), &fence.functions, dialect);
-        !fence.writes && *self.sealed.steady.get_or_init(text) && self.parameters.iter().all(steady::value)
-    }
-
     /// What to hold the statement to, when the guard rewrote it; `None` on connections in open mode.
     pub fn fence(&self) -> Option<&Fence> {
         self.sealed.fence.as_ref()
@@ -204,7 +194,6 @@ pub(crate) fn seal(statement: ReadStatement, access: OpenAccess) -> Sealed {
         kind,
         read_only: access.read_only,
         fence: None,
-        steady: OnceLock::new(),
     }
 }
 
@@ -219,6 +208,5 @@ pub(crate) fn seal_fenced(statement: FencedStatement) -> Sealed {
         fingerprint,
         named,
         fence: Some(fence),
-        steady: OnceLock::new(),
     }
 }

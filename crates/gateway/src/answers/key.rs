@@ -22,7 +22,7 @@ use crate::road::{Ready, Road};
 /// Beyond what the text says, the versions of the policy and of the restrictions and cubes beside it are in it: a new version
 /// begins with nothing, whatever it changed. The cost that a budget allows is in it because it is held against an estimate
 /// of the database before the statement runs. Who asks is not in it, and neither is how long they would wait. What hangs on
-/// the moment is never kept: see [`ringfence_guard::GuardedQuery::is_steady`].
+/// the moment is never kept: see [`super::steady`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct AnswerKey([u8; 32]);
 

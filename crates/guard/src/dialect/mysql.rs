@@ -28,11 +28,6 @@ pub(super) const DIALECT: Dialect = Dialect {
     functions: FUNCTIONS,
     keywords: &[],
     bare: &["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"],
-    changing: &[
-        "curdate", "current_date", "current_time", "current_timestamp", "curtime", "localtime",
-        "localtimestamp", "now", "rand", "sysdate", "unix_timestamp", "utc_date", "utc_time",
-        "utc_timestamp", "uuid",
-    ],
     operators: OPERATORS,
     types: &[],
     system_columns: &[],

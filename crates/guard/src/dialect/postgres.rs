@@ -26,10 +26,6 @@ pub(super) const DIALECT: Dialect = Dialect {
     functions: FUNCTIONS,
     keywords: &["array", "coalesce", "greatest", "grouping", "least", "nullif", "row"],
     bare: &["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"],
-    changing: &[
-        "age", "clock_timestamp", "gen_random_uuid", "now", "random", "statement_timestamp",
-        "transaction_timestamp",
-    ],
     operators: OPERATORS,
     types: TYPES,
     system_columns: &["cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"],

@@ -28,7 +28,6 @@ pub(super) const DIALECT: Dialect = Dialect {
     functions: FUNCTIONS,
     keywords: &[],
     bare: &["current_date", "current_time", "current_timestamp"],
-    changing: &["random"],
     operators: &[
         "+", "-", "*", "/", "%", "||", "=", "<>", "<", "<=", ">", ">=", "AND", "OR", "&", "|", "<<", ">>",
         "->", "->>", "GLOB",
