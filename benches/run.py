@@ -22,6 +22,7 @@ import requests
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "python"))
 
+import cubes_cache  # type: ignore[import-not-found, unused-ignore]
 import inside  # type: ignore[import-not-found, unused-ignore]
 import modelling  # type: ignore[import-not-found, unused-ignore]
 import peer  # type: ignore[import-not-found, unused-ignore]
@@ -447,6 +448,7 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "models": modelling.measure,
     "includes": modelling.measure_includes,
     "endpoints": publishing.measure,
+    "kept": cubes_cache.measure,
     "library": peer.measure,
     "guard": guard,
     "inside": inside.measure,

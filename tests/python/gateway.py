@@ -151,11 +151,11 @@ class Gateway:
         )
         assert answer.ok, f"the policy was refused: {answer.status_code} {answer.text}"
 
-    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Runs another command of the program on the same data directory."""
+    def command(self, *arguments: str, text: str = "") -> "subprocess.CompletedProcess[str]":
+        """Runs another command of the program on the same data directory. `text` is its standard input."""
         return subprocess.run(
             [str(binary()), *arguments, "--data-dir", str(self.data_dir)],
-            stdin=subprocess.DEVNULL,
+            input=text,
             capture_output=True,
             text=True,
             timeout=120,

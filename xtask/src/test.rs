@@ -26,6 +26,7 @@ const PYTHON_SUITES: &[(&str, &str)] = &[
     ("models: many rows", "models/test_many.py"),
     ("models: approvals", "models/test_approvals.py"),
     ("cubes: documents 002 and 003", "cubes/test_document.py"),
+    ("cubes: kept answers", "cubes/test_cache.py"),
     ("cubes: isolation", "cubes/test_isolation.py"),
     ("cubes: reference", "cubes/test_reference.py"),
     ("OpenID: bearer tokens", "oidc/test_bearer.py"),

@@ -163,13 +163,19 @@ impl Engine {
         body: BoxStream<'static, Result<Bytes, SourceError>>,
     ) -> Result<LoadedTable, SourceError> {
         lakes_only(address)?;
-        self.embedded()?.load(address, load, body).await
+        let writing = self.writing_at(address);
+        let loaded = self.embedded()?.load(address, load, body).await?;
+        writing.end();
+        Ok(loaded)
     }
 
     /// Removes a table of a lake that was loaded.
     pub async fn remove_table(&self, address: &SourceAddress, table: &str) -> Result<(), SourceError> {
         lakes_only(address)?;
-        self.embedded()?.remove(address, table).await
+        let writing = self.writing_at(address);
+        self.embedded()?.remove(address, table).await?;
+        writing.end();
+        Ok(())
     }
 }
 

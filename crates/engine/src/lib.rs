@@ -19,7 +19,9 @@ mod sources;
 mod transaction;
 pub mod value;
 mod watchdog;
+mod written;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,11 +40,13 @@ pub use limits::{EngineLimits, RunOptions, SessionParameter};
 pub use result::{ResultColumn, ResultSet, RowStream};
 pub use transaction::{Isolation, SourceTransaction};
 pub use value::Value;
+pub use written::{DataVersion, EVERYWHERE, Ended};
 
 use capacity::Capacity;
 use sources::mysql::Mysql;
 use sources::postgres::{Postgres, Running};
 use sources::sqlite::Sqlite;
+use written::{Writing, Written};
 
 /// Why a source did not do it. The texts are safe to show to the one who owns the connection: the database's primary
 /// message at most, never an address with credentials, a stack or a password.
@@ -155,6 +159,7 @@ struct Shared {
     mysql: Mysql,
     embedded: Option<Arc<dyn EmbeddedSource>>,
     capacity: Capacity,
+    written: Written,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -189,7 +194,9 @@ impl Engine {
         let postgres = Postgres::new(Arc::clone(&limits), capacity.clone(), tasks.clone(), closing.clone());
         let mysql = Mysql::new(Arc::clone(&limits), capacity.clone(), tasks.clone(), closing.clone());
         let sqlite = Sqlite::new(limits, capacity.clone(), tasks.clone(), closing.clone());
-        Self { shared: Arc::new(Shared { postgres, sqlite, mysql, embedded, capacity, tasks, closing }) }
+        let written = Written::new();
+        let shared = Shared { postgres, sqlite, mysql, embedded, capacity, written, tasks, closing };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Connects and signs in on a fresh connection, so that the credentials are proven now.
@@ -242,25 +249,27 @@ impl Engine {
         options: &RunOptions,
         cancel: CancellationToken,
     ) -> Result<RowStream, SourceError> {
-        match address.kind {
+        let writing = self.writing(address, query);
+        let stream = match address.kind {
             ConnectionKind::Postgresql => {
                 let running = self.shared.postgres.start(address, query, options, cancel).await?;
-                Ok(RowStream::direct(running, self.shared.tasks.clone()))
+                RowStream::direct(running, self.shared.tasks.clone())
             }
             ConnectionKind::Sqlite => {
                 let options = RunOptions { max_rows: u64::MAX, ..options.clone() };
-                self.shared.sqlite.start(address, query, &options, cancel).await
+                self.shared.sqlite.start(address, query, &options, cancel).await?
             }
             ConnectionKind::Mysql => {
                 let options = RunOptions { max_rows: u64::MAX, ..options.clone() };
-                self.shared.mysql.start(address, query, &options, cancel).await
+                self.shared.mysql.start(address, query, &options, cancel).await?
             }
             ConnectionKind::Lake => {
                 let options = RunOptions { max_rows: u64::MAX, ..options.clone() };
-                self.start_embedded(address, query, &options, cancel).await
+                self.start_embedded(address, query, &options, cancel).await?
             }
-            ConnectionKind::Push => Err(nothing_to_query()),
-        }
+            ConnectionKind::Push => return Err(nothing_to_query()),
+        };
+        Ok(stream.writing(writing))
     }
 
     /// Runs a query and gathers up to `options.max_rows` rows.
@@ -271,7 +280,8 @@ impl Engine {
         options: &RunOptions,
         cancel: CancellationToken,
     ) -> Result<ResultSet, SourceError> {
-        match address.kind {
+        let writing = self.writing(address, query);
+        let ran = match address.kind {
             ConnectionKind::Postgresql => {
                 let running = self.shared.postgres.start(address, query, options, cancel).await?;
                 gather(running, query.kind(), options.max_rows).await
@@ -284,7 +294,13 @@ impl Engine {
             }
             ConnectionKind::Lake => drain(self.start_embedded(address, query, options, cancel).await?).await,
             ConnectionKind::Push => Err(nothing_to_query()),
+        };
+        if ran.is_ok()
+            && let Some(writing) = writing
+        {
+            writing.end();
         }
+        ran
     }
 
     /// Begins a transaction: several guarded queries that take effect together, or not at all. `options.timeout` is for all
@@ -297,17 +313,21 @@ impl Engine {
         cancel: CancellationToken,
     ) -> Result<SourceTransaction, SourceError> {
         fenced::refuse_bending(options)?;
-        match address.kind {
+        let transaction = match address.kind {
             ConnectionKind::Postgresql => {
-                self.shared.postgres.begin(address, options, isolation, cancel).await
+                self.shared.postgres.begin(address, options, isolation, cancel).await?
             }
-            ConnectionKind::Sqlite => self.shared.sqlite.begin(address, options, isolation, cancel).await,
-            ConnectionKind::Mysql => self.shared.mysql.begin(address, options, isolation, cancel).await,
-            ConnectionKind::Lake => Err(SourceError::Option(
-                "a lake has no transactions: its tables are loaded as a whole".to_owned(),
-            )),
-            ConnectionKind::Push => Err(nothing_to_query()),
-        }
+            ConnectionKind::Sqlite => self.shared.sqlite.begin(address, options, isolation, cancel).await?,
+            ConnectionKind::Mysql => self.shared.mysql.begin(address, options, isolation, cancel).await?,
+            ConnectionKind::Lake => {
+                return Err(SourceError::Option(
+                    "a lake has no transactions: its tables are loaded as a whole".to_owned(),
+                ));
+            }
+            ConnectionKind::Push => return Err(nothing_to_query()),
+        };
+        let may_write = isolation != Isolation::ReadOnly;
+        Ok(transaction.writing(may_write.then(|| self.writing_at(address))))
     }
 
     /// Has the database plan the query (EXPLAIN, nothing is executed).
@@ -357,6 +377,52 @@ impl Engine {
             ConnectionKind::Sqlite => self.shared.sqlite.place(address),
             ConnectionKind::Lake => self.embedded()?.place(address),
         }
+    }
+
+    /// Where the data at the address stand: another version after every statement of this process that may have changed
+    /// them. What is written past this process is in it only where the source itself keeps versions, or others tell of it.
+    pub fn data_version(&self, address: &SourceAddress) -> Result<DataVersion, SourceError> {
+        let said = match address.kind {
+            // These databases have no version of their data that could be asked for in less time than a statement takes.
+            ConnectionKind::Postgresql
+            | ConnectionKind::Sqlite
+            | ConnectionKind::Mysql
+            | ConnectionKind::Push => None,
+            // Its loads come through here; files that somebody puts beside them have no versions.
+            ConnectionKind::Lake => None,
+        };
+        Ok(self.shared.written.version(&self.place(address)?, said))
+    }
+
+    /// Waits until something was written through this process, and answers where: places as [`Self::place`] names them, or
+    /// [`EVERYWHERE`]. For one who tells others; what was abandoned has to be heard of once more.
+    pub async fn next_written(&self) -> BTreeMap<String, Ended> {
+        self.shared.written.next().await
+    }
+
+    /// The same without waiting: nothing may have been written.
+    pub fn take_written(&self) -> BTreeMap<String, Ended> {
+        self.shared.written.take()
+    }
+
+    /// Tells this engine from others, for whoever hears what it told.
+    pub fn teller(&self) -> u64 {
+        self.shared.written.teller()
+    }
+
+    /// Others wrote there.
+    pub fn heard_written(&self, place: &str) {
+        self.shared.written.heard(place);
+    }
+
+    /// What the query may write, until that is dropped.
+    fn writing(&self, address: &SourceAddress, query: &GuardedQuery) -> Option<Writing> {
+        written::may_write(query).then(|| self.writing_at(address))
+    }
+
+    fn writing_at(&self, address: &SourceAddress) -> Writing {
+        // A file that can't be found now may be there when it is written to.
+        self.shared.written.begin(self.place(address).unwrap_or_else(|_| EVERYWHERE.to_owned()))
     }
 
     /// Closes the pool of that address: its connection was changed or removed.

@@ -4,6 +4,7 @@
 //! session of their own, outside every pool, that is closed behind them: what they set is met by nobody else.
 
 use crate::sources::postgres::OperatorClient;
+use crate::written::Writing;
 use crate::{Engine, SourceAddress, SourceError};
 
 use ringfence_policy::ConnectionKind;
@@ -22,7 +23,11 @@ impl OperatorCommand {
 }
 
 /// A session of an operator's command. Dropped, it is closed, and what was not committed is undone.
-pub struct OperatorSession(OperatorClient);
+pub struct OperatorSession {
+    client: OperatorClient,
+    /// What it writes is known when it has ended.
+    _writing: Writing,
+}
 
 /// A row as the database writes it out.
 pub type TextRow = Vec<Option<String>>;
@@ -35,7 +40,10 @@ impl Engine {
         address: &SourceAddress,
     ) -> Result<OperatorSession, SourceError> {
         match address.kind {
-            ConnectionKind::Postgresql => self.shared.postgres.operate(address).await.map(OperatorSession),
+            ConnectionKind::Postgresql => {
+                let client = self.shared.postgres.operate(address).await?;
+                Ok(OperatorSession { client, _writing: self.writing_at(address) })
+            }
             ConnectionKind::Sqlite | ConnectionKind::Mysql | ConnectionKind::Lake | ConnectionKind::Push => {
                 Err(SourceError::Option("tenants are managed on PostgreSQL only".to_owned()))
             }
@@ -46,13 +54,13 @@ impl Engine {
 impl OperatorSession {
     /// Runs statements one after the other; their rows are not read.
     pub async fn run(&self, sql: &str) -> Result<(), SourceError> {
-        self.0.run(sql).await
+        self.client.run(sql).await
     }
 
     /// Runs one statement and reads all its rows.
     pub async fn rows(&self, sql: &str) -> Result<Vec<TextRow>, SourceError> {
         let mut rows = Vec::new();
-        self.0
+        self.client
             .each(sql, &mut |row| {
                 rows.push(row);
                 Ok(())
@@ -67,6 +75,6 @@ impl OperatorSession {
         sql: &str,
         receive: &mut (dyn FnMut(TextRow) -> Result<(), String> + Send),
     ) -> Result<(), SourceError> {
-        self.0.each(sql, receive).await
+        self.client.each(sql, receive).await
     }
 }

@@ -10,6 +10,7 @@ use crate::SourceError;
 use crate::sources::postgres::Running;
 use crate::value::Value;
 use crate::watchdog::Watchdog;
+use crate::written::Writing;
 
 /// A row's values in the order of the columns.
 pub type Row = Vec<Value>;
@@ -52,12 +53,29 @@ pub struct ResultSet {
     pub affected: Option<u64>,
 }
 
+impl ResultSet {
+    /// What it takes in memory, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let columns = self
+            .columns
+            .iter()
+            .map(|column| size_of::<ResultColumn>() + column.name.capacity() + column.type_name.capacity());
+        let rows = self.rows.iter().map(|row| {
+            let room = (row.capacity() - row.len()) * size_of::<Value>();
+            (size_of::<Row>() + room) as u64 + row.iter().map(Value::bytes).sum::<u64>()
+        });
+        columns.sum::<usize>() as u64 + rows.sum::<u64>()
+    }
+}
+
 /// A result under way.
 pub struct RowStream {
     columns: Arc<[ResultColumn]>,
     rows: Rows,
     omitted: u64,
     affected: Option<u64>,
+    /// Until the statement has ended, if it may change something.
+    writing: Option<Writing>,
 }
 
 enum Rows {
@@ -93,12 +111,20 @@ const HALT_LIMIT: std::time::Duration = std::time::Duration::from_millis(500);
 
 impl RowStream {
     pub(crate) fn direct(running: Running, tasks: TaskTracker) -> Self {
-        let columns = Arc::clone(running.columns());
-        Self { columns, rows: Rows::Direct(Box::new(running), tasks), omitted: 0, affected: None }
+        Self::of(Arc::clone(running.columns()), Rows::Direct(Box::new(running), tasks))
     }
 
     pub(crate) fn threaded(columns: Arc<[ResultColumn]>, threaded: Threaded) -> Self {
-        Self { columns, rows: Rows::Threaded(Box::new(threaded)), omitted: 0, affected: None }
+        Self::of(columns, Rows::Threaded(Box::new(threaded)))
+    }
+
+    fn of(columns: Arc<[ResultColumn]>, rows: Rows) -> Self {
+        Self { columns, rows, omitted: 0, affected: None, writing: None }
+    }
+
+    /// The same of a statement that may change something.
+    pub(crate) fn writing(self, writing: Option<Writing>) -> Self {
+        Self { writing, ..self }
     }
 
     /// The columns; empty for a statement without a result.
@@ -121,10 +147,14 @@ impl RowStream {
             }
             Piece::End { affected, omitted } => {
                 (self.rows, self.affected, self.omitted) = (Rows::Ended, affected, omitted);
+                if let Some(writing) = self.writing.take() {
+                    writing.end();
+                }
                 Ok(None)
             }
             Piece::Failed(error) => {
                 self.rows = Rows::Ended;
+                self.writing = None;
                 Err(error)
             }
         }

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::watchdog::Watchdog;
+use crate::written::Writing;
 use crate::{ResultSet, RunOptions, SourceError, fenced};
 
 /// What the queries of one transaction see of others.
@@ -36,6 +37,8 @@ pub struct SourceTransaction {
     /// Cancelled, it ends the transaction and what runs in it.
     halt: CancellationToken,
     _halt_when_dropped: DropGuard,
+    /// Until it has ended, if it may change something.
+    writing: Option<Writing>,
 }
 
 /// What the holder of a transaction asks of its task.
@@ -102,8 +105,14 @@ impl SourceTransaction {
             ended: Arc::clone(&ended),
             halt: halt.clone(),
             _halt_when_dropped: halt.clone().drop_guard(),
+            writing: None,
         };
         (own, Driven { commands, ended, halt, closing })
+    }
+
+    /// The same of one that may change something.
+    pub(crate) fn writing(self, writing: Option<Writing>) -> Self {
+        Self { writing, ..self }
     }
 
     /// Runs one query and gathers up to `options.max_rows` rows. `options.timeout` is the query's own, within that of the
@@ -137,15 +146,25 @@ impl SourceTransaction {
 
     /// Makes everything last. On `Lost` it is not known whether it did.
     pub async fn commit(mut self) -> Result<(), SourceError> {
-        self.ask(Command::Commit).await
+        self.ask(Command::Commit).await?;
+        self.write_no_more();
+        Ok(())
     }
 
     /// Undoes everything, and returns when the database said so.
     pub async fn roll_back(mut self) -> Result<(), SourceError> {
         match self.ask(Command::RollBack).await {
             // It came to that by itself.
-            Err(_) if self.ended.get().is_some() => Ok(()),
-            done => done,
+            Err(_) if self.ended.get().is_some() => {}
+            done => done?,
+        }
+        self.write_no_more();
+        Ok(())
+    }
+
+    fn write_no_more(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            writing.end();
         }
     }
 

@@ -26,6 +26,19 @@ pub enum Value {
 
 pub use crate::sources::postgres::number::{decimal, float4};
 
+impl Value {
+    /// What it takes in memory, in bytes.
+    pub fn bytes(&self) -> u64 {
+        let content = match self {
+            Self::Null | Self::Bool(_) | Self::Integer(_) | Self::Float(_) => 0,
+            Self::Decimal(json) | Self::Json(json) => json.get().len() as u64,
+            Self::Text(text) => text.capacity() as u64,
+            Self::Array(items) => items.iter().map(Self::bytes).sum(),
+        };
+        content + size_of::<Self>() as u64
+    }
+}
+
 /// A float; what JSON has no number for is text.
 pub fn float(value: f64) -> Value {
     if value.is_finite() {

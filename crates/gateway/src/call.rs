@@ -6,7 +6,7 @@ mod inputs;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use ringfence_policy::{ConnectionKey, OrgId, Permission, Principal, QueryId, TraceId, UserId};
@@ -118,6 +118,7 @@ struct Draft {
     statement: Option<String>,
     tables: Vec<String>,
     rows: Option<u64>,
+    kept: Option<Duration>,
     bypasses: Vec<String>,
     reason: Option<String>,
     model: Option<String>,
@@ -265,6 +266,11 @@ impl CallLog {
         self.draft.lock().rows = Some(rows);
     }
 
+    /// How old the rows are, when the database was not asked for them by this call.
+    pub(crate) fn set_kept(&self, age: Duration) {
+        self.draft.lock().kept = Some(age);
+    }
+
     /// Names who asks, as soon as that is known: refusals are recorded under their name too.
     pub(crate) fn set_principal(&self, principal: &Arc<Principal>) {
         self.draft.lock().principal = Some(principal.clone());
@@ -309,6 +315,7 @@ impl CallLog {
             tables: draft.tables,
             object: draft.object,
             rows: draft.rows.map(|rows| i64::try_from(rows).unwrap_or(i64::MAX)),
+            kept_ms: draft.kept.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX)),
             duration_us: i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(i64::MAX),
             decision: decision.word().to_owned(),
             code: match decision {

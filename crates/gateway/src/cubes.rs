@@ -11,7 +11,7 @@ use ringfence_semantic::cube::{Cube, Definition};
 use ringfence_store::cubes::CubeVersion;
 use ringfence_store::policies::{Guarding, PolicyPlace};
 
-pub use ask::CubeAnswer;
+pub use ask::{CubeAnswer, CubeRow};
 pub use ringfence_semantic::cube::CubeDescription;
 pub use ringfence_semantic::cube::CubeQuery;
 pub use ringfence_semantic::cube::compile::{LevelColumn, MeasureColumn, NO_MEMBER};

@@ -22,7 +22,7 @@ use index::{Index, Published};
 
 use crate::call::now_ms;
 use crate::policies::may_govern;
-use crate::{Call, Code, Gateway, Refused};
+use crate::{Call, Code, Freshness, Gateway, Refused};
 
 /// What problems call a document.
 const DOCUMENT: &str = "endpoint";
@@ -41,6 +41,7 @@ pub struct EndpointRequest<'r> {
     pub query: Vec<(String, String)>,
     /// The object that the body is.
     pub body: Option<Map<String, Value>>,
+    pub freshness: Freshness,
 }
 
 /// What came of putting a document.
@@ -98,7 +99,7 @@ impl Gateway {
         if let Source::Statement { connection, .. } = &endpoint.source {
             // Looked for among the author's own, and tried as the author: what can never run is not published.
             let connection = self.connection_of(call, connection).await?;
-            self.try_out(call, &connection, &Published::new(endpoint.clone(), 0, author.clone())).await?;
+            self.try_out(call, &connection, &Published::new(endpoint.clone(), author.clone())).await?;
         }
         let new = EndpointVersion {
             name: name.to_owned(),

@@ -8,6 +8,7 @@ pub mod access_rules;
 pub mod acting;
 pub mod agents;
 pub mod annotations;
+pub mod answers;
 pub mod approvals;
 pub mod arrivals;
 pub mod audit;
@@ -55,7 +56,7 @@ pub mod users;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ringfence_engine::{Engine, RunOptions};
+use ringfence_engine::{EVERYWHERE, Engine, RunOptions};
 use ringfence_policy::UserId;
 use ringfence_store::Store;
 use ringfence_store::access_keys::KeyHash;
@@ -65,6 +66,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 pub use acting::{Acting, ActingConfig, PlainPrincipal};
+pub use answers::{AnswersConfig, Freshness, KeptAnswers};
 pub use authentication::Credentials;
 pub use bootstrap::{AdminAccount, Bootstrap};
 pub use call::{Call, CallLog, Decision, Door, Sanitiser};
@@ -112,6 +114,7 @@ pub struct GatewayConfig {
     pub acting: ActingConfig,
     pub oidc: oidc::OidcConfig,
     pub sessions: SessionsConfig,
+    pub answers: AnswersConfig,
     pub passwords: PasswordsConfig,
     /// Where users are read from, in the order in which they are asked.
     pub directories: Vec<directories::Directory>,
@@ -154,6 +157,7 @@ struct Shared {
     rules: access_rules::RuleCache,
     approvals: approvals::Desk,
     endpoints: endpoints::EndpointCache,
+    answers: Arc<answers::Answers>,
     snapshots: guarded::SnapshotCache,
     plans: guarded::PlanCache,
     attributes: guarded::AttributeCache,
@@ -221,6 +225,7 @@ impl Gateway {
             rules: access_rules::RuleCache::new(&config),
             approvals: approvals::Desk::new(operations),
             endpoints: endpoints::EndpointCache::new(),
+            answers: answers::Answers::new(&config.answers),
             snapshots: guarded::SnapshotCache::new(),
             plans: guarded::PlanCache::new(),
             attributes: guarded::AttributeCache::new(),
@@ -241,6 +246,7 @@ impl Gateway {
         queries::start(&gateway);
         approvals::start(&gateway);
         retention::start(&gateway);
+        answers::start(&gateway);
         Ok((gateway, made))
     }
 
@@ -258,6 +264,7 @@ impl Gateway {
     pub async fn shutdown(&self) {
         queries::stop_all(self).await;
         self.shared.stopped.cancel();
+        answers::tell_the_rest(self).await;
         self.shared.history.flush().await;
         self.shared.audit.flush(LAST_WORDS).await;
         self.shared.engine.shutdown().await;
@@ -292,6 +299,11 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
             Change::Endpoints(org) => shared.endpoints.forget(&org),
             Change::AccessRules(place) => shared.rules.forget(&place),
             Change::Attributes(policy) => shared.attributes.forget(&policy),
+            // What this node wrote itself it knows already.
+            Change::Data { teller, place } if teller != shared.engine.teller() => {
+                shared.engine.heard_written(&place);
+            }
+            Change::Data { .. } => {}
             Change::Everything => {
                 shared.principals.forget_all();
                 shared.connections.forget_all();
@@ -300,6 +312,7 @@ async fn listen(mut news: Receiver<Change>, shared: Weak<Shared>) {
                 shared.attributes.forget_all();
                 shared.rules.forget_all();
                 shared.endpoints.forget_all();
+                shared.engine.heard_written(EVERYWHERE);
                 shared.running.suspect_everybody();
             }
         }

@@ -130,9 +130,19 @@ impl<'a> Road<'a> {
         Ok(engine.begin(&self.address, &options, isolation, self.permit.cancel.clone()).await?)
     }
 
+    /// Comes when the call must end: its caller is no longer who they were, or the server stops.
+    pub(crate) async fn cancelled(&self) {
+        self.permit.cancel.cancelled().await;
+    }
+
+    /// What the database may expect the last statement to cost, and the budget that says so.
+    pub(crate) fn max_cost(&self) -> Option<(u64, String)> {
+        self.told.lock().spending.max_cost()
+    }
+
     /// Refuses what the database expects to cost more than the budget.
     pub(crate) async fn within_cost(&self, ready: &Ready) -> Result<(), Refused> {
-        let limit = self.told.lock().spending.max_cost();
+        let limit = self.max_cost();
         let at = (&self.address, &ready.query, &ready.options);
         self.gateway.cost_within(self.call, limit, at, &self.permit, &ready.text).await
     }
@@ -143,7 +153,7 @@ impl<'a> Road<'a> {
         ready: &Ready,
         transaction: &mut SourceTransaction,
     ) -> Result<(), Refused> {
-        let Some(limit) = self.told.lock().spending.max_cost() else { return Ok(()) };
+        let Some(limit) = self.max_cost() else { return Ok(()) };
         let cost = transaction.cost(&ready.query, &ready.options).await;
         refuse_cost(self.call, limit, cost.map_err(|error| told(error, &ready.text))?)
     }

@@ -8,7 +8,7 @@ mod tenancy;
 pub(crate) use names::split as split_name;
 pub(crate) mod relations;
 
-pub(crate) use names::duration;
+pub use names::duration;
 use std::collections::HashMap;
 use std::time::Duration;
 

@@ -27,7 +27,7 @@ const TAKEN: [&str; 12] = [
 const MOST_BYTES: usize = 200;
 const MOST_PARAMETERS: usize = 50;
 /// Longest time that an answer is kept.
-const LONGEST_CACHE: Duration = Duration::from_hours(24);
+pub const LONGEST_CACHE: Duration = Duration::from_hours(24);
 
 /// An endpoint, as its author writes it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -57,6 +57,7 @@ pub use access::{OpenAccess, RunMode};
 pub use applied::{Applied, applied};
 pub use beside::Beside;
 pub use catalog::{Catalog, Column, Constraint, Relation, RelationKind, Schema};
+pub use compile::duration;
 pub use connection::{AgentTools, ConnectionKind, ConnectionSpec, KeyInvalid};
 pub use decide::{Question, decide, decide_with_reasons, view, view_like};
 pub use document::{Document, json_schema};

@@ -210,12 +210,14 @@ class Market:
 
 
 @contextmanager
-def markets(kind: str, server: Postgres | Mariadb | None, *people: Person) -> Iterator[Market]:
-    """A market of its own on the kind of database."""
+def markets(
+    kind: str, server: Postgres | Mariadb | None, *people: Person, **settings: str
+) -> Iterator[Market]:
+    """A market of its own on the kind of database. `settings` are the server's, as in its environment."""
     setting = f"RINGFENCE_{'LAKE' if kind == 'lake' else 'SQLITE'}__DIRECTORIES"
     with (
         tempfile.TemporaryDirectory(prefix="ringfence-market-") as directory,
-        Places({setting: directory}) as places,
+        Places({setting: directory, **settings}) as places,
     ):
         places.add(*people)
         try:

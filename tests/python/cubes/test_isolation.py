@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -378,3 +379,45 @@ def test_queries_are_on_record_without_their_values(market: Market) -> None:
     assert record["object"] == "sales"
     assert "Lyon-of-the-record" not in records.text
     assert any("sales" in table for table in record["tables"])
+
+
+def test_roles_are_restricted_from_the_command_line(market: Market, tmp_path: Path) -> None:
+    def command(*arguments: str, text: str = "") -> tuple[int, str, str]:
+        target = ["--connection", market.connection, "--user", GOVERNOR]
+        done = market.places.gateway.command("restrictions", *arguments, *target, text=text)
+        return done.returncode, done.stdout, done.stderr
+
+    def cities(person: str) -> list[str]:
+        return [row[1] for row in market.rows(person, "sales", "Amount", levels=["City"])]
+
+    market.roles("ann", "SOUTH")
+    assert command("list") == (0, "", "")
+    rome = [{"table": "shops", "column": "city", "in": ["Rome"]}]
+    code, said, _ = command("put", "SOUTH", text=json.dumps(rome))
+    assert (code, said) == (0, "done: SOUTH is restricted now\n")
+    wait_for("the server to hear of it", lambda: cities("ann") == ["Rome"])
+    lyon = [{"table": "shops", "column": "city", "condition": "city LIKE 'L%'"}]
+    file = tmp_path / "south.json"
+    file.write_text(json.dumps({"restrictions": lyon}))
+    assert command("put", "SOUTH", str(file))[0] == 0
+    wait_for("the server to hear of it", lambda: cities("ann") == ["Lyon"])
+    assert command("list")[1].split(maxsplit=1) == ["SOUTH", "shops.city: city LIKE 'L%'\n"]
+    listed = json.loads(command("list", "--json")[1])
+    path = f"/v1/security/restrictions/{market.path().removeprefix('/v1/cubes/')}"
+    assert listed == market.http("GET", path, GOVERNOR).json()
+    assert listed == {"items": [{"role": "SOUTH", "restrictions": lyon}]}
+    for wrong, code, told in [
+        ("[{]", 2, "standard input: "),
+        ('{"rows": []}', 2, "no list of restrictions"),
+        ('[{"table": "shops", "column": "city", "is": 1}]', 2, "restriction 1: unknown field `is`"),
+        ('[{"table": "shops", "column": "town", "in": []}]', 1, "shops has no column `town`"),
+    ]:
+        done = command("put", "SOUTH", "-", text=wrong)
+        assert done[0] == code, done
+        assert told in done[2], done
+    assert command("remove", "SOUTH")[:2] == (0, "removed: SOUTH restricts nothing now\n")
+    wait_for("the server to hear of it", lambda: len(cities("ann")) == 4)
+    again = command("remove", "SOUTH")
+    assert again[0] == 1
+    assert "restricted role" in again[2]
+    assert command("list") == (0, "", "")

@@ -1,16 +1,20 @@
 //! What callers see of cubes, and ask of them.
 
-use ringfence_engine::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringfence_engine::{ResultSet, Value};
 use ringfence_policy::{Permission, RelationName};
 use ringfence_semantic::Refusal;
 use ringfence_semantic::cube::compile::{Compiled, CubeBounds, LevelColumn, MeasureColumn, compile};
 use ringfence_semantic::cube::{CubeDescription, CubeQuery, CubeView};
 
 use super::unguarded;
+use crate::answers::{Answer, Keeping};
 use crate::models::inputs;
 use crate::policies::CubeHere;
 use crate::road::Road;
-use crate::{Call, Code, Gateway, Refused};
+use crate::{Call, Code, Freshness, Gateway, Refused};
 
 /// Measures at levels.
 #[derive(Debug, Clone)]
@@ -19,14 +23,42 @@ pub struct CubeAnswer {
     pub levels: Vec<LevelColumn>,
     /// The columns behind them.
     pub measures: Vec<MeasureColumn>,
-    /// Members, then values.
-    pub rows: Vec<Vec<Value>>,
-    /// By how many levels each row is grouped; fewer than all of them makes a total.
-    pub grouping: Vec<usize>,
+    /// As the source gave them, for whoever asks for the same: the last column is the grouping.
+    result: Arc<ResultSet>,
+    /// Rows that are this answer's.
+    taken: usize,
     /// Whether totals were asked for.
     pub has_totals: bool,
     /// Whether there are more rows than the limit.
     pub has_more: bool,
+    /// How old the rows are, when they were kept.
+    pub age: Option<Duration>,
+}
+
+/// A row of an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct CubeRow<'a> {
+    /// Members, then values.
+    pub values: &'a [Value],
+    /// By how many levels it is grouped; fewer than all of them makes a total.
+    pub grouping: usize,
+}
+
+impl CubeAnswer {
+    /// The rows.
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = CubeRow<'_>> {
+        self.result.rows.iter().take(self.taken).map(|row| match row.split_last() {
+            Some((Value::Integer(depth), values)) => {
+                CubeRow { values, grouping: usize::try_from(*depth).unwrap_or_default() }
+            }
+            _ => CubeRow { values: row, grouping: 0 },
+        })
+    }
+
+    /// Each row with its grouping as the last value.
+    pub fn rows_with_grouping(&self) -> impl ExactSizeIterator<Item = &[Value]> {
+        self.result.rows.iter().take(self.taken).map(Vec::as_slice)
+    }
 }
 
 impl Gateway {
@@ -57,6 +89,7 @@ impl Gateway {
         key: &str,
         name: &str,
         query: &CubeQuery,
+        freshness: Freshness,
     ) -> Result<CubeAnswer, Refused> {
         call.log().set_action("query-cube");
         call.log().set_object(name);
@@ -65,9 +98,9 @@ impl Gateway {
         inputs::note(call.log(), query);
         let compiled = compile(&cube, query, road.cube_bounds(&cube))?;
         let ready = road.guard(&road.seat, &compiled.statement, None).await?;
-        let result = road.run(&ready).await?;
-        let answer = answer_of(compiled, query, result.rows)?;
-        call.log().set_rows(answer.rows.len() as u64);
+        let keeping = Keeping { what: "cube", time: Some(road.cube_time(name)), freshness };
+        let answer = answer_of(compiled, query, road.answer(&ready, keeping).await?)?;
+        call.log().set_rows(answer.taken as u64);
         Ok(answer)
     }
 
@@ -108,6 +141,13 @@ impl Road<'_> {
         seen.ok_or_else(|| missing().into())
     }
 
+    /// How long an answer of the cube counts.
+    fn cube_time(&self, name: &str) -> Duration {
+        let here = self.snapshot.cubes.iter().find(|here| here.name == name);
+        let own = here.and_then(|here| here.cache);
+        own.unwrap_or(self.gateway.shared.config.answers.cube_time)
+    }
+
     /// What holds for a query of the cube, whatever of it is asked for.
     fn cube_bounds(&self, cube: &CubeView<'_>) -> CubeBounds {
         let config = &self.gateway.shared.config;
@@ -127,13 +167,10 @@ fn unusable() -> Refused {
     )
 }
 
-fn answer_of(
-    compiled: Compiled,
-    query: &CubeQuery,
-    mut rows: Vec<Vec<Value>>,
-) -> Result<CubeAnswer, Refused> {
+fn answer_of(compiled: Compiled, query: &CubeQuery, answer: Answer) -> Result<CubeAnswer, Refused> {
     let Compiled { levels, measures, take, .. } = compiled;
-    let has_more = rows.len() as u64 > take;
+    let Answer { result, age } = answer;
+    let has_more = result.rows.len() as u64 > take;
     // A total that misses rows nobody asked to leave out would be a wrong one.
     if has_more && query.limit.is_none() {
         return Err(Refused::new(
@@ -143,15 +180,11 @@ fn answer_of(
             ),
         ));
     }
-    rows.truncate(usize::try_from(take).unwrap_or(usize::MAX));
-    let mut grouping = Vec::with_capacity(rows.len());
-    for row in &mut rows {
-        let depth = match row.pop() {
-            Some(Value::Integer(depth)) => usize::try_from(depth).ok(),
-            _ => None,
-        };
-        grouping.push(depth.ok_or_else(|| Refused::internal(&"a row of a cube without its grouping"))?);
+    let taken = usize::try_from(take).unwrap_or(usize::MAX).min(result.rows.len());
+    let is_grouped = |row: &Vec<Value>| matches!(row.last(), Some(Value::Integer(depth)) if *depth >= 0);
+    if !result.rows.iter().take(taken).all(is_grouped) {
+        return Err(Refused::internal(&"a row of a cube without its grouping"));
     }
     let has_totals = query.include_totals;
-    Ok(CubeAnswer { levels, measures, rows, grouping, has_totals, has_more })
+    Ok(CubeAnswer { levels, measures, result, taken, has_totals, has_more, age })
 }

@@ -1,9 +1,8 @@
 //! A call of an endpoint, from its path to its answer.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use moka::future::Cache;
 use ringfence_engine::ResultSet;
 use ringfence_policy::endpoint::statement::Named;
 use ringfence_policy::endpoint::{Builtin, Method, Shape, Source};
@@ -11,20 +10,13 @@ use ringfence_policy::{Permission, Principal};
 use ringfence_semantic::Statement;
 use ringfence_store::connections::{Connection, Proof};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use super::index::Published;
 use super::{EndpointRequest, arguments, no_such_endpoint};
+use crate::answers::{Answer, Keeping};
 use crate::models::rows;
 use crate::road::{Ready, Road};
-use crate::{Call, Code, Gateway, Refused, agents};
-
-/// Memory of all answers that are kept.
-const MOST_BYTES: u64 = 64 * 1024 * 1024;
-/// A larger one is made each time.
-const LARGEST: usize = 1024 * 1024;
-/// As long as any endpoint keeps an answer.
-const LONGEST: Duration = Duration::from_hours(24);
+use crate::{Call, Code, Freshness, Gateway, Refused, agents};
 
 /// What an endpoint answered.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,28 +27,6 @@ pub struct EndpointAnswer {
     pub age: Option<Duration>,
 }
 
-/// Answers that are kept for callers who see the same.
-///
-/// INVARIANT: an answer is given again only for the same statement behind the same fences with the same values, the
-/// principal's among them, on the same source; and only after the call went the whole road up to the database. Held by the
-/// test `a_kept_answer_is_for_those_who_see_the_same`.
-pub(super) struct AnswerCache(Cache<[u8; 32], Kept>);
-
-#[derive(Clone)]
-struct Kept {
-    body: Arc<Value>,
-    bytes: usize,
-    made: Instant,
-}
-
-impl AnswerCache {
-    pub(super) fn new() -> Self {
-        let weigh =
-            |_: &[u8; 32], kept: &Kept| u32::try_from(kept.bytes.saturating_add(256)).unwrap_or(u32::MAX);
-        Self(Cache::builder().max_capacity(MOST_BYTES).weigher(weigh).time_to_live(LONGEST).build())
-    }
-}
-
 impl Gateway {
     /// Calls whatever is published at the path, as the caller.
     pub async fn call_endpoint(
@@ -65,13 +35,13 @@ impl Gateway {
         request: EndpointRequest<'_>,
     ) -> Result<EndpointAnswer, Refused> {
         call.log().set_action("call-endpoint");
-        let EndpointRequest { method, path, query, body } = request;
+        let EndpointRequest { method, path, query, body, freshness } = request;
         let index = self.index(call).await?;
         let found = index.at(method, path).filter(|(published, _)| published.is_for(call.principal()));
         let (published, in_path) = found.ok_or_else(no_such_endpoint)?;
         call.log().set_object(&published.endpoint.name);
         let arguments = arguments::read(&published.endpoint.parameters, &in_path, &query, body.as_ref())?;
-        self.answer(call, published, &arguments, published.endpoint.cache).await
+        self.answer(call, published, &arguments, freshness).await
     }
 
     /// Calls an endpoint by its name, with its parameters by theirs; nothing that was kept is answered.
@@ -87,7 +57,7 @@ impl Gateway {
         let found = index.named(name).filter(|published| published.is_for(call.principal()));
         let published = found.ok_or_else(|| Refused::not_found("endpoint"))?;
         let arguments = arguments::by_name(&published.endpoint.parameters, parameters)?;
-        self.answer(call, published, &arguments, None).await
+        self.answer(call, published, &arguments, Freshness::UNKEPT).await
     }
 
     /// Has the guard look at the statement as the caller would run it; it is not run.
@@ -116,7 +86,7 @@ impl Gateway {
         call: &Call,
         published: &Published,
         arguments: &Map<String, Value>,
-        keep: Option<Duration>,
+        freshness: Freshness,
     ) -> Result<EndpointAnswer, Refused> {
         if let Source::Builtin(Builtin::Whoami) = published.endpoint.source {
             return Ok(EndpointAnswer {
@@ -126,24 +96,15 @@ impl Gateway {
         }
         let (road, ready) = Box::pin(self.prepared(call, published, arguments)).await?;
         refuse_reading_changes(published, &ready)?;
-        let key = keep.filter(|_| !ready.writes()).map(|time| (key_of(call, published, &road, &ready), time));
-        let answers = &self.shared.endpoints.answers.0;
-        if let Some((key, time)) = &key
-            && let Some(kept) = answers.get(key).await.filter(|kept| kept.made.elapsed() < *time)
-        {
-            return Ok(EndpointAnswer { body: kept.body, age: Some(kept.made.elapsed()) });
-        }
-        let made = Instant::now();
-        let result = road.run(&ready).await?;
+        let keeping = Keeping {
+            what: "endpoint",
+            time: published.endpoint.cache.filter(|_| !ready.writes()),
+            freshness,
+        };
+        let Answer { result, age } = road.answer(&ready, keeping).await?;
         call.log().set_rows(result.affected.unwrap_or(result.rows.len() as u64));
-        let body = Arc::new(wrapped(published, shaped(published, self.shared.config.max_rows, result)?));
-        if let Some((key, _)) = key {
-            let bytes = body.to_string().len();
-            if bytes <= LARGEST {
-                answers.insert(key, Kept { body: Arc::clone(&body), bytes, made }).await;
-            }
-        }
-        Ok(EndpointAnswer { body, age: None })
+        let body = Arc::new(wrapped(published, shaped(published, self.shared.config.max_rows, &result)?));
+        Ok(EndpointAnswer { body, age })
     }
 
     /// The statement, ready to run on the author's connection behind the caller's view.
@@ -253,7 +214,7 @@ fn wrapped(published: &Published, value: Value) -> Value {
     }
 }
 
-fn shaped(published: &Published, most: u64, result: ResultSet) -> Result<Value, Refused> {
+fn shaped(published: &Published, most: u64, result: &ResultSet) -> Result<Value, Refused> {
     let endpoint = &published.endpoint;
     let most = endpoint.max_rows.map_or(most, |own| own.min(most));
     if result.rows.len() as u64 > most || result.more_rows > 0 {
@@ -276,7 +237,7 @@ fn shaped(published: &Published, most: u64, result: ResultSet) -> Result<Value, 
     }
     let names: Vec<String> = result.columns.iter().map(|column| column.name.clone()).collect();
     let scalar = result.rows.first().and_then(|row| row.first()).cloned();
-    let rows = rows::named(result, &names);
+    let rows = rows::named(&result.rows, &names);
     if endpoint.result.shape != Shape::Rows && rows.len() > 1 {
         return Err(several());
     }
@@ -287,29 +248,4 @@ fn shaped(published: &Published, most: u64, result: ResultSet) -> Result<Value, 
         Shape::Scalar => serde_json::to_value(rows::Cell::Value(scalar.ok_or_else(nothing)?)),
     };
     shaped.map_err(|error| Refused::internal(&error))
-}
-
-/// What an answer hangs on: the endpoint's version, the source, and the statement as it would reach the database.
-fn key_of(call: &Call, published: &Published, road: &Road<'_>, ready: &Ready) -> [u8; 32] {
-    let address = &road.address;
-    let parts = [
-        call.principal().org.as_str().to_owned(),
-        published.endpoint.name.clone(),
-        published.version.to_string(),
-        format!(
-            "{:?}",
-            (
-                road.connection.source, address.kind, &address.host, address.port, &address.database,
-                &address.username
-            )
-        ),
-        ready.query.sql().to_owned(),
-        format!("{:?}", ready.query.parameters()),
-    ];
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
 }

@@ -12,7 +12,6 @@ use ringfence_policy::{ConnectionKind, OrgId, Principal, UserId};
 use ringfence_store::Store;
 use ringfence_store::endpoints::EndpointVersion;
 
-use super::answer::AnswerCache;
 use crate::versions::Versions;
 use crate::{Code, Refused};
 
@@ -24,13 +23,12 @@ const KEPT: u64 = 4_096;
 /// An endpoint that counts.
 pub(super) struct Published {
     pub(super) endpoint: Endpoint,
-    pub(super) version: i64,
     pub(super) author: UserId,
 }
 
 impl Published {
-    pub(super) fn new(endpoint: Endpoint, version: i64, author: UserId) -> Self {
-        Self { endpoint, version, author }
+    pub(super) fn new(endpoint: Endpoint, author: UserId) -> Self {
+        Self { endpoint, author }
     }
 
     pub(super) fn is_for(&self, principal: &Principal) -> bool {
@@ -69,7 +67,7 @@ impl Index {
                     continue;
                 }
             };
-            let published = Arc::new(Published::new(endpoint, version, author));
+            let published = Arc::new(Published::new(endpoint, author));
             let routes = index.routes.entry(published.endpoint.method.name()).or_default();
             if let Err(error) = routes.insert(published.endpoint.path.clone(), Arc::clone(&published)) {
                 tracing::error!(org = %org, endpoint = %name, version, %error, "an endpoint's path is taken");
@@ -125,7 +123,6 @@ pub(crate) struct EndpointCache {
     copies: Cache<OrgId, (Arc<Index>, u64)>,
     any: Cache<(), (bool, u64)>,
     versions: Versions,
-    pub(super) answers: AnswerCache,
 }
 
 impl EndpointCache {
@@ -134,7 +131,6 @@ impl EndpointCache {
             copies: Cache::builder().max_capacity(KEPT).time_to_live(TRUST).build(),
             any: Cache::builder().max_capacity(1).time_to_live(TRUST).build(),
             versions: Versions::new(),
-            answers: AnswerCache::new(),
         }
     }
 

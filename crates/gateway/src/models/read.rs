@@ -135,7 +135,7 @@ impl Gateway {
         road.within_complexity(model, complexity::of_aggregate(request))?;
         let figures = aggregate::figures(model, request, road.bounds(model))?;
         let ready = road.guard(&road.seat, &figures.statement, None).await?;
-        let mut rows = rows::named(road.run(&ready).await?, &figures.names);
+        let mut rows = rows::named(&road.run(&ready).await?.rows, &figures.names);
         let has_more = rows.len() as u64 > figures.take;
         rows.truncate(usize::try_from(figures.take).unwrap_or(usize::MAX));
         call.log().set_rows(rows.len() as u64);

@@ -72,10 +72,11 @@ pub(crate) fn fetched(result: ResultSet, columns: &Columns<'_>) -> Vec<Fetched> 
     rows.collect()
 }
 
-/// The same of a result whose columns are called like this.
-pub(crate) fn named(result: ResultSet, names: &[String]) -> Vec<Row> {
-    let rows = result.rows.into_iter();
-    rows.map(|values| Row(names.iter().cloned().zip(values.into_iter().map(Cell::Value)).collect())).collect()
+/// The same of rows whose columns are called like this.
+pub(crate) fn named(rows: &[Vec<SourceValue>], names: &[String]) -> Vec<Row> {
+    let rows = rows.iter();
+    rows.map(|values| Row(names.iter().cloned().zip(values.iter().cloned().map(Cell::Value)).collect()))
+        .collect()
 }
 
 /// A value as a parameter of another statement.

@@ -116,6 +116,12 @@ impl LoadedPolicy {
         Ok(self.made_into(policy, footprint))
     }
 
+    /// Which version of which policy it is, with which restrictions and cubes beside it.
+    pub(crate) fn identity(&self) -> impl std::fmt::Debug {
+        let cubes: Vec<_> = self.cubes.versions().collect();
+        (&self.place, &self.home, self.version, self.created_at, self.beside, cubes)
+    }
+
     /// Whether it is the same version of the same policy, with the same restrictions and cubes beside it. A version never
     /// changes; the moment tells policies apart whose organization was made anew.
     pub(crate) fn is(&self, other: &Self) -> bool {

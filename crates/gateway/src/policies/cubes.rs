@@ -1,6 +1,7 @@
 //! The cubes of a place, in memory beside its policy: they say how its restrictions merge and are handed on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringfence_policy::cubes::{CircularJoins, CubeHierarchy};
 use ringfence_policy::{Catalog, ConnectionKind, Policy, PolicyInvalid, RelationName};
@@ -33,6 +34,8 @@ pub(crate) struct CubeHere {
     pub(crate) facts: Option<RelationName>,
     /// `None` when it fits the catalog no more.
     pub(crate) cube: Option<Cube>,
+    /// How long an answer of it counts, where its definition says so.
+    pub(crate) cache: Option<Duration>,
 }
 
 /// Why the definitions of a place can't be used.
@@ -85,10 +88,12 @@ impl Definitions {
 
     /// Whether they are the same versions of the same cubes.
     pub(crate) fn are(&self, others: &Self) -> bool {
-        let of = |it: &Self| -> Vec<(String, i64, i64)> {
-            it.0.iter().map(|defined| (defined.name.clone(), defined.version, defined.created_at)).collect()
-        };
-        self.0.len() == others.0.len() && of(self) == of(others)
+        self.versions().eq(others.versions())
+    }
+
+    /// Which versions of which cubes they are.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (&str, i64, i64)> {
+        self.0.iter().map(|defined| (defined.name.as_str(), defined.version, defined.created_at))
     }
 
     /// The policy with the cubes' joins. What nobody's policy would join is found out for each tenant.
@@ -115,7 +120,8 @@ impl Definitions {
                     "a cube fits its database no more"
                 );
             }
-            CubeHere { name: name.clone(), facts: definition.facts(schema), cube: cube.ok() }
+            let (facts, cache) = (definition.facts(schema), definition.cache());
+            CubeHere { name: name.clone(), facts, cube: cube.ok(), cache }
         });
         here.collect()
     }

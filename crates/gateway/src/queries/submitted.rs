@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringfence_engine::{ResultSet, Value};
+use ringfence_engine::ResultSet;
 use ringfence_policy::{ConnectionKey, Identity, QueryId, UserId};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -248,7 +248,7 @@ impl Submitted {
         let Some(user) = self.queries.get(id).map(|submission| submission.owner.account.clone()) else {
             return Ok(());
         };
-        let mut bytes = outcome.as_ref().map_or(0, |result| bytes_of(result));
+        let mut bytes = outcome.as_ref().map_or(0, |result| result.bytes());
         let share = self.memory / SHARE_PER_USER;
         let fits = bytes <= share;
         if !fits {
@@ -285,20 +285,4 @@ impl Submitted {
             self.bytes = self.bytes.saturating_sub(kept.bytes);
         }
     }
-}
-
-/// Approximate size in memory.
-fn bytes_of(result: &ResultSet) -> u64 {
-    let row = |row: &Vec<Value>| row.iter().map(value_bytes).sum::<u64>() + size_of::<Vec<Value>>() as u64;
-    result.rows.iter().map(row).sum()
-}
-
-fn value_bytes(value: &Value) -> u64 {
-    let content = match value {
-        Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Float(_) => 0,
-        Value::Decimal(json) | Value::Json(json) => json.get().len() as u64,
-        Value::Text(text) => text.len() as u64,
-        Value::Array(items) => items.iter().map(value_bytes).sum(),
-    };
-    content + size_of::<Value>() as u64
 }

@@ -1,5 +1,6 @@
 //! Guarded connections: two tenants in shared tables of a real PostgreSQL, and what each sees and changes.
 
+mod answers;
 mod attributes;
 mod budgets;
 mod changes;

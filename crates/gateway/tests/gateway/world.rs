@@ -10,8 +10,8 @@ use ringfence_gateway::approvals::Operations;
 use ringfence_gateway::oidc::OidcConfig;
 use ringfence_gateway::parameters::Target;
 use ringfence_gateway::{
-    ActingConfig, AdminAccount, AuditMode, Bootstrap, Call, CallLog, Code, Door, Gateway, GatewayConfig,
-    PasswordsConfig, Refused, SessionsConfig,
+    ActingConfig, AdminAccount, AnswersConfig, AuditMode, Bootstrap, Call, CallLog, Code, Door, Gateway,
+    GatewayConfig, PasswordsConfig, Refused, SessionsConfig,
 };
 use ringfence_policy::{
     Attributes, ConnectionKey, ConnectionSpec, KeyName, OrgId, Role, TenantId, TraceId, UserId,
@@ -211,6 +211,7 @@ pub(crate) fn config() -> GatewayConfig {
         acting: ActingConfig::default(),
         oidc: OidcConfig::default(),
         sessions: SessionsConfig::default(),
+        answers: AnswersConfig { memory: 1024 * 1024, cube_time: Duration::from_mins(1) },
         passwords: PasswordsConfig::default(),
         directories: Vec::new(),
     }

@@ -47,7 +47,7 @@ fn quoted_part(mut rest: &str) -> Option<(String, &str)> {
 }
 
 /// `500ms`, `5s`, `2m`, `1h`.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at_checked(digits)?;
     let number: u64 = number.parse().ok()?;

@@ -1,10 +1,12 @@
 //! A cube as its author writes it, YAML or JSON, and what can be said of it without a catalog.
 
 use std::fmt;
+use std::time::Duration;
 
 use ringfence_policy::cubes::{CubeJoin, relation_name};
+use ringfence_policy::endpoint::LONGEST_CACHE;
 use ringfence_policy::placed::{Entries, Place, Placed};
-use ringfence_policy::{PolicyInvalid, Problem, RelationName, reading};
+use ringfence_policy::{PolicyInvalid, Problem, RelationName, duration, reading};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -25,6 +27,7 @@ pub struct Definition {
     pub(super) file: String,
     pub(super) document: Document,
     pub(super) joins: Vec<JoinTo>,
+    cache: Option<Duration>,
 }
 
 /// A cube, as its author writes it.
@@ -40,6 +43,9 @@ pub(super) struct Document {
     /// Whether there are automatic hierarchies and measures besides those given.
     #[serde(default)]
     pub(super) auto: Option<bool>,
+    /// How long an answer counts, such as `5m`; `0s` for not at all.
+    #[serde(default)]
+    cache: Option<Placed<String>>,
     #[serde(default)]
     pub(super) joins: Vec<JoinEntry>,
     #[serde(default)]
@@ -245,11 +251,12 @@ impl Definition {
             reading::read(file, text).map_err(|problem| PolicyInvalid { problems: vec![problem] })?;
         let mut checker = Checker { file, problems: Vec::new() };
         checker.texts(&document);
+        let cache = document.cache.as_ref().and_then(|text| checker.cache(text));
         let joins = checker.joins(&document);
         checker.hierarchies(&document);
         checker.measures(&document);
         if checker.problems.is_empty() {
-            Ok(Self { file: file.to_owned(), document, joins })
+            Ok(Self { file: file.to_owned(), document, joins, cache })
         } else {
             Err(PolicyInvalid { problems: checker.problems })
         }
@@ -276,6 +283,11 @@ impl Definition {
             })
         });
         joins.collect()
+    }
+
+    /// How long an answer counts, where its author says so; nothing at all for one that is never kept.
+    pub fn cache(&self) -> Option<Duration> {
+        self.cache
     }
 
     pub(super) fn problem(&self, place: Place, message: impl Into<String>) -> Problem {
@@ -307,6 +319,14 @@ impl Checker<'_> {
             self.problem(document.table.place, "the caption or the description is too long");
         }
         self.table(&document.table);
+    }
+
+    fn cache(&mut self, text: &Placed<String>) -> Option<Duration> {
+        let time = duration(&text.value).filter(|time| *time <= LONGEST_CACHE);
+        if time.is_none() {
+            self.problem(text.place, "`cache` is a number and its unit: ms, s, m or h; at most a day");
+        }
+        time
     }
 
     fn table(&mut self, table: &Placed<String>) {

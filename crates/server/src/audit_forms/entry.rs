@@ -54,6 +54,8 @@ pub(crate) struct AuditEntry {
     pub(super) object: Option<String>,
     /// Rows that went to the caller.
     pub(super) rows: Option<i64>,
+    /// How old the rows were, in milliseconds, when they were not read for this call but kept from another one.
+    pub(super) kept_ms: Option<i64>,
     pub(super) duration_us: i64,
     /// `allowed`, `refused`, `failed` or `abandoned`.
     pub(super) decision: String,
@@ -114,6 +116,7 @@ impl From<TrailRecord> for AuditEntry {
             tables,
             object,
             rows,
+            kept_ms,
             duration_us,
             decision,
             code,
@@ -146,6 +149,7 @@ impl From<TrailRecord> for AuditEntry {
             tables,
             object,
             rows,
+            kept_ms,
             duration_us,
             decision,
             code,
@@ -191,7 +195,7 @@ const fn column(name: &'static str, cell: Cell) -> Column {
 }
 
 /// All of a record, for forms that are tables. New columns go to the end.
-pub(super) const COLUMNS: [Column; 29] = [
+pub(super) const COLUMNS: [Column; 30] = [
     column("sequence", Cell::Integer(|entry| entry.sequence)),
     column("time", Cell::Moment(|entry| Some(entry.at_ms))),
     column("trace_id", Cell::Text(|entry| Some(&entry.trace_id))),
@@ -221,6 +225,7 @@ pub(super) const COLUMNS: [Column; 29] = [
     column("inputs", Cell::Json(|entry| entry.inputs.as_ref().map(json))),
     column("approval", Cell::Text(|entry| entry.approval.as_deref())),
     column("agent", Cell::Text(|entry| entry.agent.as_deref())),
+    column("kept_ms", Cell::Integer(|entry| entry.kept_ms)),
 ];
 
 fn json<T: Serialize>(value: &T) -> String {

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use ringfence_engine::Value;
-use ringfence_gateway::cubes::{CubeAnswer, CubeDescription, CubeQuery, LevelReference, PutCube};
+use ringfence_gateway::Freshness;
+use ringfence_gateway::cubes::{CubeAnswer, CubeDescription, CubeQuery, CubeRow, LevelReference, PutCube};
 use ringfence_policy::Problem;
 
 use super::failure::Failure;
@@ -210,7 +211,7 @@ impl Query {
         let Target { connection, user, store } = target;
         with_gateway(&store.load(Vec::new())?.config, async |gateway| {
             let answer = as_operator(gateway, "query-cube", Some(user), async |call| {
-                gateway.query_cube(call, connection, name, &query).await
+                gateway.query_cube(call, connection, name, &query, Freshness::UNKEPT).await
             });
             print(&answer.await?);
             Ok(ExitCode::SUCCESS)
@@ -237,15 +238,15 @@ fn print(answer: &CubeAnswer) {
     let names = answer.levels.iter().map(|level| &level.name);
     let names = names.chain(answer.measures.iter().map(|measure| &measure.name));
     let mut lines: Vec<Vec<String>> = vec![names.cloned().collect()];
-    for (row, grouping) in answer.rows.iter().zip(&answer.grouping) {
+    for CubeRow { values, grouping } in answer.rows() {
         let cell = |(at, value): (usize, &Value)| match value {
-            Value::Null if at == *grouping && at < answer.levels.len() => "Total".to_owned(),
-            Value::Null if at < *grouping => "N/A".to_owned(),
+            Value::Null if at == grouping && at < answer.levels.len() => "Total".to_owned(),
+            Value::Null if at < grouping => "N/A".to_owned(),
             Value::Null => String::new(),
             Value::Text(text) => text.clone(),
             other => serde_json::to_string(other).unwrap_or_default(),
         };
-        lines.push(row.iter().enumerate().map(cell).collect());
+        lines.push(values.iter().enumerate().map(cell).collect());
     }
     let width = |column: usize| {
         let cells = lines.iter().filter_map(|line| line.get(column));

@@ -108,6 +108,14 @@ A DOCUMENT
   statement: SELECT * FROM company_data
   result: { wrap: data }";
 
+pub(crate) const RESTRICTIONS: &str = "\
+EXAMPLES
+  ringfence restrictions list --connection postgresql://app@db:5432/shop --user ada --data-dir ./data
+  echo '[{\"table\": \"shops\", \"column\": \"city\", \"in\": [\"Paris\"]}]' |
+    ringfence restrictions put ROLE_PARIS --connection postgresql://app@db:5432/shop --user ada --data-dir ./data
+  ringfence restrictions put ROLE_FRANCE france.json --connection postgresql://app@db:5432/shop --user ada --data-dir ./data
+  ringfence restrictions remove ROLE_PARIS --connection postgresql://app@db:5432/shop --user ada --data-dir ./data";
+
 pub(crate) const POLICY: &str = "\
 EXAMPLES
   ringfence policy check shop.yaml

@@ -22,6 +22,7 @@ mod passwords;
 mod policy;
 mod program;
 mod prove;
+mod restrictions;
 mod serve;
 mod tenants;
 mod terminal;
@@ -56,6 +57,7 @@ enum Command {
     Policy(policy::PolicyCommand),
     Endpoints(endpoints::EndpointsCommand),
     Cubes(cubes::CubesCommand),
+    Restrictions(restrictions::RestrictionsCommand),
     Tenants(tenants::Tenants),
     Prove(prove::Prove),
     Doctor(doctor::Doctor),
@@ -78,6 +80,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Policy(command) => command.run(),
         Command::Endpoints(command) => command.run(),
         Command::Cubes(command) => command.run(),
+        Command::Restrictions(command) => command.run(),
         Command::Tenants(command) => command.run(),
         Command::Prove(command) => command.run(),
         Command::Doctor(command) => command.run(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ringfence_engine::{Egress, EngineLimits};
 use ringfence_gateway::oidc::OidcConfig;
-use ringfence_gateway::{AdminAccount, AuditMode, GatewayConfig};
+use ringfence_gateway::{AdminAccount, AnswersConfig, AuditMode, GatewayConfig};
 use ringfence_store::StoreLocation;
 
 use super::Config;
@@ -135,6 +135,10 @@ impl Config {
             acting: self.acting.config(),
             oidc: OidcConfig::default(),
             sessions: self.sign_in.sessions(),
+            answers: AnswersConfig {
+                memory: if self.cache.enabled { self.cache.memory.bytes() } else { 0 },
+                cube_time: self.cache.cubes.duration(),
+            },
             passwords: self.sign_in.passwords(),
             directories: self.directories(),
         }

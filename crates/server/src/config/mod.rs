@@ -53,6 +53,7 @@ pub(crate) struct Config {
     pub(crate) directories: Vec<Directory>,
     pub(crate) audit: Audit,
     pub(crate) limits: Limits,
+    pub(crate) cache: Cache,
     pub(crate) connections: Connections,
     pub(crate) pools: Pools,
     pub(crate) sqlite: Sqlite,
@@ -249,6 +250,25 @@ impl Default for Limits {
             indexing_at_once: count(4),
             principal_cache: 10_000,
         }
+    }
+}
+
+/// Answers that are kept, for callers who see the same (docs/caching.md).
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Cache {
+    /// Whether any are kept.
+    pub(crate) enabled: bool,
+    /// Memory that all of them may take. One that takes more than a sixteenth of it is not kept.
+    pub(crate) memory: Size,
+    /// How long the answer of a cube counts whose definition does not say. What is written through this server is seen at
+    /// once, what is written past it after this time. Endpoints say themselves how long theirs count.
+    pub(crate) cubes: Span,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { enabled: true, memory: Size::mebibytes(64), cubes: Span::seconds(10) }
     }
 }
 

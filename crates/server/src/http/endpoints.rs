@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body as HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
-use axum::http::{HeaderValue, Method as HttpMethod, header};
+use axum::http::Method as HttpMethod;
 use axum::response::{IntoResponse, Response};
 use http_body::Body as _;
 use ringfence_gateway::endpoints::EndpointRequest;
@@ -14,6 +14,7 @@ use ringfence_policy::endpoint::Method;
 use serde_json::{Map, Value};
 
 use super::call::identify;
+use super::freshness;
 use super::problem::Problem;
 use super::v1::extract::{Body, Params};
 use super::{AppState, refuse_unknown_path};
@@ -38,14 +39,13 @@ async fn call(app: &AppState, request: Request) -> Result<Response, Problem> {
     };
     let Params(query): Params<Vec<(String, String)>> = Params::from_request_parts(&mut parts, app).await?;
     let path = parts.uri.path().to_owned();
+    let freshness = freshness::asked(&parts.headers);
     let request = Request::from_parts(parts, body);
     let body = read_body(method, request, app).await?;
-    let answer =
-        app.gateway.call_endpoint(&call, EndpointRequest { method, path: &path, query, body }).await?;
+    let asked = EndpointRequest { method, path: &path, query, body, freshness };
+    let answer = app.gateway.call_endpoint(&call, asked).await?;
     let mut response = Json(&*answer.body).into_response();
-    if let Some(age) = answer.age {
-        response.headers_mut().insert(header::AGE, HeaderValue::from(age.as_secs()));
-    }
+    freshness::tell(&mut response, answer.age);
     Ok(response)
 }
 

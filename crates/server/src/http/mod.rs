@@ -10,6 +10,7 @@ mod credentials;
 mod cookies;
 pub(crate) mod docs;
 mod endpoints;
+pub(crate) mod freshness;
 pub(crate) mod limits;
 mod held;
 mod listen;

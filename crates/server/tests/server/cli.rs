@@ -170,8 +170,8 @@ fn help_says_what_there_is() {
     assert_eq!(
         commands,
         [
-            "serve", "demo", "config", "admin", "policy", "endpoints", "cubes", "tenants", "prove", "doctor",
-            "explain", "why", "audit", "mcp", "completions"
+            "serve", "demo", "config", "admin", "policy", "endpoints", "cubes", "restrictions", "tenants",
+            "prove", "doctor", "explain", "why", "audit", "mcp", "completions"
         ]
     );
     insta::assert_snapshot!(help.lines().next().unwrap(), @"One door to your databases, where every person, application and agent sees only their own data");

@@ -28,6 +28,10 @@ pub struct AuditRecord {
     /// The id of what was created, changed or removed.
     pub object: Option<String>,
     pub rows: Option<i64>,
+    /// How old the rows were, in milliseconds, when they were not read for this call: an answer that was kept, or one that
+    /// somebody else waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_ms: Option<i64>,
     pub duration_us: i64,
     /// `allowed`, `refused`, `failed` or `abandoned`.
     pub decision: String,

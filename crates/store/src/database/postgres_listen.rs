@@ -80,6 +80,7 @@ pub(super) fn encode(node: &str, change: &Change) -> String {
         Change::Attributes(policy) => ("attributes", policy.0.clone()),
         Change::AccessRules(place) => ("rules", place.0.clone()),
         Change::Endpoints(org) => ("endpoints", org.as_str().to_owned()),
+        Change::Data { teller, place } => ("data", format!("{teller} {place}")),
         Change::Everything => ("everything", String::new()),
     };
     format!("{node} {kind} {id}")
@@ -100,6 +101,9 @@ fn decode(own_node: &str, payload: &str) -> Option<Change> {
         }
         (Some("rules"), Some(id)) => Some(Change::AccessRules(RulePlace(id.to_owned()))),
         (Some("endpoints"), Some(id)) => OrgId::new(id).ok().map(Change::Endpoints),
+        (Some("data"), Some(id)) => id.split_once(' ').and_then(|(teller, place)| {
+            Some(Change::Data { teller: teller.parse().ok()?, place: place.to_owned() })
+        }),
         (Some("policy"), Some(id)) => Some(Change::Policy(PolicyId(id.to_owned()))),
         (Some("attributes"), Some(id)) => Some(Change::Attributes(PolicyId(id.to_owned()))),
         (Some("source"), Some(id)) => id.parse().ok().map(|id| Change::Source(SourceId(id))),
@@ -123,6 +127,7 @@ mod tests {
             Change::Attributes(PolicyId("ab12".to_owned())),
             Change::AccessRules(RulePlace("cd34".to_owned())),
             Change::Endpoints(OrgId::new("acme corp").unwrap()),
+            Change::Data { teller: u64::MAX, place: "sqlite:///a file of some name".to_owned() },
             Change::Everything,
         ];
         for change in changes {

@@ -24,7 +24,7 @@ use super::{help, listening};
 use crate::config::Config;
 use crate::telemetry::{self, Telemetry};
 
-/// Try it: sample data, users of two organizations, and a server, with nothing to set up
+/// Try it: sample data, users of two organizations, and a server, all set up
 ///
 /// Makes two organizations with three tenants, a small shop database for each, and users of several roles; asks for
 /// data as every one of them and shows who sees what; then serves until Ctrl-C, with keys to try it yourself. Needs no

@@ -22,6 +22,7 @@ use super::refusals::{AskingCubes, DefiningCubes, ReadingCubes, SeeingCubes};
 use super::{List, timestamp};
 use crate::http::AppState;
 use crate::http::call::Caller;
+use crate::http::freshness;
 use crate::http::problem::Problem;
 use crate::reports::DocumentProblem;
 use answers::{CellSet, CubeForm, CubeRows};
@@ -224,6 +225,9 @@ async fn get_cube_history(
 /// The header `Accept` decides the form of the answer: rows as JSON (`application/json`), axes and cells
 /// (`application/vnd.ringfence.cellset+json`), or the rows as a table, with `grouping` as the last column where totals were
 /// asked for, in CSV (`text/csv`) or as an Arrow IPC stream (`application/vnd.apache.arrow.stream`).
+///
+/// The answer may be one that was kept for callers who see the same; the header `Age` says then how old it is. `Cache-Control`
+/// of the request asks for a newer one: `no-cache`, `max-age`, `no-store`.
 #[utoipa::path(
     post, path = "/cubes/{key}/{cube}/query", tag = "Cubes",
     params(
@@ -255,6 +259,9 @@ async fn query_cube(
     let form = choose(&headers, &CubeForm::OFFERED).ok_or_else(|| {
         Problem::new(Code::NotAcceptable, "answers do not come in a form that `Accept` names")
     })?;
-    let answer = app.gateway.query_cube(&call, key.as_str(), &cube, &body).await?;
-    answers::respond(answer, form)
+    let asked = freshness::asked(&headers);
+    let answer = app.gateway.query_cube(&call, key.as_str(), &cube, &body, asked).await?;
+    let mut response = answers::respond(&answer, form)?;
+    freshness::tell(&mut response, answer.age);
+    Ok(response)
 }

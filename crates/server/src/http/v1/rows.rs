@@ -127,9 +127,10 @@ impl Encoder {
 }
 
 /// A whole table, with a line of names.
-pub(crate) fn csv_table(names: &Vec<String>, rows: &Batch) -> io::Result<Vec<u8>> {
+pub(crate) fn csv_table(names: &Vec<String>, rows: &[impl AsRef<[Value]>]) -> io::Result<Vec<u8>> {
     let mut text = csv_lines([names])?;
-    let fields: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(csv_field).collect()).collect();
+    let fields: Vec<Vec<String>> =
+        rows.iter().map(|row| row.as_ref().iter().map(csv_field).collect()).collect();
     text.extend(csv_lines(&fields)?);
     Ok(text)
 }

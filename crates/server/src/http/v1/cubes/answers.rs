@@ -45,14 +45,14 @@ impl CubeForm {
     "grouping": [0, 1],
     "has_more": false,
 }))]
-pub(crate) struct CubeRows {
+pub(crate) struct CubeRows<'a> {
     /// The first values of each row.
     levels: Vec<AnswerLevel>,
     /// The values behind them.
     measures: Vec<AnswerMeasure>,
     /// Members, then values.
     #[schema(value_type = Vec<Vec<serde_json::Value>>)]
-    rows: Vec<Vec<Value>>,
+    rows: Vec<&'a [Value]>,
     /// With totals: by how many levels each row is grouped. Where it is fewer than all, the row is a total, and the members
     /// that it has none of are null.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,22 +93,22 @@ pub(crate) struct AnswerMeasure {
     "cells": [[603], [603]],
     "has_more": false,
 }))]
-pub(crate) struct CellSet {
+pub(crate) struct CellSet<'a> {
     /// Rows, then columns.
     #[schema(value_type = Vec<Object>)]
-    axes: (RowAxis, ColumnAxis),
+    axes: (RowAxis<'a>, ColumnAxis),
     /// For each position of the first axis a value for each of the second.
     #[schema(value_type = Vec<Vec<serde_json::Value>>)]
-    cells: Vec<Vec<Value>>,
+    cells: Vec<&'a [Value]>,
     /// Whether there are more rows than `limit`.
     has_more: bool,
 }
 
 #[derive(Serialize)]
-struct RowAxis {
+struct RowAxis<'a> {
     levels: Vec<AnswerLevel>,
     /// The members of each row; a total has those of the levels that it is grouped by.
-    positions: Vec<Vec<Value>>,
+    positions: Vec<&'a [Value]>,
 }
 
 #[derive(Serialize)]
@@ -118,7 +118,7 @@ struct ColumnAxis {
 }
 
 /// The answer in that form.
-pub(super) fn respond(answer: CubeAnswer, form: CubeForm) -> Result<Response, Problem> {
+pub(super) fn respond(answer: &CubeAnswer, form: CubeForm) -> Result<Response, Problem> {
     let varied: [(HeaderName, HeaderValue); 1] = [(header::VARY, HeaderValue::from_static("accept"))];
     match form {
         CubeForm::Rows => Ok((varied, Json(CubeRows::from(answer))).into_response()),
@@ -141,59 +141,55 @@ pub(super) fn respond(answer: CubeAnswer, form: CubeForm) -> Result<Response, Pr
 }
 
 /// The answer as one table; where there are totals, the last column says which rows they are.
-fn table(answer: CubeAnswer) -> (Vec<(String, FieldType)>, Vec<Vec<Value>>) {
-    let CubeAnswer { levels, measures, mut rows, grouping, has_totals, .. } = answer;
-    let levels = levels.into_iter().map(|level| (level.name, level.class));
-    let measures = measures.into_iter().map(|measure| (measure.name, measure.class));
+fn table(answer: &CubeAnswer) -> (Vec<(String, FieldType)>, Vec<&[Value]>) {
+    let levels = answer.levels.iter().map(|level| (level.name.clone(), level.class));
+    let measures = answer.measures.iter().map(|measure| (measure.name.clone(), measure.class));
     let mut columns: Vec<(String, FieldType)> = levels.chain(measures).collect();
-    if has_totals {
+    if answer.has_totals {
         columns.push(("grouping".to_owned(), FieldType::Integer));
-        for (row, depth) in rows.iter_mut().zip(grouping) {
-            row.push(Value::Integer(i64::try_from(depth).unwrap_or_default()));
-        }
+        return (columns, answer.rows_with_grouping().collect());
     }
-    (columns, rows)
+    (columns, answer.rows().map(|row| row.values).collect())
 }
 
-impl From<CubeAnswer> for CubeRows {
-    fn from(answer: CubeAnswer) -> Self {
-        let CubeAnswer { levels, measures, rows, grouping, has_totals, has_more } = answer;
+impl<'a> From<&'a CubeAnswer> for CubeRows<'a> {
+    fn from(answer: &'a CubeAnswer) -> Self {
         Self {
-            levels: levels.into_iter().map(AnswerLevel::from).collect(),
-            measures: measures.into_iter().map(AnswerMeasure::from).collect(),
-            rows,
-            grouping: has_totals.then_some(grouping),
-            has_more,
+            levels: answer.levels.iter().map(AnswerLevel::from).collect(),
+            measures: answer.measures.iter().map(AnswerMeasure::from).collect(),
+            rows: answer.rows().map(|row| row.values).collect(),
+            grouping: answer.has_totals.then(|| answer.rows().map(|row| row.grouping).collect()),
+            has_more: answer.has_more,
         }
     }
 }
 
-impl From<CubeAnswer> for CellSet {
-    fn from(answer: CubeAnswer) -> Self {
-        let CubeAnswer { levels, measures, rows, grouping, has_more, .. } = answer;
-        let (mut positions, mut cells) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
-        for (mut row, depth) in rows.into_iter().zip(grouping) {
-            cells.push(row.split_off(levels.len().min(row.len())));
-            row.truncate(depth);
-            positions.push(row);
+impl<'a> From<&'a CubeAnswer> for CellSet<'a> {
+    fn from(answer: &'a CubeAnswer) -> Self {
+        let CubeAnswer { levels, measures, has_more, .. } = answer;
+        let (mut positions, mut cells) = (Vec::new(), Vec::new());
+        for row in answer.rows() {
+            let (members, values) = row.values.split_at(levels.len().min(row.values.len()));
+            positions.push(&members[..row.grouping.min(members.len())]);
+            cells.push(values);
         }
         let names = measures.iter().map(|measure| [measure.name.clone()]).collect();
-        let rows = RowAxis { levels: levels.into_iter().map(AnswerLevel::from).collect(), positions };
-        let measures = measures.into_iter().map(AnswerMeasure::from).collect();
-        Self { axes: (rows, ColumnAxis { measures, positions: names }), cells, has_more }
+        let rows = RowAxis { levels: levels.iter().map(AnswerLevel::from).collect(), positions };
+        let measures = measures.iter().map(AnswerMeasure::from).collect();
+        Self { axes: (rows, ColumnAxis { measures, positions: names }), cells, has_more: *has_more }
     }
 }
 
-impl From<LevelColumn> for AnswerLevel {
-    fn from(level: LevelColumn) -> Self {
-        let LevelColumn { name, hierarchy, class } = level;
+impl From<&LevelColumn> for AnswerLevel {
+    fn from(level: &LevelColumn) -> Self {
+        let LevelColumn { name, hierarchy, class } = level.clone();
         Self { name, hierarchy, class }
     }
 }
 
-impl From<MeasureColumn> for AnswerMeasure {
-    fn from(measure: MeasureColumn) -> Self {
-        let MeasureColumn { name, class, format } = measure;
+impl From<&MeasureColumn> for AnswerMeasure {
+    fn from(measure: &MeasureColumn) -> Self {
+        let MeasureColumn { name, class, format } = measure.clone();
         Self { name, class, format }
     }
 }

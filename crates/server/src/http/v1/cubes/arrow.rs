@@ -15,12 +15,16 @@ use ringfence_engine::Value;
 use ringfence_gateway::models::FieldType;
 
 /// A table of these columns.
-pub(super) fn stream(columns: &[(String, FieldType)], rows: &[Vec<Value>]) -> Result<Vec<u8>, ArrowError> {
+pub(super) fn stream(
+    columns: &[(String, FieldType)],
+    rows: &[impl AsRef<[Value]>],
+) -> Result<Vec<u8>, ArrowError> {
     let arrays: Vec<ArrayRef> = columns
         .iter()
         .enumerate()
         .map(|(at, (_, class))| {
-            let values: Vec<&Value> = rows.iter().map(|row| row.get(at).unwrap_or(&Value::Null)).collect();
+            let values: Vec<&Value> =
+                rows.iter().map(|row| row.as_ref().get(at).unwrap_or(&Value::Null)).collect();
             array(*class, &values)
         })
         .collect();
@@ -180,7 +184,7 @@ mod tests {
 
     #[test]
     fn nothing_is_a_table_too() {
-        let batch = stream(&[], &[vec![], vec![]]).unwrap();
+        let batch = stream(&[], &[Vec::new(), Vec::new()]).unwrap();
         let batch = StreamReader::try_new(batch.as_slice(), None).unwrap().next().unwrap().unwrap();
         assert_eq!((batch.num_rows(), batch.num_columns()), (2, 0));
     }
