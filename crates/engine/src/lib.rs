@@ -383,13 +383,13 @@ impl Engine {
     /// them. What is written past this process is in it only where the source itself keeps versions, or others tell of it.
     pub fn data_version(&self, address: &SourceAddress) -> Result<DataVersion, SourceError> {
         let said = match address.kind {
-            // These databases have no version of their data that could be asked for in less time than a statement takes.
+            // These databases have no version of their data that could be asked for in less time than a statement takes. Loads of
+            // a lake come through here; files that somebody puts beside them have no versions.
             ConnectionKind::Postgresql
             | ConnectionKind::Sqlite
             | ConnectionKind::Mysql
+            | ConnectionKind::Lake
             | ConnectionKind::Push => None,
-            // Its loads come through here; files that somebody puts beside them have no versions.
-            ConnectionKind::Lake => None,
         };
         Ok(self.shared.written.version(&self.place(address)?, said))
     }

@@ -6,15 +6,15 @@ import json
 import re
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet
 import requests
 from guard_http.places import GOVERNOR, Person, Places
 from throwaway_mariadb import Mariadb
@@ -26,7 +26,7 @@ PASSWORD = "market password"
 SCHEMAS = {"postgresql": "public", "sqlite": "main", "mysql": DATABASE, "lake": "public"}
 
 # How columns of a lake are declared, and what makes their cells.
-TYPES = {
+TYPES: dict[str, tuple[pa.DataType, Callable[[Any], Any]]] = {
     "VARCHAR": (pa.string(), str),
     "TEXT": (pa.string(), str),
     "DATE": (pa.date32(), datetime.date.fromisoformat),
@@ -67,7 +67,7 @@ class Market:
         mark = "?" if self.server is None else "%s"
         width = len(rows[0]) if rows else 0
         if self.kind == "lake":
-            self.load(name, columns, rows)
+            self.load(name, columns, [list(row) for row in rows])
             return
         insert = f"INSERT INTO {self.name(name)} VALUES ({', '.join([mark] * width)})"
         if self.server is None:

@@ -71,7 +71,8 @@ class LakeCorpusWorld:
                     if isinstance(expression := entry.get("expression"), dict):
                         text = expression["postgresql"]
                         expression["lake"] = WORDS.get(text, text)
-        return yaml.safe_dump(document, sort_keys=False).encode()
+        text = str(yaml.safe_dump(document, sort_keys=False))
+        return text.encode()
 
     def _name(self, principal: str, guarded: bool) -> str:
         return "shared" if guarded else f"iso_{principal}"

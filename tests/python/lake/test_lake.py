@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -87,7 +88,7 @@ class TestDocument:
         ]
 
     def test_models(self, world: LakeWorld) -> None:
-        url = f"{world.places.gateway.url}/v1/models/{requests.utils.quote(world.connection, safe='')}"
+        url = f"{world.places.gateway.url}/v1/models/{quote(world.connection, safe='')}"
         headers = {"Authorization": f"Bearer {world.places.keys['parisian-user']}"}
         body: dict[str, Any] = {"take": 100, "select": ["Shop ID", "City"]}
         answer = requests.post(f"{url}/Shop/query", json=body, headers=headers, timeout=30)
