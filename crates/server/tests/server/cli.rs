@@ -171,7 +171,7 @@ fn help_says_what_there_is() {
         commands,
         [
             "serve", "demo", "config", "admin", "policy", "endpoints", "cubes", "restrictions", "tenants",
-            "prove", "doctor", "explain", "why", "audit", "mcp", "completions"
+            "prove", "doctor", "explain", "why", "audit", "load", "mcp", "completions"
         ]
     );
     insta::assert_snapshot!(help.lines().next().unwrap(), @"One door to your databases, where every person, application and agent sees only their own data");

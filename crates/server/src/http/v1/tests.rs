@@ -89,7 +89,10 @@ fn every_body_has_an_example() {
     };
     for (method, path, operation) in described(&document) {
         if let Some(content) = operation["requestBody"]["content"].as_object() {
-            assert!(content.values().all(has_example), "{method} {path}");
+            // Columns of bytes can't be shown in a document of text.
+            let mut written =
+                content.iter().filter(|(media, _)| !media.starts_with("application/vnd.apache."));
+            assert!(written.all(|(_, content)| has_example(content)), "{method} {path}");
         }
     }
 }
